@@ -1,0 +1,197 @@
+"""Lens models: points in the camera frame to pixels and back.
+
+Pixel (0, 0) is the centre of the top-left pixel (OpenCV). The camera frame is x right, y down, z forward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from numpy.polynomial import polynomial
+from numpy.typing import ArrayLike, NDArray
+
+from handcap.geometry import Array
+
+_NEWTON_STEPS = 30
+_CONVERGED = 1e-12
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What both models share.
+
+    Attributes:
+        width, height: px.
+        params: model parameters; the first four are fx, fy, cx, cy in px.
+    """
+
+    width: int
+    height: int
+    params: tuple[float, ...]
+
+    model: ClassVar[str]
+    parameter_names: ClassVar[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        assert len(self.params) == len(self.parameter_names), (self.params, self.parameter_names)
+        assert self.width > 0 and self.height > 0
+        assert np.all(np.isfinite(self.params)) and self.params[0] > 0 and self.params[1] > 0, self.params
+
+    @property
+    def focal_px(self) -> Array:
+        return np.array(self.params[:2])
+
+    @property
+    def centre_px(self) -> Array:
+        return np.array(self.params[2:4])
+
+    def project(self, p_cam: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
+        """Points (..., 3) to pixels (..., 2) and whether the lens model holds there (not: inside the picture)."""
+        raise NotImplementedError  # the two models below
+
+    def unproject(self, pixels: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
+        """Pixels (..., 2) to unit rays (..., 3) and whether the lens model can be inverted there."""
+        raise NotImplementedError
+
+    def in_picture(self, pixels: ArrayLike, border_px: float = 0.0) -> NDArray[np.bool_]:
+        """Whether (..., 2) pixels lie inside the picture, `border_px` away from its edge."""
+        pixels = np.asarray(pixels, float)
+        limit = np.array([self.width - 1, self.height - 1]) - border_px
+        return np.all((pixels >= border_px) & (pixels <= limit), axis=-1)
+
+    def scaled(self, factor: float) -> Camera:
+        """The same lens on a picture resized by `factor` (pixel centres kept: u' + 0.5 = factor (u + 0.5))."""
+        fx, fy, cx, cy, *lens = self.params
+        return type(self)(
+            round(self.width * factor),
+            round(self.height * factor),
+            (fx * factor, fy * factor, (cx + 0.5) * factor - 0.5, (cy + 0.5) * factor - 0.5, *lens),
+        )
+
+
+def _positive_roots(coefficients: list[float]) -> Array:
+    """Real positive roots of a polynomial, lowest power first, sorted."""
+    roots = polynomial.polyroots(np.trim_zeros(np.array(coefficients), "b")) if any(coefficients[1:]) else np.array([])
+    real = roots[np.abs(np.imag(roots)) < 1e-9].real
+    return np.sort(real[real > 0])
+
+
+class PinholeRadtan(Camera):
+    """Pinhole with radial-tangential distortion: fx, fy, cx, cy, k1, k2, p1, p2 (OpenCV's first four terms)."""
+
+    model = "pinhole-radtan"
+    parameter_names = ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2")
+
+    @cached_property
+    def _radius_limit(self) -> float:
+        """Largest undistorted radius at which the radial polynomial still grows; beyond it the image folds over."""
+        k1, k2 = self.params[4:6]
+        roots = _positive_roots([1.0, 3 * k1, 5 * k2])  # d/dr (r + k1 r³ + k2 r⁵) in r²
+        return float(np.sqrt(roots[0])) if len(roots) else np.inf
+
+    def _distort(self, xy: Array) -> Array:
+        k1, k2, p1, p2 = self.params[4:8]
+        x, y = xy[..., 0], xy[..., 1]
+        r2 = x * x + y * y
+        radial = 1 + r2 * (k1 + r2 * k2)
+        return np.stack(
+            [x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y],
+            axis=-1,
+        )
+
+    def _distort_jacobian(self, xy: Array) -> Array:
+        """(..., 2, 2) derivative of `_distort`."""
+        k1, k2, p1, p2 = self.params[4:8]
+        x, y = xy[..., 0], xy[..., 1]
+        r2 = x * x + y * y
+        radial, slope = 1 + r2 * (k1 + r2 * k2), k1 + 2 * k2 * r2
+        J = np.empty((*xy.shape[:-1], 2, 2))
+        J[..., 0, 0] = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
+        J[..., 1, 1] = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
+        J[..., 0, 1] = J[..., 1, 0] = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
+        return J
+
+    def project(self, p_cam: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
+        p_cam = np.asarray(p_cam, float)
+        in_front = p_cam[..., 2] > 1e-9
+        xy = p_cam[..., :2] / np.where(in_front, p_cam[..., 2], 1.0)[..., None]
+        valid = in_front & (np.hypot(xy[..., 0], xy[..., 1]) < self._radius_limit)
+        return self._distort(xy) * self.focal_px + self.centre_px, valid
+
+    def unproject(self, pixels: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
+        goal = (np.asarray(pixels, float) - self.centre_px) / self.focal_px
+        xy = goal.copy()
+        for _ in range(_NEWTON_STEPS):
+            error = self._distort(xy) - goal
+            step = np.linalg.solve(self._distort_jacobian(xy) + 1e-15 * np.eye(2), error[..., None])[..., 0]
+            length = np.linalg.norm(step, axis=-1, keepdims=True)
+            xy = xy - step * np.minimum(1.0, 0.5 / np.maximum(length, 1e-300))  # damped far from the solution
+            if error.size == 0 or np.max(np.abs(error)) < _CONVERGED:
+                break
+        solved = np.max(np.abs(self._distort(xy) - goal), axis=-1) < 1e-9
+        valid = solved & (np.hypot(xy[..., 0], xy[..., 1]) < self._radius_limit)
+        ray = np.concatenate([xy, np.ones_like(xy[..., :1])], axis=-1)
+        return ray / np.linalg.norm(ray, axis=-1, keepdims=True), valid
+
+
+class KannalaBrandt4(Camera):
+    """Fisheye, Kannala and Brandt 2006 with four terms: fx, fy, cx, cy, k1..k4.
+
+    `r = theta + k1 theta³ + k2 theta⁵ + k3 theta⁷ + k4 theta⁹`: OpenCV "fisheye", Kalibr "equidistant". Rays behind the
+    camera (theta > 90°) are fine as long as r still grows.
+    """
+
+    model = "kannala-brandt4"
+    parameter_names = ("fx", "fy", "cx", "cy", "k1", "k2", "k3", "k4")
+
+    @cached_property
+    def theta_limit_rad(self) -> float:
+        """Largest angle off axis at which r still grows with it, at most π."""
+        k1, k2, k3, k4 = self.params[4:8]
+        roots = _positive_roots([1.0, 3 * k1, 5 * k2, 7 * k3, 9 * k4])
+        return float(min(np.sqrt(roots[0]), np.pi)) if len(roots) else np.pi
+
+    def _radius(self, theta: Array) -> Array:
+        k1, k2, k3, k4 = self.params[4:8]
+        s = theta * theta
+        return theta * (1 + s * (k1 + s * (k2 + s * (k3 + s * k4))))
+
+    def _radius_slope(self, theta: Array) -> Array:
+        k1, k2, k3, k4 = self.params[4:8]
+        s = theta * theta
+        return 1 + s * (3 * k1 + s * (5 * k2 + s * (7 * k3 + s * 9 * k4)))
+
+    def project(self, p_cam: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
+        p_cam = np.asarray(p_cam, float)
+        across = np.hypot(p_cam[..., 0], p_cam[..., 1])
+        theta = np.arctan2(across, p_cam[..., 2])
+        valid = (theta < self.theta_limit_rad) & (np.linalg.norm(p_cam, axis=-1) > 0)
+        # Right ahead, r / across tends to 1 / z.
+        ahead = across < 1e-12
+        scale = np.where(ahead, 1 / np.where(ahead, np.maximum(p_cam[..., 2], 1e-300), 1.0), 0.0)
+        scale = np.where(ahead, scale, self._radius(theta) / np.where(ahead, 1.0, across))
+        return p_cam[..., :2] * scale[..., None] * self.focal_px + self.centre_px, valid
+
+    def unproject(self, pixels: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
+        xy = (np.asarray(pixels, float) - self.centre_px) / self.focal_px
+        goal = np.hypot(xy[..., 0], xy[..., 1])
+        # r grows on [0, limit], so Newton steps kept inside a shrinking bracket cannot miss.
+        low, high = np.zeros_like(goal), np.full_like(goal, self.theta_limit_rad)
+        theta = np.minimum(goal, self.theta_limit_rad)
+        for _ in range(_NEWTON_STEPS):
+            error = self._radius(theta) - goal
+            if error.size == 0 or np.max(np.abs(error)) < _CONVERGED:
+                break
+            high, low = np.where(error > 0, theta, high), np.where(error > 0, low, theta)
+            slope = self._radius_slope(theta)
+            newton = theta - error / np.where(slope > 1e-9, slope, 1.0)
+            theta = np.where((newton > low) & (newton < high), newton, (low + high) / 2)
+        valid = np.abs(self._radius(theta) - goal) < 1e-9
+        ratio = np.where(goal > 1e-12, np.sin(theta) / np.where(goal > 1e-12, goal, 1.0), 1.0)
+        return np.concatenate([xy * ratio[..., None], np.cos(theta)[..., None]], axis=-1), valid
+
+
+MODELS: dict[str, type[Camera]] = {m.model: m for m in (PinholeRadtan, KannalaBrandt4)}

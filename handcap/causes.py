@@ -1,0 +1,71 @@
+"""Why a take is not simply good: codes with a sentence and a mend in every language, from causes.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal, get_args
+
+Language = Literal["en", "zh"]
+Verdict = Literal["ok", "partial", "refused"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+
+@cache
+def catalogue() -> dict[str, dict[str, str]]:
+    """Code to its entry: `en`, `zh`, `mend_en`, `mend_zh`, `unit`."""
+    return tomllib.loads((files("handcap") / "causes.toml").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One reason, with the number behind it.
+
+    Attributes:
+        code: a key of the catalogue.
+        body: the body or camera it concerns, None for the whole take.
+        span_s: (start, end) from the take's first frame, None for the whole take.
+        measured, limit: in the catalogue's unit; None where the cause has no number.
+    """
+
+    code: str
+    body: str | None = None
+    span_s: tuple[float, float] | None = None
+    measured: float | None = None
+    limit: float | None = None
+
+    def __post_init__(self) -> None:
+        assert self.code in catalogue(), f"{self.code!r} is not in causes.toml"
+
+    @property
+    def unit(self) -> str:
+        return catalogue()[self.code].get("unit", "")
+
+    def text(self, lang: Language = "en") -> str:
+        """The sentence, with its numbers filled in."""
+        return self._fill(catalogue()[self.code][lang])
+
+    def mend(self, lang: Language = "en") -> str:
+        """What to do next time."""
+        return self._fill(catalogue()[self.code][f"mend_{lang}"])
+
+    def _fill(self, sentence: str) -> str:
+        start, end = self.span_s or (None, None)
+        values = {"body": self.body, "measured": self.measured, "limit": self.limit, "start": start, "end": end}
+        shown = {k: f"{v:.3g}" if isinstance(v, float) else str(v) for k, v in values.items()}
+        return sentence.format(**shown)
+
+    def as_dict(self, lang: Language = "en") -> dict[str, Any]:
+        """As report.json holds it."""
+        return {
+            "code": self.code,
+            "body": self.body,
+            "span_s": None if self.span_s is None else [round(s, 6) for s in self.span_s],
+            "measured": self.measured,
+            "limit": self.limit,
+            "unit": self.unit,
+            "text": self.text(lang),
+            "mend": self.mend(lang),
+        }

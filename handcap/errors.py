@@ -1,0 +1,67 @@
+"""What handcap says when it cannot go on.
+
+HandcapError
+├── UsageError           the command line asks for something that does not exist
+├── SessionError         a session folder is missing, torn, newer than this program, or cannot be written
+├── RigError             rig.json is missing something or contradicts itself
+├── FormatError          a foreign file cannot be read or written
+├── SimulationError      the virtual rig was asked for something impossible
+├── ReconstructionError  a take cannot even be tried (a take that was tried and failed gets a verdict instead)
+└── ReviewError          a replay cannot be made or shown
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class HandcapError(Exception):
+    """Something the user can mend.
+
+    Args:
+        what: what is wrong, in plain words.
+        where: file, row, device or take it is wrong in.
+        mend: what to do about it, as an instruction.
+    """
+
+    def __init__(self, what: str, *, where: str | Path | None = None, mend: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.mend = mend
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{head}\n  → {self.mend}" if self.mend else head
+
+    def as_dict(self) -> dict[str, str | None]:
+        """`{"where", "what", "mend"}`, as `--json` prints it."""
+        return {"where": self.where, "what": self.what, "mend": self.mend}
+
+
+class UsageError(HandcapError):
+    pass
+
+
+class SessionError(HandcapError):
+    pass
+
+
+class RigError(HandcapError):
+    pass
+
+
+class FormatError(HandcapError):
+    pass
+
+
+class SimulationError(HandcapError):
+    pass
+
+
+class ReconstructionError(HandcapError):
+    pass
+
+
+class ReviewError(HandcapError):
+    pass
