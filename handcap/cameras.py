@@ -75,7 +75,7 @@ class Camera:
 def _positive_roots(coefficients: list[float]) -> Array:
     """Real positive roots of a polynomial, lowest power first, sorted."""
     roots = polynomial.polyroots(np.trim_zeros(np.array(coefficients), "b")) if any(coefficients[1:]) else np.array([])
-    real = roots[np.abs(np.imag(roots)) < 1e-9].real
+    real = np.real(roots[np.abs(np.imag(roots)) < 1e-9])
     return np.sort(real[real > 0])
 
 

@@ -82,7 +82,7 @@ def se3_log(T: ArrayLike) -> Array:
     """(..., 4, 4) to tangent (..., 6) `[theta; rho]`, rad and m."""
     T = np.asarray(T, float)
     theta = so3_log(T[..., :3, :3])
-    rho = np.linalg.solve(so3_left_jacobian(theta), T[..., :3, 3, None])[..., 0]
+    rho = np.asarray(np.linalg.solve(so3_left_jacobian(theta), T[..., :3, 3, None])[..., 0], float)
     return np.concatenate([theta, rho], axis=-1)
 
 

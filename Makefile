@@ -1,0 +1,27 @@
+PY := .venv/bin/python
+export PYTHONHASHSEED ?= 0
+
+.PHONY: demo setup test lint bench wheel clean
+
+demo: setup  ## a simulated recording becomes a trajectory, a robot dataset and a replay
+	.venv/bin/handcap demo
+
+setup:  ## system libraries checked, .venv made from requirements.lock (once per lock)
+	@tools/setup.sh
+
+test: lint  ## everything that must hold, pytest's summary last
+	$(PY) -m pytest
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/basedpyright
+
+bench: setup  ## measured figures: error, honesty, time
+	@set -e; for script in bench/*.py; do echo "== $$script"; $(PY) "$$script"; done
+
+wheel: setup
+	$(PY) -m build --wheel
+
+clean:
+	rm -rf .venv build dist out demo

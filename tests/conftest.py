@@ -1,0 +1,44 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Two slow cores and cold numba caches: a time limit per example would only measure the machine.
+settings.register_profile("handcap", deadline=None, derandomize=True)
+settings.load_profile("handcap")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder that holds pyproject.toml."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """`shared_data("vio/euroc_mh01_head")`: a public recording's folder, read only.
+
+    Looked for in $HANDCAP_DATA, then in ../shared/data beside the repository. The test is skipped where neither has
+    it, and fails instead when $CI is set.
+    """
+    roots = [Path(os.environ["HANDCAP_DATA"])] if os.environ.get("HANDCAP_DATA") else []
+    roots.append(REPOSITORY.parent / "shared" / "data")
+
+    def find(relative_path: str) -> Path:
+        for root in roots:
+            if (root / relative_path).exists():
+                return root / relative_path
+        reason = f"no {relative_path} in {' or '.join(str(root) for root in roots)}; set HANDCAP_DATA"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    return find
