@@ -1,0 +1,36 @@
+"""The session folder: write it, read it, recover it.
+
+A session is written once (`create`), read as streams (`read`), mended after a crash (`recover`); stages put their
+output beside the raw data (`write_stage`).
+"""
+
+from handcap.session.folder import is_name
+from handcap.session.meta import SessionClock, SessionMeta
+from handcap.session.pictures import Packet
+from handcap.session.reader import Session, read
+from handcap.session.rig_file import read_rig, write_rig
+from handcap.session.stage_output import read_report, write_report, write_stage
+from handcap.session.take import Damage, Take
+from handcap.session.trajectory_file import read_trajectory, write_trajectory
+from handcap.session.writer import SessionWriter, TakeWriter, create
+
+__all__ = [
+    "Damage",
+    "Packet",
+    "Session",
+    "SessionClock",
+    "SessionMeta",
+    "SessionWriter",
+    "Take",
+    "TakeWriter",
+    "create",
+    "is_name",
+    "read",
+    "read_report",
+    "read_rig",
+    "read_trajectory",
+    "write_report",
+    "write_rig",
+    "write_stage",
+    "write_trajectory",
+]

@@ -1,0 +1,257 @@
+"""Reading an MCAP segment that may be torn, flipped or hostile: every whole chunk, and word of what is lost.
+
+mcap's own readers give up at the first bad byte and return nothing of a file that was never closed. Here a bad chunk
+costs that chunk; where the lengths themselves are damaged, the next chunk is found by its header.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.records import Channel, Metadata, Schema
+from mcap.writer import MCAP0_MAGIC
+
+from handcap.session.segment import CHANNEL_RECORD
+
+CHUNK_LIMIT_BYTES = 256 << 20
+_ABSURD_RATIO = 200  # sensor data never shrinks this far; a bomb does
+_SMALL_BYTES = 4 << 20  # below this any ratio is harmless
+_RECORD = struct.Struct("<BQ")
+_CHUNK_HEAD = struct.Struct("<QQQII")  # first time, last time, uncompressed size, CRC, length of the compression's name
+_MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
+_SMALL_RECORD_LIMIT = 16 << 20  # schemas, channels, metadata
+_WINDOW = 1 << 20
+
+
+class BadChunk(ValueError):
+    """Why a chunk cannot be used, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSpan:
+    """Where a chunk lies in its file.
+
+    Attributes:
+        offset, end: of the whole record.
+        data_offset, data_bytes: of its compressed content.
+        size, crc: of its content once inflated, as declared; crc 0 means none was written.
+        compression: "", "zstd" or "lz4".
+    """
+
+    offset: int
+    end: int
+    data_offset: int
+    data_bytes: int
+    size: int
+    crc: int
+    compression: str
+
+
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    """A message as stored: which channel, when, and its bytes (a view into the chunk)."""
+
+    channel: int
+    log_time: int
+    data: memoryview
+
+
+@dataclass
+class Channels:
+    """Channel id to (topic, schema name), as a segment defines them while it is read."""
+
+    found: dict[int, tuple[str, str]] = field(default_factory=dict)
+    schemas: dict[int, str] = field(default_factory=dict)
+    sure: dict[int, bool] = field(default_factory=dict)
+
+    def define(self, channel: int, topic: str, schema: str, *, sure: bool) -> None:
+        """The first definition under a CRC wins; one without CRC only fills a gap."""
+        if not self.sure.get(channel, False):
+            self.found[channel] = (topic, schema)
+            self.sure[channel] = sure
+
+
+def _parse_head(head: bytes, offset: int, file_bytes: int) -> ChunkSpan | None:
+    """The chunk that begins with these bytes, None if they are no consistent chunk header. May end past the file."""
+    if len(head) < _RECORD.size + _CHUNK_HEAD.size or head[0] != Opcode.CHUNK:
+        return None
+    length = _RECORD.unpack_from(head)[1]
+    _, _, size, crc, name_bytes = _CHUNK_HEAD.unpack_from(head, _RECORD.size)
+    at = _RECORD.size + _CHUNK_HEAD.size
+    if name_bytes > 4 or len(head) < at + name_bytes + 8:
+        return None
+    name = head[at : at + name_bytes]
+    (data_bytes,) = struct.unpack_from("<Q", head, at + name_bytes)
+    if name not in (b"", b"zstd", b"lz4") or length != _CHUNK_HEAD.size + name_bytes + 8 + data_bytes:
+        return None
+    data_offset = offset + at + name_bytes + 8
+    return ChunkSpan(offset, data_offset + data_bytes, data_offset, data_bytes, size, crc, name.decode())
+
+
+_HEAD_BYTES = _RECORD.size + _CHUNK_HEAD.size + 4 + 8
+
+
+def find_chunk(file: BinaryIO, begin: int, file_bytes: int) -> ChunkSpan | None:
+    """The first consistent, complete chunk header at or after `begin`."""
+    while begin < file_bytes:
+        file.seek(begin)
+        window = file.read(_WINDOW + _HEAD_BYTES)
+        at = window.find(bytes([Opcode.CHUNK]))
+        while 0 <= at < _WINDOW:
+            span = _parse_head(window[at : at + _HEAD_BYTES], begin + at, file_bytes)
+            if span is not None and span.end <= file_bytes:
+                return span
+            at = window.find(bytes([Opcode.CHUNK]), at + 1)
+        begin += _WINDOW
+    return None
+
+
+def load(file: BinaryIO, span: ChunkSpan) -> memoryview:
+    """A chunk's content, inflated and checked.
+
+    Raises:
+        BadChunk: too large, not what its header says, or its CRC does not match.
+    """
+    if span.size > CHUNK_LIMIT_BYTES or span.data_bytes > CHUNK_LIMIT_BYTES:
+        raise BadChunk(f"it claims {max(span.size, span.data_bytes)} bytes, more than any recorder writes")
+    if span.size > _SMALL_BYTES and span.size > _ABSURD_RATIO * span.data_bytes:
+        raise BadChunk(f"{span.data_bytes} bytes claim to inflate to {span.size}")
+    file.seek(span.data_offset)
+    data = file.read(span.data_bytes)
+    if len(data) != span.data_bytes:
+        raise BadChunk("it is cut short")
+    content = _inflate(data, span)
+    if len(content) != span.size:
+        raise BadChunk(f"it holds {len(content)} bytes and claims {span.size}")
+    if span.crc and zlib.crc32(content) != span.crc:
+        raise BadChunk("its checksum does not match: bits have flipped")
+    return memoryview(content)
+
+
+def _inflate(data: bytes, span: ChunkSpan) -> bytes:
+    if span.compression == "":
+        return data
+    limit = span.size + 1  # one more than claimed shows a lie without inflating it
+    try:
+        if span.compression == "zstd":
+            import zstandard
+
+            reader = zstandard.ZstdDecompressor(max_window_size=CHUNK_LIMIT_BYTES).stream_reader(io.BytesIO(data))
+            return reader.read(limit)
+        import lz4.frame
+
+        return lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=limit)
+    except Exception as error:
+        raise BadChunk(f"it does not inflate ({error})") from error
+
+
+def messages(content: memoryview, channels: Channels) -> Iterator[RawMessage]:
+    """The messages of a chunk's content; its channel definitions go into `channels`.
+
+    Raises:
+        BadChunk: a record is longer than the chunk; the messages before it have been yielded.
+    """
+    at = 0
+    while at < len(content):
+        if at + _RECORD.size > len(content):
+            raise BadChunk("its last record is cut short")
+        opcode, length = _RECORD.unpack_from(content, at)
+        begin, end = at + _RECORD.size, at + _RECORD.size + length
+        if end > len(content):
+            raise BadChunk("a record claims to be longer than its chunk")
+        if opcode == Opcode.MESSAGE:
+            if length < _MESSAGE_HEAD.size:
+                raise BadChunk("a message is too short for its header")
+            channel, _, log_time, _ = _MESSAGE_HEAD.unpack_from(content, begin)
+            yield RawMessage(channel, log_time, content[begin + _MESSAGE_HEAD.size : end])
+        elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
+            _define(opcode, bytes(content[begin:end]), channels)
+        at = end
+
+
+def _define(opcode: int, body: bytes, channels: Channels) -> None:
+    stream = ReadDataStream(io.BytesIO(body))
+    try:
+        if opcode == Opcode.SCHEMA:
+            schema = Schema.read(stream)
+            channels.schemas.setdefault(schema.id, schema.name)
+        else:
+            channel = Channel.read(stream)
+            channels.define(channel.id, channel.topic, channels.schemas.get(channel.schema_id, ""), sure=True)
+    except (ValueError, struct.error, McapError) as error:
+        raise BadChunk("a channel definition cannot be read") from error
+
+
+def _note_channel(body: bytes, channels: Channels) -> None:
+    """Take in the copy of a channel's name that lies beside the chunks; it has no CRC."""
+    try:
+        record = Metadata.read(ReadDataStream(io.BytesIO(body)))
+        if record.name == CHANNEL_RECORD:
+            values = record.metadata
+            channels.define(int(values["id"]), values["topic"], values["schema"], sure=False)
+    except (ValueError, KeyError, struct.error, McapError):
+        pass  # the channel's own definition lies in a chunk
+
+
+def _plausible(opcode: int, length: int, body: bytes) -> bool:
+    """Whether a record outside the chunks is what its opcode says."""
+    if opcode == Opcode.MESSAGE_INDEX:
+        return length >= 6 and struct.unpack_from("<I", body, 2)[0] == length - 6
+    return opcode in (Opcode.HEADER, Opcode.METADATA, Opcode.ATTACHMENT, Opcode.SCHEMA, Opcode.CHANNEL)
+
+
+def chunk_spans(
+    path: Path, channels: Channels, on_damage: Callable[[int, str], None], *, torn: bool
+) -> Iterator[ChunkSpan]:
+    """Every chunk of a segment that lies wholly inside the file, in order.
+
+    Args:
+        path: the segment.
+        channels: takes in the channel names that lie outside the chunks.
+        on_damage: called with the file offset and what was lost there.
+        torn: the file was never closed: that it ends early is no damage worth a word beyond its last chunk.
+    """
+    with open(path, "rb") as file:
+        file_bytes = path.stat().st_size
+        if file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC and not (torn and file_bytes == 0):
+            on_damage(0, "the first bytes are damaged, nothing else is lost by that")
+        at = len(MCAP0_MAGIC)
+        while at < file_bytes:
+            file.seek(at)
+            head = file.read(_HEAD_BYTES)
+            span = _parse_head(head, at, file_bytes)
+            if span is not None and span.end <= file_bytes:
+                yield span
+                at = span.end
+                continue
+            if span is None and len(head) >= _RECORD.size:
+                opcode, length = _RECORD.unpack_from(head)
+                end = at + _RECORD.size + length
+                if opcode == Opcode.DATA_END and length == 4:
+                    return
+                if end <= file_bytes and length <= _SMALL_RECORD_LIMIT:
+                    file.seek(at + _RECORD.size)
+                    body = file.read(length)
+                    if _plausible(opcode, length, body):
+                        if opcode == Opcode.METADATA:
+                            _note_channel(body, channels)
+                        at = end
+                        continue
+            following = find_chunk(file, at + 1, file_bytes)
+            if following is None:
+                cut = "an unfinished chunk" if torn else "the file is cut short or its end is damaged"
+                on_damage(at, f"{cut}: {file_bytes - at} bytes at the end are unreadable")
+                return
+            on_damage(at, f"{following.offset - at} bytes are unreadable, at most one chunk is lost")
+            at = following.offset
+        if not torn:
+            on_damage(file_bytes, "the file is cut short after a whole chunk")

@@ -1,0 +1,80 @@
+"""Inertial messages, from the wire or SI, become samples in imu axes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from handcap.clock import NS_PER_S
+from handcap.geometry import Array
+from handcap.types import ImuSamples, Stamps
+from handcap.wire.handcap_pb2 import Envelope, ImuSI
+
+
+class ImuReader:
+    """Collects messages of one device until asked for the samples.
+
+    Args:
+        R_imu_chip: (3, 3).
+
+    Attributes:
+        dropped: samples left out because their stamps repeat or run back.
+    """
+
+    def __init__(self, R_imu_chip: Array) -> None:
+        self._R = None if np.array_equal(R_imu_chip, np.eye(3)) else R_imu_chip  # unturned numbers keep their bits
+        self._parts: list[tuple[Stamps, Array, Array]] = []
+        self._count = 0
+        self._last_ns = np.int64(-1)
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, kind: str, data: memoryview) -> None:
+        """One message of topic kind "imu" (ImuSI) or "wire" (Envelope).
+
+        Raises:
+            ValueError: the numbers do not come in threes, one per stamp.
+            DecodeError: not such a message.
+        """
+        t_ns, gyro, accel = _si_samples(data) if kind == "imu" else _wire_samples(data)
+        if gyro.size != 3 * len(t_ns) or accel.size != 3 * len(t_ns):
+            raise ValueError(f"{len(t_ns)} stamps with {gyro.size} and {accel.size} numbers")
+        if not len(t_ns):
+            return
+        before = np.maximum.accumulate(np.concatenate([[self._last_ns], t_ns]))[:-1]
+        keep = t_ns > before
+        if not keep.all():
+            self.dropped += int(np.count_nonzero(~keep))
+            if not keep.any():
+                return
+        self._last_ns = t_ns[keep][-1]
+        self._parts.append((t_ns[keep], gyro.reshape(-1, 3)[keep], accel.reshape(-1, 3)[keep]))
+        self._count += int(np.count_nonzero(keep))
+
+    def pop(self) -> ImuSamples:
+        """The samples collected so far."""
+        t_ns, gyro, accel = (np.concatenate(columns) for columns in zip(*self._parts, strict=True))
+        self._parts, self._count = [], 0
+        if self._R is not None:
+            gyro, accel = gyro @ self._R.T, accel @ self._R.T
+        return ImuSamples(t_ns, gyro, accel)
+
+
+def _si_samples(data: memoryview) -> tuple[Stamps, Array, Array]:
+    message = ImuSI.FromString(bytes(data))
+    return np.array(message.t_ns, np.int64), np.array(message.gyro_rad_s, float), np.array(message.accel_m_s2, float)
+
+
+def _wire_samples(data: memoryview) -> tuple[Stamps, Array, Array]:
+    """Raw counts of an Envelope in SI; nothing if it carries another body."""
+    envelope = Envelope.FromString(bytes(data))
+    if envelope.WhichOneof("body") != "imu_batch":
+        return np.empty(0, np.int64), np.empty(0), np.empty(0)
+    batch = envelope.imu_batch
+    n = len(batch.gyro_counts) // 3
+    if batch.first_sample_t_ns + n * batch.period_ns > 10**9 * NS_PER_S:
+        raise ValueError("a stamp beyond any board's clock")
+    t_ns = np.int64(batch.first_sample_t_ns) + np.arange(n, dtype=np.int64) * batch.period_ns
+    gyro = np.array(batch.gyro_counts, float) * batch.gyro_scale
+    return t_ns, gyro, np.array(batch.accel_counts, float) * batch.accel_scale

@@ -1,0 +1,65 @@
+"""Opening a recorded session."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from handcap.errors import SessionError
+from handcap.session.folder import DERIVED, RIG_JSON, require_folder, require_name, take_folders
+from handcap.session.journal import TakeRecord, read_take_records
+from handcap.session.meta import SessionMeta, read_meta
+from handcap.session.rig_file import read_rig
+from handcap.session.take import Take
+from handcap.types import Rig
+
+
+def read(path: Path) -> Session:
+    """Open a session folder; what is wrong with session.json or rig.json is said here, the rest as it is read."""
+    path = Path(path)
+    if not path.exists():
+        raise SessionError("no such folder", where=path, mend="check the path")
+    require_folder(path.resolve())
+    return Session(path, read_meta(path), read_rig(path / RIG_JSON))
+
+
+class Session:
+    """A recorded session. Raw data are never changed by reading.
+
+    Attributes:
+        path: its folder.
+        meta: session.json.
+        rig: the calibration in force when it was recorded.
+    """
+
+    def __init__(self, path: Path, meta: SessionMeta, rig: Rig) -> None:
+        self.path = path
+        self.meta = meta
+        self.rig = rig
+        self._open: dict[str, Take] = {}
+
+    @cached_property
+    def _folders(self) -> dict[str, Path]:
+        return take_folders(self.path)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Ids of the takes, in order."""
+        return tuple(self._folders)
+
+    def take(self, id: str) -> Take:
+        """One take; asking twice gives the same object."""
+        if id not in self._folders:
+            known = ", ".join(self.takes) or "none"
+            raise SessionError(f"no take {id!r} (takes: {known})", where=self.path, mend="name one of these takes")
+        if id not in self._open:
+            self._open[id] = Take(self, id, self._folders[id])
+        return self._open[id]
+
+    def journal(self) -> dict[str, TakeRecord]:
+        """How each take ended, as journalled; empty where the journal was not copied along."""
+        return read_take_records(self.path)
+
+    def derived(self, take_id: str, stage: str) -> Path:
+        """Where a stage's output for a take lies, whether it exists or not."""
+        return self.path / DERIVED / require_name(take_id, "take") / require_name(stage, "stage")

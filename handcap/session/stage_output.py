@@ -1,0 +1,95 @@
+"""What a stage writes beside the raw data: a folder that appears whole, with a report."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from handcap.errors import SessionError
+from handcap.session.folder import cannot_write, sync_folder
+from handcap.session.reader import Session
+
+REPORT = "report.json"
+
+
+@contextmanager
+def write_stage(session: Session, take_id: str, stage: str) -> Iterator[Path]:
+    """A temporary folder that becomes derived/<take>/<stage> when the block ends well and vanishes when it does not."""
+    target = session.derived(take_id, stage)
+    new, old = (target.with_name(f".{stage}.{word}") for word in ("new", "old"))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
+        new.mkdir()
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    try:
+        yield new
+        _put_in_place(new, target, old)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _put_in_place(new: Path, target: Path, old: Path) -> None:
+    for path in sorted(new.rglob("*")):
+        if path.is_file():
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.rename(target, old)
+    os.rename(new, target)
+    sync_folder(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_report(folder: Path, report: Mapping[str, Any]) -> None:
+    """report.json: sorted keys, NaN and infinity as null, so the same values give the same bytes."""
+    text = json.dumps(_plain(report), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    try:
+        (folder / REPORT).write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(folder / REPORT, error) from error
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """report.json of a stage's folder."""
+    path = folder / REPORT
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SessionError("no report there", where=path, mend=f"run `handcap {folder.name}` first") from error
+    except (ValueError, OSError) as error:
+        raise SessionError(f"cannot be read ({error})", where=path, mend=f"run `handcap {folder.name}` again") from error
+
+
+def _plain(value: Any) -> Any:
+    """numpy, paths and tuples as JSON knows them."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, PurePath):
+        assert not value.is_absolute(), f"a report names files relative to the session: {value}"
+        return value.as_posix()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    assert value is None or isinstance(value, str | bool | int), f"{type(value).__name__} in a report"
+    return value

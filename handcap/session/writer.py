@@ -1,0 +1,236 @@
+"""Writing a session: takes, their pictures and inertial samples."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+from foxglove_schemas_protobuf.CompressedImage_pb2 import CompressedImage
+from foxglove_schemas_protobuf.CompressedVideo_pb2 import CompressedVideo
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from numpy.typing import ArrayLike
+
+from handcap.clock import NS_PER_S
+from handcap.errors import SessionError
+from handcap.session.folder import RAW, cannot_write, require_name, sync_folder, writing
+from handcap.session.journal import Journal
+from handcap.session.meta import SessionMeta, write_meta
+from handcap.session.rig_file import write_rig
+from handcap.session.segment import SegmentWriter
+from handcap.types import Rig
+from handcap.wire.handcap_pb2 import Envelope, ImuSI
+
+log = logging.getLogger(__name__)
+
+SEGMENT_NS = 60 * NS_PER_S
+_IMU_MESSAGE_NS = NS_PER_S // 10  # one ImuSI message covers at most this much
+
+
+def create(path: Path, meta: SessionMeta, rig: Rig) -> SessionWriter:
+    """Begin a session in a new or empty folder.
+
+    Args:
+        path: the folder.
+        meta: origin "capture" flushes by the wall clock; any other origin writes the same bytes for the same input.
+        rig: the calibration in force.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise SessionError("the folder is not empty", where=path, mend="give a new folder, or empty this one")
+        (path / RAW).mkdir()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return SessionWriter(path, meta, rig)
+
+
+class SessionWriter:
+    """A session being recorded; holds the session's lock. Use as a context manager."""
+
+    def __init__(self, path: Path, meta: SessionMeta, rig: Rig) -> None:
+        self.path = path
+        self.meta = meta
+        self.rig = rig
+        self._takes = 0
+        self._take: TakeWriter | None = None
+        self._held = ExitStack()
+        with ExitStack() as held:
+            held.enter_context(writing(path))
+            write_rig(path / "rig.json", rig)
+            self.journal = Journal(path)
+            held.callback(self.journal.close)
+            write_meta(path, meta)  # last: a folder with a session.json is a whole, if empty, session
+            self._held = held.pop_all()
+
+    def start_take(self, task: str | None = None) -> TakeWriter:
+        """Begin the next take; the one before must have ended."""
+        assert self._take is None or self._take.closed, "end the running take first"
+        take = f"{self._takes + 1:04d}"
+        folder = self.path / RAW / take
+        self.journal.take_started(take, task)
+        try:
+            folder.mkdir()
+            sync_folder(folder.parent)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        self._takes += 1
+        self._take = TakeWriter(folder, self.journal, live=self.meta.origin == "capture")
+        return self._take
+
+    def close(self) -> None:
+        """End a take that still runs and let go of the session."""
+        with self._held:
+            if self._take is not None and not self._take.closed:
+                self._take.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        with self._held:
+            if self._take is not None:
+                self._take.__exit__(kind, error, None)
+
+
+class TakeWriter:
+    """One take being recorded. Call with stamps about in order; topics may interleave as they come.
+
+    Raises:
+        SessionError: when the disk does not take the bytes. The take is then journalled as interrupted, without
+            counts; what was flushed before stays and `recover` reads it.
+    """
+
+    def __init__(self, folder: Path, journal: Journal, *, live: bool) -> None:
+        self.id = folder.name
+        self.closed = False
+        self._folder = folder
+        self._journal = journal
+        self._live = live
+        self._segment: SegmentWriter | None = None
+        self._segments = 0
+        self._segment_start_ns = 0
+        self._counts: dict[str, int] = {}
+        self._span_ns: tuple[int, int] | None = None
+
+    def add_image(self, camera: str, t_ns: int, data: bytes, format: Literal["jpeg", "png"]) -> None:
+        """One picture as it came, undecoded; `t_ns` is the camera's stamp."""
+        assert format in ("jpeg", "png"), format
+        message = CompressedImage(timestamp=_timestamp(t_ns), frame_id=f"cam_{camera}", data=data, format=format)
+        self._add(f"/camera/{require_name(camera, 'camera')}", t_ns, message)
+
+    def add_video(self, camera: str, t_ns: int, data: bytes) -> None:
+        """One H.264 access unit in Annex B form: no B-frames, parameter sets before each key frame."""
+        message = CompressedVideo(timestamp=_timestamp(t_ns), frame_id=f"cam_{camera}", data=data, format="h264")
+        self._add(f"/camera/{require_name(camera, 'camera')}", t_ns, message)
+
+    def add_imu_si(self, device: str, t_ns: ArrayLike, gyro: ArrayLike, accel: ArrayLike) -> None:
+        """Inertial samples in chip axes as recorded.
+
+        Args:
+            device: its name in the rig.
+            t_ns: (n,) session clock.
+            gyro: (n, 3) rad/s.
+            accel: (n, 3) m/s².
+        """
+        t, gyro, accel = np.atleast_1d(np.asarray(t_ns, np.int64)), np.asarray(gyro, float), np.asarray(accel, float)
+        gyro, accel = gyro.reshape(-1, 3), accel.reshape(-1, 3)
+        assert len(gyro) == len(accel) == len(t), (t.shape, gyro.shape, accel.shape)
+        topic = f"/{require_name(device, 'device')}/imu"
+        begin = 0
+        while begin < len(t):
+            end = max(begin + 1, int(np.searchsorted(t[begin : begin + 4096], t[begin] + _IMU_MESSAGE_NS)) + begin)
+            message = ImuSI(
+                t_ns=t[begin:end].tolist(),
+                gyro_rad_s=gyro[begin:end].ravel().tolist(),
+                accel_m_s2=accel[begin:end].ravel().tolist(),
+            )
+            self._add(topic, int(t[begin]), message, count=end - begin, last_ns=int(t[end - 1]))
+            begin = end
+
+    def add_wire(self, device: str, t_ns: int, envelope: Envelope) -> None:
+        """One message of a board, received at `t_ns` on the session clock."""
+        self._add(f"/{require_name(device, 'device')}/wire", t_ns, envelope)
+
+    def _add(self, topic: str, t_ns: int, message: Message, *, count: int = 1, last_ns: int | None = None) -> None:
+        assert not self.closed, "the take has ended"
+        if not 0 <= t_ns < 1 << 63:
+            raise SessionError(f"stamp {t_ns} ns on {topic} is negative", mend="shift all stamps to start at 0 or later")
+        try:
+            self._segment_for(t_ns).add(topic, t_ns, type(message), message.SerializeToString(deterministic=True))
+        except SessionError as error:
+            self.interrupt(error.what)
+            raise
+        self._counts[topic] = self._counts.get(topic, 0) + count
+        first, last = self._span_ns or (t_ns, t_ns)
+        self._span_ns = min(first, t_ns), max(last, t_ns if last_ns is None else last_ns)
+
+    def _segment_for(self, t_ns: int) -> SegmentWriter:
+        if self._segment is not None and abs(t_ns - self._segment_start_ns) >= SEGMENT_NS:
+            segment, self._segment = self._segment, None
+            _close(segment)
+        if self._segment is None:
+            self._segment = SegmentWriter(self._folder / f"seg-{self._segments:04d}.mcap", live=self._live)
+            self._segments += 1
+            self._segment_start_ns = t_ns
+        return self._segment
+
+    def end(self) -> None:
+        """Finish the last segment and journal the take with its counts; returns when all is on the disk."""
+        assert not self.closed, "the take has ended already"
+        try:
+            if self._segment is not None:
+                segment, self._segment = self._segment, None
+                _close(segment)
+        except SessionError as error:
+            self.interrupt(error.what)
+            raise
+        self._journal.take_closed(self.id, "ended", self._span_ns, self._counts)
+        self.closed = True
+
+    def interrupt(self, reason: str) -> None:
+        """Stop here after a failure: keep what was flushed, claim nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._segment is not None:
+            self._segment.abandon()
+            self._segment = None
+        try:
+            self._journal.take_closed(self.id, "interrupted", reason=reason)
+        except SessionError as error:
+            log.warning("take %s stays open in the journal: %s", self.id, error.what)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self.closed:
+            return
+        if kind is None:
+            self.end()
+            return
+        if self._segment is not None:  # the disk is fine, the program is not: keep even the last messages
+            try:
+                self._segment.flush()
+            except SessionError as failure:
+                log.warning("the last quarter of a second of take %s is lost: %s", self.id, failure.what)
+        self.interrupt(f"{kind.__name__}: {error}")
+
+
+def _close(segment: SegmentWriter) -> None:
+    try:
+        segment.close()
+    except SessionError:
+        segment.abandon()
+        raise
+
+
+def _timestamp(t_ns: int) -> Timestamp:
+    seconds, nanos = divmod(t_ns, NS_PER_S)
+    return Timestamp(seconds=seconds, nanos=nanos)
