@@ -8,6 +8,7 @@ from handcap.session.folder import is_name
 from handcap.session.meta import SessionClock, SessionMeta
 from handcap.session.pictures import Packet
 from handcap.session.reader import Session, read
+from handcap.session.recovery import RecoveredTake, RecoveryReport, recover
 from handcap.session.rig_file import read_rig, write_rig
 from handcap.session.stage_output import read_report, write_report, write_stage
 from handcap.session.take import Damage, Take
@@ -17,6 +18,8 @@ from handcap.session.writer import SessionWriter, TakeWriter, create
 __all__ = [
     "Damage",
     "Packet",
+    "RecoveredTake",
+    "RecoveryReport",
     "Session",
     "SessionClock",
     "SessionMeta",
@@ -29,6 +32,7 @@ __all__ = [
     "read_report",
     "read_rig",
     "read_trajectory",
+    "recover",
     "write_report",
     "write_rig",
     "write_stage",

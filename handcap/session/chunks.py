@@ -58,9 +58,10 @@ class ChunkSpan:
 
 @dataclass(frozen=True, slots=True)
 class RawMessage:
-    """A message as stored: which channel, when, and its bytes (a view into the chunk)."""
+    """A message as stored: which channel, its number there, when, and its bytes (a view into the chunk)."""
 
     channel: int
+    sequence: int
     log_time: int
     data: memoryview
 
@@ -80,7 +81,7 @@ class Channels:
             self.sure[channel] = sure
 
 
-def _parse_head(head: bytes, offset: int, file_bytes: int) -> ChunkSpan | None:
+def parse_head(head: bytes, offset: int) -> ChunkSpan | None:
     """The chunk that begins with these bytes, None if they are no consistent chunk header. May end past the file."""
     if len(head) < _RECORD.size + _CHUNK_HEAD.size or head[0] != Opcode.CHUNK:
         return None
@@ -97,17 +98,17 @@ def _parse_head(head: bytes, offset: int, file_bytes: int) -> ChunkSpan | None:
     return ChunkSpan(offset, data_offset + data_bytes, data_offset, data_bytes, size, crc, name.decode())
 
 
-_HEAD_BYTES = _RECORD.size + _CHUNK_HEAD.size + 4 + 8
+HEAD_BYTES = _RECORD.size + _CHUNK_HEAD.size + 4 + 8
 
 
 def find_chunk(file: BinaryIO, begin: int, file_bytes: int) -> ChunkSpan | None:
     """The first consistent, complete chunk header at or after `begin`."""
     while begin < file_bytes:
         file.seek(begin)
-        window = file.read(_WINDOW + _HEAD_BYTES)
+        window = file.read(_WINDOW + HEAD_BYTES)
         at = window.find(bytes([Opcode.CHUNK]))
         while 0 <= at < _WINDOW:
-            span = _parse_head(window[at : at + _HEAD_BYTES], begin + at, file_bytes)
+            span = parse_head(window[at : at + HEAD_BYTES], begin + at)
             if span is not None and span.end <= file_bytes:
                 return span
             at = window.find(bytes([Opcode.CHUNK]), at + 1)
@@ -171,8 +172,8 @@ def messages(content: memoryview, channels: Channels) -> Iterator[RawMessage]:
         if opcode == Opcode.MESSAGE:
             if length < _MESSAGE_HEAD.size:
                 raise BadChunk("a message is too short for its header")
-            channel, _, log_time, _ = _MESSAGE_HEAD.unpack_from(content, begin)
-            yield RawMessage(channel, log_time, content[begin + _MESSAGE_HEAD.size : end])
+            channel, sequence, log_time, _ = _MESSAGE_HEAD.unpack_from(content, begin)
+            yield RawMessage(channel, sequence, log_time, content[begin + _MESSAGE_HEAD.size : end])
         elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
             _define(opcode, bytes(content[begin:end]), channels)
         at = end
@@ -227,8 +228,8 @@ def chunk_spans(
         at = len(MCAP0_MAGIC)
         while at < file_bytes:
             file.seek(at)
-            head = file.read(_HEAD_BYTES)
-            span = _parse_head(head, at, file_bytes)
+            head = file.read(HEAD_BYTES)
+            span = parse_head(head, at)
             if span is not None and span.end <= file_bytes:
                 yield span
                 at = span.end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -92,8 +93,6 @@ def replace_file(path: Path, data: bytes) -> None:
 
 def cannot_write(path: Path, error: OSError) -> SessionError:
     """What a failed write means to the person who records."""
-    import errno
-
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         what, mend = "the disk is full", "free some space or record to another disk, then run `handcap recover`"
     elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
@@ -106,7 +105,10 @@ def cannot_write(path: Path, error: OSError) -> SessionError:
 @contextmanager
 def writing(session: Path) -> Iterator[None]:
     """Hold the session's lock; a second writer is told that the first is still at it."""
-    fd = os.open(session / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        fd = os.open(session / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise cannot_write(session, error) from error
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

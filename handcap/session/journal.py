@@ -117,7 +117,10 @@ class Journal:
 
 def _take_records(db: sqlite3.Connection) -> dict[str, TakeRecord]:
     rows = db.execute("SELECT id, task, state, first_ns, last_ns, counts, reason FROM takes ORDER BY id")
-    return {r[0]: TakeRecord(*r[:5], None if r[5] is None else json.loads(r[5]), r[6]) for r in rows}
+    return {
+        id: TakeRecord(id, task, state, first_ns, last_ns, None if counts is None else json.loads(counts), reason)
+        for id, task, state, first_ns, last_ns, counts, reason in rows
+    }
 
 
 def read_take_records(session: Path) -> dict[str, TakeRecord]:
@@ -125,8 +128,9 @@ def read_take_records(session: Path) -> dict[str, TakeRecord]:
     path = session / JOURNAL
     if not path.is_file():
         return {}
-    # On a read-only disk WAL cannot make its side file; "immutable" then reads what was checkpointed.
-    for flags in ("mode=ro", "immutable=1"):
+    # A closed journal is read without leaving side files; one that is open (or was, when its writer died) needs them.
+    running = path.with_name(f"{path.name}-wal").exists()
+    for flags in ("mode=ro", "immutable=1") if running else ("immutable=1",):
         try:
             db = sqlite3.connect(f"{path.absolute().as_uri()}?{flags}", uri=True)
             try:

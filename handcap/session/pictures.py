@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ class Packet:
         t_ns: camera stamp as recorded, camera clock.
         format: "jpeg", "png" or "h264".
         data: its bytes as they came.
+        after_gap: pictures recorded just before it are lost, so video needs a key frame again.
     """
 
     t_ns: int
     format: PictureFormat
     data: bytes
+    after_gap: bool = False
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
@@ -89,7 +92,14 @@ def decode_video(packets: Iterable[Packet], grey: bool) -> Iterator[tuple[int, N
             if waiting and waiting[0] == frame.pts:
                 yield waiting.pop(0), _pixels(frame, grey)
 
+    broken = True  # until a key frame: what refers to lost pictures decodes to rubbish without a word
     for packet in packets:
+        if packet.after_gap:
+            broken = True
+        if broken and not _is_key(packet.data):
+            yield packet.t_ns, None
+            continue
+        broken = False
         unit = av.Packet(packet.data)
         unit.pts = unit.dts = packet.t_ns
         waiting.append(packet.t_ns)
@@ -98,12 +108,21 @@ def decode_video(packets: Iterable[Packet], grey: bool) -> Iterator[tuple[int, N
         except av.error.FFmpegError:
             waiting.remove(packet.t_ns)
             yield packet.t_ns, None
-    try:
+    with contextlib.suppress(av.error.FFmpegError):
         yield from emit(decoder.decode(None))
-    except av.error.FFmpegError:
-        pass
     for t_ns in waiting:
         yield t_ns, None
+
+
+def _is_key(unit: bytes) -> bool:
+    """Whether an Annex B access unit holds an IDR slice, from which decoding can begin."""
+    at = unit.find(b"\0\0\1")
+    while 0 <= at < len(unit) - 3:
+        kind = unit[at + 3] & 0x1F
+        if kind in (1, 5):  # the first slice decides
+            return kind == 5
+        at = unit.find(b"\0\0\1", at + 3)
+    return False
 
 
 def _pixels(frame: Any, grey: bool) -> NDArray[np.uint8]:

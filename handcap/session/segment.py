@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from google.protobuf.message import Message
 from mcap.writer import CompressionType, Writer
 
 from handcap.clock import NS_PER_S
+from handcap.errors import SessionError
 from handcap.session.folder import cannot_write, sync_folder
 from handcap.session.sink import FileSink, Sink
 
@@ -44,17 +46,16 @@ class SegmentWriter:
         path: the final name, `seg-0000.mcap`.
         live: flush and sync by the wall clock; otherwise by the stamps alone, so that the same messages give the same
             bytes, and sync only at the end.
-        sink: where the bytes go; by default the `.part` file.
+        suffix: what the name ends in until the file is whole.
     """
 
-    def __init__(self, path: Path, *, live: bool, sink: Sink | None = None) -> None:
+    def __init__(self, path: Path, *, live: bool, suffix: str = ".part") -> None:
         self._path = path
-        self._part = path.with_name(path.name + ".part")
+        self._part = path.with_name(path.name + suffix)
         self._live = live
-        self._sink = sink if sink is not None else FileSink(self._part)
+        self._sink: Sink = FileSink(self._part)
         self._channels: dict[str, int] = {}
         self._schemas: dict[str, int] = {}
-        self._sequence: dict[str, int] = {}
         self._chunk_start_ns: int | None = None
         self._flushed_at = self._synced_at = time.monotonic_ns()
         self._writer = Writer(
@@ -64,8 +65,8 @@ class SegmentWriter:
         )
         self._writer.start(profile="", library="handcap")
 
-    def add(self, topic: str, t_ns: int, schema: type[Message], data: bytes) -> None:
-        """Append one serialized message of type `schema`."""
+    def add(self, topic: str, t_ns: int, schema: type[Message], data: bytes, sequence: int) -> None:
+        """Append one serialized message of type `schema`, the `sequence`-th of its topic in this take."""
         channel = self._channels.get(topic)
         if channel is None:
             channel = self._register(topic, schema)
@@ -75,9 +76,7 @@ class SegmentWriter:
                 self.flush()
             if self._chunk_start_ns is None:
                 self._chunk_start_ns = t_ns
-        sequence = self._sequence.get(topic, 0)
-        self._sequence[topic] = sequence + 1
-        self._writer.add_message(channel, log_time=t_ns, data=data, publish_time=t_ns, sequence=sequence)
+        self._writer.add_message(channel, t_ns, data, publish_time=t_ns, sequence=sequence & 0xFFFFFFFF)
         if self._live:
             self._flush_when_due()
 
@@ -116,7 +115,5 @@ class SegmentWriter:
 
     def abandon(self) -> None:
         """Let go of the file after a failure; it stays `.part` with every chunk written so far."""
-        try:
+        with contextlib.suppress(SessionError):  # the failure that led here is the one to tell
             self._sink.close()
-        except Exception:
-            pass

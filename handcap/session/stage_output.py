@@ -73,7 +73,8 @@ def read_report(folder: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise SessionError("no report there", where=path, mend=f"run `handcap {folder.name}` first") from error
     except (ValueError, OSError) as error:
-        raise SessionError(f"cannot be read ({error})", where=path, mend=f"run `handcap {folder.name}` again") from error
+        mend = f"run `handcap {folder.name}` again"
+        raise SessionError(f"cannot be read ({error})", where=path, mend=mend) from error
 
 
 def _plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ from foxglove_schemas_protobuf.CompressedVideo_pb2 import CompressedVideo
 from google.protobuf.message import DecodeError
 
 from handcap.errors import SessionError
-from handcap.session.chunks import BadChunk, Channels, ChunkSpan, chunk_spans, load, messages
+from handcap.session.chunks import BadChunk, Channels, ChunkSpan, RawMessage, chunk_spans, load, messages
 from handcap.session.folder import is_name, segment_files
 from handcap.session.inertial import ImuReader
 from handcap.session.pictures import Packet, decode_picture, decode_video
@@ -69,6 +69,8 @@ class Take:
         self._schemas: dict[str, str] = {}
         self._undecodable: dict[str, dict[int, None]] = {}
         self._imu_dropped: dict[str, int] = {}
+        self._missing: dict[str, int] = {}
+        self._next: dict[str, int] = {}
 
     def _report(self, path: Path, offset: int, what: str) -> None:
         damage = Damage(path.relative_to(self.session.path).as_posix(), offset, what)
@@ -95,6 +97,9 @@ class Take:
                             topics[topic] = None
                             self._schemas.setdefault(topic, schema)
                         self._stamps.setdefault(topic, array("q")).append(min(message.log_time, _LAST_STAMP))
+                        gap = message.sequence - self._next.get(topic, 0)
+                        self._missing[topic] = self._missing.get(topic, 0) + max(gap, 0)
+                        self._next[topic] = message.sequence + 1
                 except BadChunk as error:
                     self._report(path, span.offset, f"a chunk of {span.data_bytes} bytes is lost: {error}")
                 if "" in topics:
@@ -123,8 +128,8 @@ class Take:
         assert self._segments is not None
         return tuple(self._damage)
 
-    def _messages(self, topic: str) -> Iterator[tuple[Path, int, int, memoryview]]:
-        """(file, offset of its chunk, log time, bytes) of a topic in the order of recording; one chunk in memory."""
+    def _messages(self, topic: str) -> Iterator[tuple[Path, int, RawMessage]]:
+        """(file, offset of the chunk, message) of a topic in the order of recording; one chunk in memory."""
         for segment in self._segments:
             with open(segment.path, "rb") as file:
                 for span, topics in segment.chunks:
@@ -133,7 +138,7 @@ class Take:
                     try:
                         for message in messages(load(file, span), segment.channels):
                             if segment.channels.found.get(message.channel, ("", ""))[0] == topic:
-                                yield segment.path, span.offset, message.log_time, message.data
+                                yield segment.path, span.offset, message
                     except BadChunk as error:
                         self._report(segment.path, span.offset, f"a chunk of {span.data_bytes} bytes is lost: {error}")
 
@@ -158,22 +163,28 @@ class Take:
         schema = CompressedVideo if self._schemas[topic] == _VIDEO else CompressedImage
 
         def stored() -> Iterator[tuple[int, Packet]]:
-            for path, offset, t_ns, data in self._messages(topic):
-                message = schema()
+            following = 0
+            for path, offset, raw in self._messages(topic):
+                message: Any = schema()
                 try:
-                    message.ParseFromString(bytes(data))
+                    message.ParseFromString(bytes(raw.data))
                 except DecodeError:
                     self._report(path, offset, f"a picture of camera {camera} is not a {schema.__name__}")
                     continue
-                yield t_ns, Packet(t_ns, message.format, message.data)  # pyright: ignore[reportArgumentType]
+                yield raw.log_time, Packet(raw.log_time, message.format, message.data, raw.sequence != following)
+                following = raw.sequence + 1
 
-        total = kept = 0
-        for total, packet in _in_order(stored()):
+        kept = 0
+        for _, packet in _in_order(stored()):
             kept += 1
             yield packet
         late = len(self._stamps[topic]) - kept
-        if late and total:
+        if late:
             log.warning("take %s, camera %s: %d pictures with repeated or late stamps left out", self.id, camera, late)
+
+    def missing(self, camera: str) -> int:
+        """Pictures that were recorded and are lost to damage, as far as later ones tell."""
+        return self._missing[self._camera_topic(camera)]
 
     def frames(self, camera: str, grey: bool = True) -> Iterator[Frame]:
         """Decoded pictures in stamp order, a few in memory at a time; those that do not decode are skipped."""
@@ -210,9 +221,9 @@ class Take:
         for kind in ("imu", "wire"):
             if f"/{device}/{kind}" not in self._schemas:
                 continue
-            for path, offset, _, data in self._messages(f"/{device}/{kind}"):
+            for path, offset, message in self._messages(f"/{device}/{kind}"):
                 try:
-                    reader.add(kind, data)
+                    reader.add(kind, message.data)
                 except (DecodeError, ValueError) as error:
                     self._report(path, offset, f"inertial samples of {device} are lost: {error}")
                 if len(reader) >= _BATCH_SAMPLES:
@@ -221,7 +232,8 @@ class Take:
             yield reader.pop()
         self._imu_dropped[device] = reader.dropped
         if reader.dropped:
-            log.warning("take %s, %s: %d samples with repeated or backward stamps left out", self.id, device, reader.dropped)
+            text = "take %s, %s: %d samples with repeated or backward stamps left out"
+            log.warning(text, self.id, device, reader.dropped)
 
     def imu_dropped(self, device: str) -> int:
         """Samples that the last full reading left out because their stamps did not increase."""

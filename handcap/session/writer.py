@@ -116,6 +116,7 @@ class TakeWriter:
         self._segments = 0
         self._segment_start_ns = 0
         self._counts: dict[str, int] = {}
+        self._sequence: dict[str, int] = {}
         self._span_ns: tuple[int, int] | None = None
 
     def add_image(self, camera: str, t_ns: int, data: bytes, format: Literal["jpeg", "png"]) -> None:
@@ -160,12 +161,19 @@ class TakeWriter:
     def _add(self, topic: str, t_ns: int, message: Message, *, count: int = 1, last_ns: int | None = None) -> None:
         assert not self.closed, "the take has ended"
         if not 0 <= t_ns < 1 << 63:
-            raise SessionError(f"stamp {t_ns} ns on {topic} is negative", mend="shift all stamps to start at 0 or later")
+            raise SessionError(
+                f"the stamp {t_ns} ns on {topic} is negative or beyond the year 2262",
+                where=self._folder,
+                mend="give stamps in ns, shifted to start at 0 or later",
+            )
+        data = message.SerializeToString(deterministic=True)
+        sequence = self._sequence.get(topic, 0)
         try:
-            self._segment_for(t_ns).add(topic, t_ns, type(message), message.SerializeToString(deterministic=True))
+            self._segment_for(t_ns).add(topic, t_ns, type(message), data, sequence)
         except SessionError as error:
             self.interrupt(error.what)
             raise
+        self._sequence[topic] = sequence + 1
         self._counts[topic] = self._counts.get(topic, 0) + count
         first, last = self._span_ns or (t_ns, t_ns)
         self._span_ns = min(first, t_ns), max(last, t_ns if last_ns is None else last_ns)
