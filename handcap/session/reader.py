@@ -14,13 +14,18 @@ from handcap.session.take import Take
 from handcap.types import Rig
 
 
-def read(path: Path) -> Session:
-    """Open a session folder; what is wrong with session.json or rig.json is said here, the rest as it is read."""
+def read(path: Path, rig_path: Path | None = None) -> Session:
+    """Open a session folder; what is wrong with session.json or rig.json is said here, the rest as it is read.
+
+    Args:
+        path: the folder.
+        rig_path: another rig.json, instead of the one in the session.
+    """
     path = Path(path)
     if not path.exists():
         raise SessionError("no such folder", where=path, mend="check the path")
     require_folder(path.resolve())
-    return Session(path, read_meta(path), read_rig(path / RIG_JSON))
+    return Session(path, read_meta(path), read_rig(path / RIG_JSON if rig_path is None else Path(rig_path)))
 
 
 class Session:

@@ -1,0 +1,164 @@
+"""Tracks to points in the room, all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcap.cameras import Camera
+from handcap.geometry import Array
+from handcap.reconstruct.frontend import Tracks
+
+
+@dataclass(frozen=True, slots=True)
+class GateParams:
+    min_views: int = 3
+    min_parallax_rad: float = 0.01  # below it depth is noise
+    min_depth_m: float = 0.05
+    max_depth_m: float = 40.0  # farther points say no more than the gyroscope does
+    gate_sigmas: float = 3.5
+    least_gate_px: float = 1.0
+    refinements: int = 4
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Observations:
+    """Which keyframe saw which track where, sorted by track, then keyframe.
+
+    Attributes:
+        keyframe: (k,) index of the state.
+        track: (k,) track id.
+        pixel: (k, 2).
+        ray: (k, 3) unit, camera axes.
+    """
+
+    keyframe: NDArray[np.int64]
+    track: NDArray[np.int64]
+    pixel: Array
+    ray: Array
+
+    def __len__(self) -> int:
+        return len(self.keyframe)
+
+    def where(self, keep: NDArray[np.bool_]) -> Observations:
+        return Observations(self.keyframe[keep], self.track[keep], self.pixel[keep], self.ray[keep])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Landmarks:
+    """Points in the world.
+
+    Attributes:
+        track: (m,) ids, ascending.
+        p_world: (m, 3) metres.
+        parallax_rad: (m,) angle between the two most different views.
+    """
+
+    track: NDArray[np.int64]
+    p_world: Array
+    parallax_rad: Array
+
+
+def observations(keyframe_tracks: Tracks, camera: Camera) -> Observations:
+    """Observations of a `Tracks` that holds keyframes only."""
+    order = np.lexsort((keyframe_tracks.frame, keyframe_tracks.track))
+    pixel = keyframe_tracks.pixel[order]
+    ray, valid = camera.unproject(pixel)
+    out = Observations(keyframe_tracks.frame[order], keyframe_tracks.track[order], pixel, ray)
+    return out.where(valid)
+
+
+def with_views(seen: Observations, least: int) -> Observations:
+    """Only tracks seen from at least `least` keyframes."""
+    _, inverse, count = np.unique(seen.track, return_inverse=True, return_counts=True)
+    return seen.where(count[inverse] >= least)
+
+
+def triangulate(
+    seen: Observations, T_world_cam: Array, camera: Camera, params: GateParams | None = None
+) -> tuple[Landmarks, Array]:
+    """All tracks' points, refined on reprojection error.
+
+    Args:
+        seen: every track at least twice.
+        T_world_cam: (n, 4, 4) by keyframe.
+
+    Returns:
+        The landmarks, NaN where a point cannot be placed, and (k, 2) residuals in px, measured minus predicted.
+    """
+    params = params or GateParams()
+    R, c = T_world_cam[seen.keyframe, :3, :3], T_world_cam[seen.keyframe, :3, 3]
+    ray_world = np.einsum("kij,kj->ki", R, seen.ray)
+    track, start = np.unique(seen.track, return_index=True)
+    which = np.repeat(np.arange(len(track)), np.diff(np.r_[start, len(seen)]))
+    if not len(track):
+        return Landmarks(track, np.zeros((0, 3)), np.zeros(0)), np.zeros((0, 2))
+    # Nearest point to all rays, then Gauss–Newton on pixels.
+    across = np.eye(3) - ray_world[:, :, None] * ray_world[:, None, :]
+    normal = np.add.reduceat(across, start) + 1e-9 * np.eye(3)
+    p_world = np.linalg.solve(normal, np.add.reduceat(np.einsum("kij,kj->ki", across, c), start)[..., None])[..., 0]
+    for _ in range(params.refinements):
+        residual, J = _residuals(seen, R, c, p_world[which], camera)
+        JtJ = np.add.reduceat(np.einsum("kai,kaj->kij", J, J), start)
+        Jtr = np.add.reduceat(np.einsum("kai,ka->ki", J, residual), start)
+        damping = 1e-4 * np.trace(JtJ, axis1=1, axis2=2)[:, None, None] * np.eye(3) + 1e-9 * np.eye(3)
+        step = np.linalg.solve(JtJ + damping, Jtr[..., None])[..., 0]
+        p_world = p_world + np.where(np.isfinite(step).all(axis=1, keepdims=True), step, 0.0)
+    residual, _ = _residuals(seen, R, c, p_world[which], camera)
+    mean_ray = np.add.reduceat(ray_world, start)
+    mean_ray /= np.linalg.norm(mean_ray, axis=1, keepdims=True)
+    toward = p_world[which] - c
+    distance = np.linalg.norm(toward, axis=1)
+    spread = np.linalg.norm(np.cross(toward / np.maximum(distance, 1e-9)[:, None], mean_ray[which]), axis=1)
+    parallax = 2 * np.maximum.reduceat(spread, start)
+    depth = np.einsum("ki,ki->k", toward, ray_world)
+    placed = np.minimum.reduceat(depth, start) > params.min_depth_m
+    placed &= (np.maximum.reduceat(distance, start) < params.max_depth_m) & np.isfinite(p_world).all(axis=1)
+    return Landmarks(track, np.where(placed[:, None], p_world, np.nan), parallax), residual
+
+
+def _residuals(seen: Observations, R: Array, c: Array, p_world: Array, camera: Camera) -> tuple[Array, Array]:
+    """Residuals (k, 2), measured minus predicted, and the derivative (k, 2, 3) of the prediction by the point."""
+    p_cam = np.einsum("kji,kj->ki", R, p_world - c)
+    pixel, valid = camera.project(p_cam)
+    J_cam = np.empty((len(seen), 2, 3))
+    h = 1e-6 * np.maximum(np.linalg.norm(p_cam, axis=1), 1e-3)
+    for axis in range(3):
+        moved = p_cam.copy()
+        moved[:, axis] += h
+        J_cam[:, :, axis] = (camera.project(moved)[0] - pixel) / h[:, None]
+    residual = np.where(valid[:, None], seen.pixel - pixel, 1e3)
+    return residual, np.where(valid[:, None, None], np.einsum("kai,kji->kaj", J_cam, R), 0.0)
+
+
+def gate(
+    seen: Observations, T_world_cam: Array, camera: Camera, params: GateParams | None = None
+) -> tuple[Observations, Landmarks, Array, float]:
+    """Drop what does not fit: first tracks that give no point, then single observations off by too many sigmas.
+
+    Returns:
+        Observations kept, their landmarks, residuals (k, 2) px, and the robust sigma of one residual coordinate, px.
+    """
+    params = params or GateParams()
+    sigma = np.nan
+    marks, residual = Landmarks(np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0)), np.zeros((0, 2))
+    for _ in range(3):
+        seen = with_views(seen, params.min_views)
+        if not len(seen):
+            break
+        marks, residual = triangulate(seen, T_world_cam, camera, params)
+        good = np.isfinite(marks.p_world).all(axis=1) & (marks.parallax_rad > params.min_parallax_rad)
+        size = np.linalg.norm(residual, axis=1)
+        usable = good[np.searchsorted(marks.track, seen.track)]
+        # 1.1774: median of the length of a standard normal pair.
+        sigma = float(np.median(size[usable]) / 1.1774) if usable.any() else np.nan
+        keep = usable & (size < max(params.gate_sigmas * sigma * 1.4, params.least_gate_px))
+        if keep.all():
+            break
+        seen = seen.where(keep)
+    seen = with_views(seen, params.min_views)
+    if len(seen):
+        marks, residual = triangulate(seen, T_world_cam, camera, params)
+    return seen, marks, residual, sigma

@@ -1,0 +1,476 @@
+"""One camera and one IMU to a metric trajectory: the order of the steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcap.causes import Cause
+from handcap.clock import NS_PER_S, nanoseconds, to_imu_clock
+from handcap.geometry import Array, yaw_rotation
+from handcap.reconstruct import bundle, landmarks, sfm, sync, uncertainty, verdict
+from handcap.reconstruct.align import AlignParams, align
+from handcap.reconstruct.bridge import bridge_covariance, bridge_poses
+from handcap.reconstruct.extend import ExtendParams, extend
+from handcap.reconstruct.frontend import FrontendParams, Tracks, rotation_predictor, track
+from handcap.reconstruct.gyro import GyroRotation
+from handcap.reconstruct.inertial import Preintegrator, States
+from handcap.reconstruct.keyframes import KeyframeParams, choose_keyframes, neighbour_parallax, starting_windows
+from handcap.reconstruct.merge import MergeParams, describe, keyframes_to_describe, merge
+from handcap.reconstruct.noise import pixel_noise
+from handcap.reconstruct.verdict import Judgement, Refused, VerdictParams
+from handcap.types import Device, Frame, ImuSamples, MountedCamera, Stamps, Trajectory
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ReconstructParams:
+    """All tuning of the stage, by step."""
+
+    sync: sync.SyncParams = sync.SyncParams()
+    frontend: FrontendParams = FrontendParams()
+    keyframes: KeyframeParams = KeyframeParams()
+    sfm: sfm.SfmParams = sfm.SfmParams()
+    align: AlignParams = AlignParams()
+    gate: landmarks.GateParams = landmarks.GateParams()
+    bundle: bundle.BundleParams = bundle.BundleParams()
+    extend: ExtendParams = ExtendParams()
+    merge: MergeParams = MergeParams()
+    verdict: VerdictParams = VerdictParams()
+    start_keyframes: int = 45  # structure from motion over 9 s: enough turning and speeding up to fix scale and gravity
+    start_attempts: int = 4
+    offset_rounds: int = 4
+    offset_converged_s: float = 2e-5
+    offset_prior_s: float = 0.05  # nothing better is known of an uncalibrated offset after the coarse search
+    most_noise_scale: float = 50.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class MapPoints:
+    """Sparse map: (m, 3) points in the world, m; (m,) number of views; (m,) track ids."""
+
+    p_world: Array
+    views: NDArray[np.int64]
+    track: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Residuals:
+    """What the solution leaves at each kept observation: (k,) stamps as recorded, (k, 2) pixel and residual, px."""
+
+    camera_t_ns: Stamps
+    pixel: Array
+    residual_px: Array
+    track: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reconstruction:
+    """Outcome of one take; trajectories are None when it was refused."""
+
+    judgement: Judgement
+    time_offset_s: float | None
+    time_offset_sigma_s: float | None
+    rel_sigma_1s: dict[str, float | None] | None
+    head: Trajectory | None = None
+    head_imu: Trajectory | None = None
+    map_points: MapPoints | None = None
+    residuals: Residuals | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def reconstruct_take(
+    pictures: Callable[[], Iterator[Frame]],
+    imu: ImuSamples,
+    device: Device,
+    mount: MountedCamera,
+    params: ReconstructParams | None = None,
+    on_progress: Progress = lambda what, share: None,
+) -> Reconstruction:
+    """Reconstruct a take.
+
+    Args:
+        pictures: starts the take's grey pictures from the beginning, each time it is called.
+        imu: on the session clock.
+        device, mount: calibration of the IMU and of the camera on it.
+    """
+    work = _Work(pictures, imu, device, mount, params or ReconstructParams(), on_progress)
+    try:
+        return work.run()
+    except Refused as refused:
+        judgement = Judgement("refused", refused.causes, (), np.zeros(0, bool), work.numbers)
+        return Reconstruction(judgement, None, None, None, seconds=work.seconds)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Solved:
+    """States of all keyframes and what supports them."""
+
+    states: States
+    seen: landmarks.Observations
+    marks: landmarks.Landmarks
+    residual: Array
+    pixel_sigma: float
+
+
+class _Work:
+    """One run over one take: the inputs, the numbers gathered on the way, the steps."""
+
+    def __init__(
+        self,
+        pictures: Callable[[], Iterator[Frame]],
+        imu: ImuSamples,
+        device: Device,
+        mount: MountedCamera,
+        params: ReconstructParams,
+        on_progress: Progress,
+    ) -> None:
+        self.pictures, self.imu, self.device, self.mount = pictures, imu, device, mount
+        self.params, self.on_progress = params, on_progress
+        self.numbers: dict[str, Any] = {}
+        self.seconds: dict[str, float] = {}
+        self.noise_scale = 1.0  # of the IMU's stated noise, as the residuals demand
+
+    @contextmanager
+    def step(self, name: str, share: float) -> Iterator[None]:
+        self.on_progress(name, share)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def run(self) -> Reconstruction:
+        limits = self.params.verdict
+        with self.step("looking at the pictures", 0.0):
+            turns = sync.visual_turns(self.pictures(), self.mount.camera, self.params.sync)
+            self._note_inputs(turns)
+            verdict.check_inputs(turns, self.imu, limits)
+            verdict.check_sight(turns, limits)
+            coarse = self._coarse_offset(turns)
+        with self.step("following features", 0.1):
+            tracks = self._track(coarse, len(turns.camera_t_ns))
+        with self.step("choosing keyframes", 0.35):
+            keyframe, key_tracks, seen = self._keyframes(tracks, coarse)
+        solved, fine = self._start(key_tracks, seen, coarse)
+        with self.step("refining", 0.7):
+            imu = Preintegrator(self.imu, self.device.imu)
+            solved, offset, joint, imu = self._refine(solved, seen, imu, fine.dt_imu_cam_s, coarse)
+        with self.step("joining tracks", 0.8):
+            joined = self._join(solved, seen, key_tracks.camera_t_ns)
+        with self.step("refining again", 0.85):
+            solved, offset, joint, imu = self._refine(solved, joined, imu, offset, coarse)
+        with self.step("filling in every picture", 0.95):
+            return self._finish(turns, tracks, key_tracks, solved, offset, joint, fine)
+
+    def _note_inputs(self, turns: sync.VisualTurns) -> None:
+        t = turns.camera_t_ns
+        self.numbers["pictures"] = len(t)
+        self.numbers["length_s"] = float((t[-1] - t[0]) / NS_PER_S) if len(t) else 0.0
+        self.numbers["imu_samples"] = len(self.imu)
+
+    def _coarse_offset(self, turns: sync.VisualTurns) -> sync.CoarseSync:
+        R_imu_cam = self.mount.T_imu_cam[:3, :3]
+        nominal = self.mount.dt_imu_cam_s
+        found = sync.coarse_offset(turns, self.imu, R_imu_cam, nominal, self.params.sync)
+        verdict.check_clock(found, self.params.verdict)
+        if found is None or not np.isfinite(found.sigma_s) or found.correlation < self.params.verdict.min_correlation:
+            # Too little turning to say: trust the calibration, take the bias from the gyroscope's own mean.
+            bias = np.median(self.imu.gyro_imu, axis=0) if found is None else found.gyro_bias
+            found = sync.CoarseSync(nominal, self.params.sync.search_s / 10, bias, 1.0, 0.0, 0.0)
+        self.numbers["coarse_offset_s"] = found.dt_imu_cam_s
+        self.numbers["turn_correlation"] = found.correlation
+        return found
+
+    def _track(self, coarse: sync.CoarseSync, count: int) -> Tracks:
+        gyro = GyroRotation(self.imu, coarse.gyro_bias)
+        predict = rotation_predictor(lambda t: gyro.at(t, coarse.dt_imu_cam_s), self.mount.T_imu_cam[:3, :3])
+        return track(
+            self.pictures(),
+            self.mount.camera,
+            predict,
+            self.params.frontend,
+            lambda n: self.on_progress("following features", 0.1 + 0.25 * n / max(count, 1)),
+        )
+
+    def _keyframes(
+        self, tracks: Tracks, coarse: sync.CoarseSync
+    ) -> tuple[NDArray[np.int64], Tracks, landmarks.Observations]:
+        """Keyframes within the IMU's span, and what they see. Raises Refused for a camera that did not move."""
+        margin = nanoseconds(0.005 + 5 * min(coarse.sigma_s, 0.002))
+        t_imu = to_imu_clock(tracks.camera_t_ns, coarse.dt_imu_cam_s)
+        inside = np.flatnonzero((t_imu >= self.imu.t_ns[0] + margin) & (t_imu <= self.imu.t_ns[-1] - margin))
+        if len(inside) < self.params.verdict.min_pictures:
+            raise Refused(
+                Cause("no_pictures", measured=float(len(inside)), limit=float(self.params.verdict.min_pictures))
+            )
+        chosen = inside[choose_keyframes(tracks.of_frames(inside), self.params.keyframes)]
+        key_tracks = tracks.of_frames(chosen)
+        ray, _ = self.mount.camera.unproject(key_tracks.pixel)
+        R_start_cam = self._gyro_rotations(key_tracks.camera_t_ns, coarse)
+        parallax = neighbour_parallax(key_tracks, ray, R_start_cam, lag=min(8, len(chosen) - 1))
+        shift_deg, parallax_deg = verdict.check_motion(key_tracks, ray, R_start_cam, parallax, self.params.verdict)
+        self.numbers |= {"keyframes": len(chosen), "view_shift_deg": shift_deg, "parallax_deg": parallax_deg}
+        return chosen, key_tracks, landmarks.observations(key_tracks, self.mount.camera)
+
+    def _gyro_rotations(self, camera_t_ns: Stamps, coarse: sync.CoarseSync) -> Array:
+        gyro = GyroRotation(self.imu, coarse.gyro_bias)
+        return gyro.at(camera_t_ns, coarse.dt_imu_cam_s).as_matrix() @ self.mount.T_imu_cam[:3, :3]
+
+    def _start(
+        self, key_tracks: Tracks, seen: landmarks.Observations, coarse: sync.CoarseSync
+    ) -> tuple[States, sync.FineSync]:
+        """States of all keyframes: a first stretch from its pictures, the rest grown from it. Raises Refused."""
+        ray, _ = self.mount.camera.unproject(key_tracks.pixel)
+        windows = starting_windows(
+            key_tracks, ray, self._gyro_rotations(key_tracks.camera_t_ns, coarse), self.params.start_keyframes
+        )
+        most = 0
+        for window in windows[: self.params.start_attempts]:
+            with self.step("structure from motion", 0.4):
+                poses = sfm.solve(key_tracks.of_frames(window), self.mount.camera, self.params.sfm)
+            index = window[poses.keyframe]
+            most = max(most, len(index))
+            if len(index) < max(8, len(window) // 2):
+                continue
+            started = self._metric_start(key_tracks.camera_t_ns, index, poses, seen, coarse)
+            if started is None:
+                continue
+            states, fine, sigma = started
+            self.numbers["start_keyframes"] = len(index)
+            with self.step("growing", 0.55):
+                grown = extend(
+                    states,
+                    index,
+                    to_imu_clock(key_tracks.camera_t_ns, fine.dt_imu_cam_s),
+                    seen,
+                    self.mount.camera,
+                    self.mount.T_imu_cam,
+                    Preintegrator(self.imu, self.device.imu),
+                    sigma,
+                    self.params.extend,
+                    lambda share: self.on_progress("growing", 0.55 + 0.15 * share),
+                )
+            return grown, fine
+        raise Refused(Cause("no_initialisation", measured=float(most), limit=8.0))
+
+    def _metric_start(
+        self,
+        camera_t_ns: Stamps,
+        index: NDArray[np.int64],
+        poses: sfm.SfmPoses,
+        seen: landmarks.Observations,
+        coarse: sync.CoarseSync,
+    ) -> tuple[States, sync.FineSync, float] | None:
+        """Alignment and a first bundle adjustment of the stretch `index`; None if it fails. Raises Refused."""
+        T_imu_cam, camera = self.mount.T_imu_cam, self.mount.camera
+        with self.step("aligning", 0.5):
+            fine = sync.refine_offset(camera_t_ns[index], poses.R_anchor_cam, self.imu, T_imu_cam[:3, :3], coarse)
+            if abs(fine.dt_imu_cam_s - coarse.dt_imu_cam_s) > max(0.02, 5 * coarse.sigma_s):
+                fine = replace(fine, dt_imu_cam_s=coarse.dt_imu_cam_s, gyro_bias=coarse.gyro_bias)
+            limit = np.deg2rad(self.params.verdict.max_rotation_error_deg)
+            if fine.correction_rad > limit and fine.correction_rad > 4 * fine.correction_sigma_rad:
+                measured = float(np.rad2deg(fine.correction_rad))
+                raise Refused(Cause("camera_imu_rotation", measured=measured, limit=float(np.rad2deg(limit))))
+            imu = Preintegrator(self.imu, self.device.imu)
+            t_ns = to_imu_clock(camera_t_ns[index], fine.dt_imu_cam_s)
+            start = align(t_ns, poses.R_anchor_cam, poses.p_anchor, T_imu_cam, fine.gyro_bias, imu, self.params.align)
+        if start is None:
+            return None
+        self.numbers["aligned_gravity_m_s2"] = start.gravity_norm
+        position = np.full(len(camera_t_ns), -1)
+        position[index] = np.arange(len(index))
+        local = landmarks.Observations(position[seen.keyframe], seen.track, seen.pixel, seen.ray)
+        local = local.where(local.keyframe >= 0)
+        states, sigma = start.states, 1.0
+        with self.step("first bundle adjustment", 0.52):
+            for _ in range(2):
+                kept, _, residual, sigma = landmarks.gate(
+                    local, states.T_world_imu @ T_imu_cam, camera, self.params.gate
+                )
+                if len(kept) < 8 * len(index):
+                    return None
+                out = bundle.optimise(states, kept, camera, T_imu_cam, imu, max(sigma, 0.3), params=self.params.bundle)
+                states = out.states
+        return states, fine, sigma
+
+    def _refine(
+        self,
+        start: States | _Solved,
+        seen: landmarks.Observations,
+        imu: Preintegrator,
+        offset_s: float,
+        coarse: sync.CoarseSync,
+    ) -> tuple[_Solved, float, uncertainty.PoseUncertainty, Preintegrator]:
+        """Bundle adjustment of the whole take, gated anew each round, with noise levels and time offset re-estimated."""
+        T_imu_cam, camera = self.mount.T_imu_cam, self.mount.camera
+        states = start.states if isinstance(start, _Solved) else start
+        prior = self.mount.dt_sigma_s or self.params.offset_prior_s
+        for _ in range(self.params.offset_rounds):
+            kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
+            views = np.bincount(kept.keyframe, minlength=len(states))
+            if (views >= self.params.verdict.min_marks).sum() < 4:
+                raise Refused(Cause("camera_covered", measured=float(np.median(views)), limit=8.0))
+            noise = pixel_noise(kept, residual, len(states))
+            gauge = int(np.argmax(views >= self.params.verdict.min_marks))
+            out = bundle.optimise(
+                states, kept, camera, T_imu_cam, imu, noise.effective_px, gauge=gauge, params=self.params.bundle
+            )
+            joint = uncertainty.pose_uncertainty(out, imu, prior)
+            step = float(np.clip(joint.dt_step_s, -0.02, 0.02))
+            offset_s += step
+            states = out.states.shifted(int(nanoseconds(step)))
+            self.numbers |= {
+                "landmarks": len(marks.track),
+                "observations": len(kept),
+                "pixel_sigma_px": noise.sigma_px,
+                "pixel_correlation": noise.correlation,
+                "imu_chi2": out.imu_chi2,
+                "converged": out.converged,
+            }
+            settled = abs(step) < self.params.offset_converged_s
+            scale = float(np.clip(self.noise_scale * np.sqrt(out.imu_chi2), 1.0, self.params.most_noise_scale))
+            if abs(scale / self.noise_scale - 1) > 0.1:
+                self.noise_scale = scale
+                imu = Preintegrator(self.imu, self.device.imu, scale)
+            elif settled:
+                break
+        self.numbers["imu_noise_scale"] = self.noise_scale
+        kept, marks, residual, sigma = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
+        return _Solved(states, kept, marks, residual, sigma), offset_s, joint, imu
+
+    def _join(self, solved: _Solved, seen: landmarks.Observations, key_stamps: Stamps) -> landmarks.Observations:
+        T_world_cam = solved.states.T_world_imu @ self.mount.T_imu_cam
+        wanted = {int(key_stamps[k]): int(k) for k in keyframes_to_describe(solved.seen)}
+        pictures = ((wanted[f.t_ns], f.image) for f in self.pictures() if f.t_ns in wanted)
+        found = describe(pictures, solved.seen, solved.marks, T_world_cam, self.mount.camera, self.params.merge)
+        joined, joins = merge(solved.seen, solved.marks, found, T_world_cam, self.mount.camera, self.params.merge)
+        self.numbers["joined_tracks"] = joins
+        return joined
+
+    def _finish(
+        self,
+        turns: sync.VisualTurns,
+        tracks: Tracks,
+        key_tracks: Tracks,
+        solved: _Solved,
+        offset_s: float,
+        joint: uncertainty.PoseUncertainty,
+        fine: sync.FineSync,
+    ) -> Reconstruction:
+        views = np.bincount(solved.seen.keyframe, minlength=len(solved.states))
+        first = int(np.argmax(views >= self.params.verdict.min_marks))
+        T_gauge = _gauge(solved.states.T_world_imu[first], self.mount.T_imu_cam)
+        states = _moved(solved.states, T_gauge)
+        judgement = self._judge(turns, tracks, key_tracks, states, solved, views, joint)
+        if judgement.verdict == "refused":
+            return Reconstruction(judgement, offset_s, joint.dt_sigma_s, None, seconds=self.seconds)
+        model = self.device.imu
+        model = replace(
+            model,
+            gyro_noise_density=model.gyro_noise_density * self.noise_scale,
+            accel_noise_density=model.accel_noise_density * self.noise_scale,
+        )
+        camera_t_ns = tracks.camera_t_ns
+        t_ns = to_imu_clock(camera_t_ns, offset_s)
+        shift = int(states.t_ns[0]) - int(to_imu_clock(key_tracks.camera_t_ns[:1], offset_s)[0])
+        states = states.shifted(-shift)  # rounding of the offset's steps, in ns
+        head = self._trajectory(states, joint, t_ns, camera_t_ns, judgement.tracked, model)
+        inside = (self.imu.t_ns >= states.t_ns[0]) & (self.imu.t_ns <= states.t_ns[-1])
+        imu_t_ns = self.imu.t_ns[inside]
+        imu_tracked = _within_tracked(imu_t_ns, t_ns, judgement.tracked)
+        head_imu = self._trajectory(states, joint, imu_t_ns, imu_t_ns, imu_tracked, model)
+        points = MapPoints(
+            solved.marks.p_world @ T_gauge[:3, :3].T + T_gauge[:3, 3],
+            np.bincount(np.searchsorted(solved.marks.track, solved.seen.track), minlength=len(solved.marks.track)),
+            solved.marks.track,
+        )
+        residuals = Residuals(
+            key_tracks.camera_t_ns[solved.seen.keyframe], solved.seen.pixel, solved.residual, solved.seen.track
+        )
+        return Reconstruction(
+            judgement,
+            offset_s,
+            joint.dt_sigma_s,
+            verdict.relative_sigma_1s(states, joint),
+            head,
+            head_imu,
+            points,
+            residuals,
+            self.seconds,
+        )
+
+    def _trajectory(
+        self,
+        states: States,
+        joint: uncertainty.PoseUncertainty,
+        t_ns: Stamps,
+        camera_t_ns: Stamps,
+        tracked: NDArray[np.bool_],
+        model: Any,
+    ) -> Trajectory:
+        T = np.full((len(t_ns), 4, 4), np.nan)
+        cov = np.full((len(t_ns), 6, 6), np.nan)
+        T[tracked] = bridge_poses(states, self.imu, t_ns[tracked])
+        cov[tracked] = bridge_covariance(states, joint, T[tracked], t_ns[tracked], model)
+        return Trajectory("head", t_ns, camera_t_ns, T, cov, tracked)
+
+    def _judge(
+        self,
+        turns: sync.VisualTurns,
+        tracks: Tracks,
+        key_tracks: Tracks,
+        states: States,
+        solved: _Solved,
+        views: NDArray[np.int64],
+        joint: uncertainty.PoseUncertainty,
+    ) -> Judgement:
+        residual_rms = float(np.sqrt(np.mean(solved.residual**2))) if len(solved.residual) else float("inf")
+        position_sigma = np.sqrt(np.trace(joint.cov[:, 3:, :, 3:].diagonal(0, 0, 2), axis1=0, axis2=1))
+        self.numbers |= {
+            "keyframes_registered": int((views >= self.params.verdict.min_marks).sum()),
+            "reprojection_rms_px": residual_rms,
+            "gyro_bias_rad_s": states.gyro_bias.mean(axis=0).tolist(),
+            "accel_bias_m_s2": states.accel_bias.mean(axis=0).tolist(),
+            "scale_sigma": verdict.scale_sigma(states, joint),
+            "position_sigma_max_m": float(position_sigma.max()),
+            "path_m": float(np.linalg.norm(np.diff(states.T_world_imu[:, :3, 3], axis=0), axis=1).sum()),
+        }
+        return verdict.judge(
+            turns, tracks.camera_t_ns, key_tracks.camera_t_ns, views, position_sigma, joint.dt_sigma_s,
+            self.imu, self.numbers, self.params.verdict,
+        )  # fmt: skip
+
+
+def _within_tracked(t_ns: Stamps, picture_t_ns: Stamps, tracked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether each time lies between two neighbouring pictures that are both tracked."""
+    i = np.clip(np.searchsorted(picture_t_ns, t_ns, side="right") - 1, 0, len(picture_t_ns) - 2)
+    inside = (t_ns >= picture_t_ns[0]) & (t_ns <= picture_t_ns[-1])
+    return inside & tracked[i] & tracked[i + 1]
+
+
+def _gauge(T_now_imu: Array, T_imu_cam: Array) -> Array:
+    """T_world_now: origin at this IMU pose, x along the horizontal part of the camera's viewing axis."""
+    R_now_cam = T_now_imu[:3, :3] @ T_imu_cam[:3, :3]
+    axis = R_now_cam[:2, 2]
+    if np.linalg.norm(axis) < 0.05:  # looking straight down or up: the picture's upper edge says where ahead is
+        axis = -R_now_cam[:2, 1] * np.sign(-R_now_cam[2, 2] or 1.0)
+    out = np.eye(4)
+    out[:3, :3] = yaw_rotation(-float(np.arctan2(axis[1], axis[0])))
+    out[:3, 3] = -out[:3, :3] @ T_now_imu[:3, 3]
+    return out
+
+
+def _moved(states: States, T_world_now: Array) -> States:
+    return replace(
+        states,
+        T_world_imu=T_world_now @ states.T_world_imu,
+        velocity_world=states.velocity_world @ T_world_now[:3, :3].T,
+    )

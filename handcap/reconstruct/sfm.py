@@ -1,0 +1,122 @@
+"""Structure from motion over a stretch of keyframes: poses up to scale, from pycolmap's incremental mapper."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcap.cameras import Camera, KannalaBrandt4
+from handcap.geometry import Array
+from handcap.reconstruct.frontend import Tracks
+
+
+@dataclass(frozen=True, slots=True)
+class SfmParams:
+    pair_span: int = 12  # keyframes; farther pairs share few tracks
+    min_shared: int = 20
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SfmPoses:
+    """Camera poses in a frame of unknown origin, rotation and scale.
+
+    Attributes:
+        keyframe: (n,) indices into the tracks' pictures, ascending.
+        R_anchor_cam: (n, 3, 3).
+        p_anchor: (n, 3) projection centres, unknown unit.
+    """
+
+    keyframe: NDArray[np.int64]
+    R_anchor_cam: Array
+    p_anchor: Array
+
+
+def solve(
+    tracks: Tracks, camera: Camera, params: SfmParams | None = None, on_image: Callable[[], None] = lambda: None
+) -> SfmPoses:
+    """Reconstruct the pictures of `tracks` (keyframes only); the largest model wins, possibly empty."""
+    import pycolmap
+
+    params = params or SfmParams()
+    pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value
+    with tempfile.TemporaryDirectory(prefix="handcap-sfm-") as folder:
+        database = Path(folder) / "tracks.db"
+        _write_database(pycolmap, database, tracks, camera, params)
+        options = pycolmap.IncrementalPipelineOptions()
+        options.multiple_models = False
+        options.num_threads = 2
+        options.random_seed = params.seed
+        options.ba_refine_focal_length = options.ba_refine_principal_point = options.ba_refine_extra_params = False
+        options.ba_global_frames_ratio = options.ba_global_points_ratio = 1.4  # fewer full solves: same result here
+        (Path(folder) / "images").mkdir()
+        models = pycolmap.incremental_mapping(
+            database, Path(folder) / "images", Path(folder) / "model", options, next_image_callback=on_image
+        )
+    return _poses(max(models.values(), key=lambda m: m.num_reg_images(), default=None))
+
+
+def _write_database(pycolmap: Any, path: Path, tracks: Tracks, camera: Camera, params: SfmParams) -> None:
+    fisheye = isinstance(camera, KannalaBrandt4)
+    fx, fy, cx, cy, *lens = camera.params
+    colmap_camera = pycolmap.Camera(
+        model="OPENCV_FISHEYE" if fisheye else "OPENCV",
+        width=camera.width,
+        height=camera.height,
+        params=[fx, fy, cx + 0.5, cy + 0.5, *lens],  # COLMAP: pixel (0, 0) is a corner
+    )
+    colmap_camera.has_prior_focal_length = True
+    edges = np.searchsorted(tracks.frame, np.arange(len(tracks.camera_t_ns) + 1))
+    ids = [tracks.track[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    pixels = [tracks.pixel[a:b] + 0.5 for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    with pycolmap.Database.open(path) as database:
+        colmap_camera.camera_id = database.write_camera(colmap_camera)
+        rig = pycolmap.Rig()
+        rig.add_ref_sensor(colmap_camera.sensor_id)
+        rig_id = database.write_rig(rig)
+        image_ids = []
+        for i, points in enumerate(pixels):
+            image = pycolmap.Image(name=f"{i:06d}", camera_id=colmap_camera.camera_id)
+            image.image_id = database.write_image(image)
+            frame = pycolmap.Frame()
+            frame.rig_id = rig_id
+            frame.add_data_id(image.data_id)
+            database.write_frame(frame)
+            database.write_keypoints(image.image_id, points.astype(np.float32))
+            image_ids.append(image.image_id)
+        options = pycolmap.TwoViewGeometryOptions()
+        options.ransac.random_seed = params.seed
+        for i in range(len(ids)):
+            for j in range(i + 1, min(len(ids), i + 1 + params.pair_span)):
+                _, in_i, in_j = np.intersect1d(ids[i], ids[j], assume_unique=True, return_indices=True)
+                if len(in_i) < params.min_shared:
+                    break
+                matches = np.stack([in_i, in_j], axis=1).astype(np.uint32)
+                database.write_matches(image_ids[i], image_ids[j], matches)
+                geometry = pycolmap.estimate_calibrated_two_view_geometry(
+                    colmap_camera, pixels[i], colmap_camera, pixels[j], matches, options
+                )
+                database.write_two_view_geometry(image_ids[i], image_ids[j], geometry)
+
+
+def _poses(model: Any) -> SfmPoses:
+    if model is None:
+        return SfmPoses(np.zeros(0, np.int64), np.zeros((0, 3, 3)), np.zeros((0, 3)))
+    found = {}
+    for image in model.images.values():
+        if image.has_pose:
+            cam_from_world = image.cam_from_world()
+            R_cam_anchor = cam_from_world.rotation.matrix()
+            found[int(image.name)] = (R_cam_anchor.T, -R_cam_anchor.T @ cam_from_world.translation)
+    order = sorted(found)
+    return SfmPoses(
+        np.array(order, np.int64),
+        np.array([found[i][0] for i in order]).reshape(-1, 3, 3),
+        np.array([found[i][1] for i in order]).reshape(-1, 3),
+    )

@@ -1,0 +1,114 @@
+"""How well the poses are known, and the time offset that fits best: one linearisation at the optimum.
+
+Velocities and biases are eliminated first (their block is banded, so this is cheap); what remains is the dense
+information of all keyframe poses and of the time offset, which enters through the inertial factors alone: moving the
+camera's stamps by dt moves the interval over which the IMU is integrated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gtsam
+import numpy as np
+from gtsam.symbol_shorthand import X
+from scipy.linalg import cho_factor, cho_solve, solveh_banded
+
+from handcap.geometry import Array
+from handcap.reconstruct.bundle import Solution, inertial_factors
+from handcap.reconstruct.inertial import Preintegrator
+
+_PROBE_S = 5e-4  # for the derivative by dt: far above rounding, far below the IMU's period
+_CHAIN = 9  # velocity and both biases, per state
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PoseUncertainty:
+    """Joint covariance of keyframe poses, the time offset marginalised.
+
+    Attributes:
+        cov: (n, 6, n, 6) `[theta; rho]` in each body's axes.
+        dt_step_s: Gauss–Newton step of the time offset from the current one.
+        dt_sigma_s: standard deviation of the offset.
+    """
+
+    cov: Array
+    dt_step_s: float
+    dt_sigma_s: float
+
+    def of_pose(self, i: int) -> Array:
+        return self.cov[i, :, i, :]
+
+
+def pose_uncertainty(solution: Solution, imu: Preintegrator, dt_prior_sigma_s: float) -> PoseUncertainty:
+    """Linearise at the optimum and invert.
+
+    Args:
+        dt_prior_sigma_s: what is known of the offset beforehand, about its current value.
+    """
+    states, values, n = solution.states, solution.values, len(solution.states)
+    inertial = inertial_factors(solution.steps)
+    later = _whitened(inertial_factors(imu.chain(states.shifted(round(_PROBE_S * 1e9)))), values)
+    earlier = _whitened(inertial_factors(imu.chain(states.shifted(-round(_PROBE_S * 1e9)))), values)
+    by_dt = (later - earlier) / (2 * _PROBE_S)
+
+    m = 6 * n + 1  # poses, then the offset
+    S, g = np.zeros((m, m)), np.zeros(m)
+    band = np.zeros((2 * _CHAIN, _CHAIN * n))  # lower form: band[i - j, j] = H[i, j]
+    cross = np.zeros((_CHAIN * n, m))
+    g_chain = np.zeros(_CHAIN * n)
+
+    def add(pose_dims: Array, chain_dims: Array, J_pose: Array, J_chain: Array, r: Array) -> None:
+        """One factor: whitened residual r, Jacobians by pose-or-offset and by chain variables."""
+        S[np.ix_(pose_dims, pose_dims)] += J_pose.T @ J_pose
+        g[pose_dims] -= J_pose.T @ r
+        cross[np.ix_(chain_dims, pose_dims)] += J_chain.T @ J_pose
+        g_chain[chain_dims] -= J_chain.T @ r
+        H = J_chain.T @ J_chain
+        row, col = np.meshgrid(chain_dims, chain_dims, indexing="ij")
+        low = row >= col
+        np.add.at(band, (row[low] - col[low], col[low]), H[low])
+
+    for i, factor in enumerate(inertial):
+        A, b = factor.linearize(values).jacobian()  # columns: X(i) V(i) X(i+1) V(i+1) B(i) B(i+1)
+        pose_dims = np.r_[6 * i : 6 * i + 6, 6 * i + 6 : 6 * i + 12, m - 1]
+        chain_dims = np.r_[_CHAIN * i : _CHAIN * i + 3, _CHAIN * (i + 1) : _CHAIN * (i + 1) + 3]
+        chain_dims = np.r_[chain_dims, _CHAIN * i + 3 : _CHAIN * (i + 1), _CHAIN * (i + 1) + 3 : _CHAIN * (i + 2)]
+        J_pose = np.c_[A[:, 0:6], A[:, 9:15], by_dt[i]]
+        J_chain = np.c_[A[:, 6:9], A[:, 15:18], A[:, 18:24], A[:, 24:30]]
+        add(pose_dims, chain_dims, J_pose, J_chain, -b)
+    rest = gtsam.NonlinearFactorGraph()
+    for k in range(solution.graph.size()):
+        factor = solution.graph.at(k)
+        if isinstance(factor, gtsam.PriorFactorConstantBias):
+            A, b = factor.linearize(values).jacobian()
+            i = gtsam.Symbol(factor.keys()[0]).index()
+            add(np.zeros(0, int), _CHAIN * i + np.arange(3, _CHAIN), np.zeros((6, 0)), A, -b)
+        elif not isinstance(factor, gtsam.CombinedImuFactor):
+            rest.add(factor)
+    present = sorted(gtsam.Symbol(key).index() for key in rest.keyVector())
+    order = gtsam.Ordering()
+    for i in present:
+        order.push_back(X(i))
+    information, eta = rest.linearize(values).hessian(order)
+    dims = (6 * np.array(present)[:, None] + np.arange(6)).ravel()
+    S[np.ix_(dims, dims)] += information
+    g[dims] += np.asarray(eta).ravel()
+    S[-1, -1] += 1 / dt_prior_sigma_s**2
+
+    band[0] += 1e-9
+    solved = solveh_banded(band, np.c_[cross, g_chain], lower=True)
+    S -= cross.T @ solved[:, :-1]
+    g -= cross.T @ solved[:, -1]
+    S = (S + S.T) / 2
+    scale = 1 / np.sqrt(np.maximum(np.diag(S), 1e-12))  # units differ by 1e10: condition first
+    factored = cho_factor(S * scale[:, None] * scale[None, :] + 1e-14 * np.eye(m), lower=True)
+    cov = cho_solve(factored, np.diag(scale)) * scale[:, None]
+    step = cov @ g
+    return PoseUncertainty(
+        ((cov + cov.T) / 2)[:-1, :-1].reshape(n, 6, n, 6), float(step[-1]), float(np.sqrt(cov[-1, -1]))
+    )
+
+
+def _whitened(factors: list[gtsam.CombinedImuFactor], values: gtsam.Values) -> Array:
+    return np.array([f.whitenedError(values) for f in factors]).reshape(len(factors), 15)
