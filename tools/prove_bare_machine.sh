@@ -28,7 +28,8 @@ trap 'umount "$root/proc" "$root/dev"' EXIT
 
 # What a user of this network would have configured: name resolution, certificates, apt and pip mirrors.
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
-cp -rL /etc/ssl/certs/. "$root/etc/ssl/certs/"
+rm -rf "$root/etc/ssl/certs"
+cp -rL /etc/ssl/certs "$root/etc/ssl/"
 if [ -d /usr/local/share/ca-certificates ]; then cp -rL /usr/local/share/ca-certificates "$root/usr/local/share/"; fi
 for file in /etc/pip.conf /root/.config/pip/pip.conf /etc/apt/apt.conf.d/*proxy* /etc/apt/auth.conf.d; do
     if [ -e "$file" ]; then
@@ -37,6 +38,12 @@ for file in /etc/pip.conf /root/.config/pip/pip.conf /etc/apt/apt.conf.d/*proxy*
     fi
 done
 env | grep '^PIP_' | sed "s/=\\(.*\\)/='\\1'/; s/^/export /" > "$root/pip_settings"
+for folder in ${PIP_FIND_LINKS:-}; do
+    if [ -d "$folder" ]; then
+        mkdir -p "$root$folder"
+        cp -rL "$folder/." "$root$folder/"
+    fi
+done
 
 git clone -q "$repository" "$root/handcap"
 line=$(grep -m1 '^ *sudo apt-get\|^ *apt-get' "$repository/README.md" | sed 's/^ *//; s/sudo //g')
