@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from handcap.clock import NS_PER_S
+from handcap.clock import NS_PER_S, nanoseconds
 from handcap.geometry import Array
+from handcap.session.journal import ClockFit
 from handcap.types import ImuSamples, Stamps
 from handcap.wire.handcap_pb2 import Envelope, ImuSI
 
@@ -15,12 +18,14 @@ class ImuReader:
 
     Args:
         R_imu_chip: (3, 3).
+        clock_fits: of the device, by time; needed for samples of a board only.
 
     Attributes:
         dropped: samples left out because their stamps repeat or run back.
     """
 
-    def __init__(self, R_imu_chip: Array) -> None:
+    def __init__(self, R_imu_chip: Array, clock_fits: Sequence[ClockFit] = ()) -> None:
+        self._clock_fits = clock_fits
         self._R = None if np.array_equal(R_imu_chip, np.eye(3)) else R_imu_chip  # unturned numbers keep their bits
         self._parts: list[tuple[Stamps, Array, Array]] = []
         self._count = 0
@@ -38,6 +43,8 @@ class ImuReader:
             DecodeError: not such a message.
         """
         t_ns, gyro, accel = _si_samples(data) if kind == "imu" else _wire_samples(data)
+        if kind == "wire" and len(t_ns):
+            t_ns = to_session_clock(t_ns, self._clock_fits)
         if gyro.size != 3 * len(t_ns) or accel.size != 3 * len(t_ns):
             raise ValueError(f"{len(t_ns)} stamps with {gyro.size} and {accel.size} numbers")
         if not len(t_ns):
@@ -59,6 +66,22 @@ class ImuReader:
         if self._R is not None:
             gyro, accel = gyro @ self._R.T, accel @ self._R.T
         return ImuSamples(t_ns, gyro, accel)
+
+
+def to_session_clock(t_device_ns: Stamps, fits: Sequence[ClockFit]) -> Stamps:
+    """Stamps of a board's clock on the session clock: `dt_session_device` between two fits by straight line.
+
+    Raises:
+        ValueError: there is no fit, so nobody knows when the samples were taken.
+    """
+    if not fits:
+        raise ValueError("no fit ties the board's clock to the session's")
+    first, last = fits[0], fits[-1]
+    at_ns = np.array([f.t_ns for f in fits], np.int64) - nanoseconds([f.dt_session_device_s for f in fits])
+    dt_s = np.interp(t_device_ns, at_ns, [f.dt_session_device_s for f in fits])
+    dt_s += first.skew * np.minimum(t_device_ns - at_ns[0], 0) / NS_PER_S
+    dt_s += last.skew * np.maximum(t_device_ns - at_ns[-1], 0) / NS_PER_S
+    return t_device_ns + nanoseconds(dt_s)
 
 
 def _si_samples(data: memoryview) -> tuple[Stamps, Array, Array]:

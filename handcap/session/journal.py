@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from handcap.errors import SessionError
 from handcap.session.folder import JOURNAL
 
+_T = TypeVar("_T")
 TakeState = Literal["open", "ended", "interrupted", "recovered"]
 
 _SCHEMA = """
@@ -43,6 +44,21 @@ class TakeRecord:
     last_ns: int | None
     counts: dict[str, int] | None
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClockFit:
+    """How far a board's clock lies behind the session's: t_session = t_device + dt.
+
+    Attributes:
+        t_ns: when the fit holds best, session clock.
+        dt_session_device_s: dt at that time.
+        skew: growth of dt, seconds per second.
+    """
+
+    t_ns: int
+    dt_session_device_s: float
+    skew: float
 
 
 class Journal:
@@ -125,18 +141,31 @@ def _take_records(db: sqlite3.Connection) -> dict[str, TakeRecord]:
 
 def read_take_records(session: Path) -> dict[str, TakeRecord]:
     """Takes as journalled; empty where the journal was not copied along or cannot be read."""
+    return _reading(session, _take_records, {})
+
+
+def read_clock_fits(session: Path, take: str, device: str) -> list[ClockFit]:
+    """Fits of a device's clock during a take, or without a take, by time."""
+    sql = (
+        "SELECT t_ns, dt_session_device_s, skew FROM clock_fits "
+        "WHERE device = ? AND (take = ? OR take IS NULL) ORDER BY t_ns"
+    )
+    return _reading(session, lambda db: [ClockFit(*row) for row in db.execute(sql, (device, take))], [])
+
+
+def _reading(session: Path, query: Callable[[sqlite3.Connection], _T], absent: _T) -> _T:
     path = session / JOURNAL
     if not path.is_file():
-        return {}
+        return absent
     # A closed journal is read without leaving side files; one that is open (or was, when its writer died) needs them.
     running = path.with_name(f"{path.name}-wal").exists()
     for flags in ("mode=ro", "immutable=1") if running else ("immutable=1",):
         try:
             db = sqlite3.connect(f"{path.absolute().as_uri()}?{flags}", uri=True)
             try:
-                return _take_records(db)
+                return query(db)
             finally:
                 db.close()
         except (sqlite3.Error, ValueError):
             continue
-    return {}
+    return absent

@@ -21,6 +21,7 @@ from handcap.errors import SessionError
 from handcap.session.chunks import BadChunk, Channels, ChunkSpan, RawMessage, chunk_spans, load, messages
 from handcap.session.folder import is_name, segment_files
 from handcap.session.inertial import ImuReader
+from handcap.session.journal import read_clock_fits
 from handcap.session.pictures import Packet, decode_picture, decode_video
 from handcap.types import Frame, ImuSamples, Stamps
 
@@ -217,7 +218,8 @@ class Take:
                 where=self._folder,
                 mend="name one of these devices, or record again with its IMU connected",
             )
-        reader = ImuReader(self.session.rig.devices[device].R_imu_chip)
+        fits = read_clock_fits(self.session.path, self.id, device)
+        reader = ImuReader(self.session.rig.devices[device].R_imu_chip, fits)
         for kind in ("imu", "wire"):
             if f"/{device}/{kind}" not in self._schemas:
                 continue
