@@ -28,6 +28,8 @@ _SMALL_BYTES = 4 << 20  # below this any ratio is harmless
 _RECORD = struct.Struct("<BQ")
 _CHUNK_HEAD = struct.Struct("<QQQII")  # first time, last time, uncompressed size, CRC, length of the compression's name
 _MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
+_FOOTER = struct.Struct("<BQQQI")  # opcode, length, start of the index, start of its offsets, CRC
+_INDEX_LIMIT = 64 << 20
 _SMALL_RECORD_LIMIT = 16 << 20  # schemas, channels, metadata
 _WINDOW = 1 << 20
 
@@ -210,6 +212,21 @@ def _plausible(opcode: int, length: int, body: bytes) -> bool:
     return opcode in (Opcode.HEADER, Opcode.METADATA, Opcode.ATTACHMENT, Opcode.SCHEMA, Opcode.CHANNEL)
 
 
+def _index_is_whole(file: BinaryIO, begin: int, file_bytes: int) -> bool:
+    """Whether what follows the data is an index with the right CRC; only other programs need it."""
+    if not 0 < file_bytes - begin <= _INDEX_LIMIT:
+        return False
+    file.seek(begin)
+    rest = file.read(file_bytes - begin)
+    footer = len(rest) - len(MCAP0_MAGIC) - _FOOTER.size
+    if footer < 0 or not rest.endswith(MCAP0_MAGIC):
+        return False
+    opcode, length, summary, _, crc = _FOOTER.unpack_from(rest, footer)
+    if (opcode, length, summary) != (Opcode.FOOTER, 20, begin):
+        return False
+    return crc == zlib.crc32(rest[: footer + _FOOTER.size - 4])
+
+
 def chunk_spans(
     path: Path, channels: Channels, on_damage: Callable[[int, str], None], *, torn: bool
 ) -> Iterator[ChunkSpan]:
@@ -238,6 +255,8 @@ def chunk_spans(
                 opcode, length = _RECORD.unpack_from(head)
                 end = at + _RECORD.size + length
                 if opcode == Opcode.DATA_END and length == 4:
+                    if not _index_is_whole(file, end, file_bytes):
+                        on_damage(end, "the index at the end is damaged, nothing is lost by that")
                     return
                 if end <= file_bytes and length <= _SMALL_RECORD_LIMIT:
                     file.seek(at + _RECORD.size)
