@@ -188,7 +188,7 @@ class KannalaBrandt4(Camera):
             high, low = np.where(error > 0, theta, high), np.where(error > 0, low, theta)
             slope = self._radius_slope(theta)
             newton = theta - error / np.where(slope > 1e-9, slope, 1.0)
-            theta = np.where((newton > low) & (newton < high), newton, (low + high) / 2)
+            theta = np.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
         valid = np.abs(self._radius(theta) - goal) < 1e-9
         ratio = np.where(goal > 1e-12, np.sin(theta) / np.where(goal > 1e-12, goal, 1.0), 1.0)
         return np.concatenate([xy * ratio[..., None], np.cos(theta)[..., None]], axis=-1), valid

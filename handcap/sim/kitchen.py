@@ -1,0 +1,168 @@
+"""A kitchen, 5 × 4 × 2.7 m: a table full of things, a counter with shelves above, a fridge, a bookcase.
+
+Room frame: x from the person to the counter, y to the left, z up; the origin is a corner of the floor.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from handcap.geometry import Array
+from handcap.sim import label, texture
+from handcap.sim.scene import Light, Scene, SceneBuilder, Standing
+
+LENGTH_M, WIDTH_M, HEIGHT_M = 5.0, 4.0, 2.7
+TABLE_TOP_M = 0.75
+_COUNTER_TOP_M, _COUNTER_DEPTH_M = 0.9, 0.6
+
+
+def build(rng: np.random.Generator) -> Scene:
+    """One kitchen; every seed furnishes and lays it differently."""
+    b = SceneBuilder(rng)
+    _shell(b)
+    table = np.array([2.45 + rng.uniform(-0.08, 0.08), 2.0 + rng.uniform(-0.1, 0.1), 0.0])
+    _table(b, table)
+    _counter(b)
+    _sides(b)
+    ceiling_lamp = Light(np.array([2.4, 2.0, 2.62]), np.array([0.35, 0, 0]), np.array([0, -0.35, 0]), 2.6)
+    window = Light(np.array([2.9, 3.95, 1.6]), np.array([0.55, 0, 0]), np.array([0, 0, -0.5]), 2.0)
+    top = TABLE_TOP_M
+    standing = Standing(
+        head_low_room=table + [-1.05, -0.45, 1.32],
+        head_high_room=table + [-0.55, 0.45, 1.62],
+        gaze_boxes_room=np.array(
+            [
+                [table + [-0.35, -0.6, top], table + [0.35, 0.6, top + 0.15]],
+                [[4.4, 0.8, 0.9], [4.7, 3.6, 1.3]],
+                [[2.5, 0.0, 0.8], [3.8, 0.1, 1.6]],
+                [[2.3, 3.9, 0.8], [3.8, 4.0, 1.6]],
+            ]
+        ),
+        gaze_weights=np.array([0.62, 0.22, 0.08, 0.08]),
+    )
+    return b.build([ceiling_lamp, window], standing)
+
+
+def _muted(rng: np.random.Generator) -> Array:
+    """A household colour, not too dark and not too loud."""
+    grey = rng.uniform(110, 225)
+    return np.clip(grey + rng.normal(0, 17, 3), 60, 240)
+
+
+def _shell(b: SceneBuilder) -> None:
+    rng, (x, y, z) = b.rng, (LENGTH_M, WIDTH_M, HEIGHT_M)
+    wall_colour = np.array([214, 206, 192]) + rng.normal(0, 10, 3)
+    walls = [b.texture(texture.plaster(rng, wall_colour + rng.normal(0, 5, 3))) for _ in range(4)]
+    floor = b.texture(texture.wood(rng, [150, 112, 78], 2.4, 2.4, 0.12))
+    ceiling = b.texture(texture.plaster(rng, [222, 220, 214]))
+    b.quad([0, 0, 0], [x, 0, 0], [0, y, 0], floor)
+    b.quad([0, 0, z], [0, y, 0], [x, 0, 0], ceiling)
+    b.quad([0, 0, 0], [0, y, 0], [0, 0, z], walls[0])
+    b.quad([x, y, 0], [0, -y, 0], [0, 0, z], walls[1])
+    b.quad([x, 0, 0], [-x, 0, 0], [0, 0, z], walls[2])
+    b.quad([0, y, 0], [x, 0, 0], [0, 0, z], walls[3])
+
+
+def _table(b: SceneBuilder, foot: Array) -> None:
+    rng, width, depth = b.rng, 1.4, 0.8
+    wood = b.texture(texture.wood(rng, [176, 134, 92], 1.5, 1.0, 0.2, texel_m=0.0015))
+    b.box(foot + [0, 0, TABLE_TOP_M - 0.04], [depth, width, 0.04], 0.0, wood, bottom=True)
+    for sx in (-1, 1):
+        for sy in (-1, 1):
+            leg = foot + [sx * (depth / 2 - 0.05), sy * (width / 2 - 0.05), 0]
+            b.box(leg, [0.06, 0.06, TABLE_TOP_M - 0.04], 0.0, wood)
+    mat = b.texture(texture.cloth(rng, _muted(rng)))
+    b.box(foot + [-0.12, 0.05, TABLE_TOP_M], [0.42, 0.6, 0.003], rng.uniform(-0.2, 0.2), mat)
+    clutter(
+        b,
+        foot[:2] - [depth / 2 - 0.06, width / 2 - 0.06],
+        foot[:2] + [depth / 2 - 0.06, width / 2 - 0.06],
+        TABLE_TOP_M + 0.003,
+        int(rng.integers(18, 28)),
+        0.22,
+    )
+
+
+def clutter(b: SceneBuilder, low: Array, high: Array, z: float, count: int, tallest_m: float) -> None:
+    """Cartons, cans, cups and jars side by side on a shelf or table top, none inside another.
+
+    Args:
+        b: where to put them.
+        low, high: (2,) corners of the free area, m.
+        z: its height.
+        count: how many to try.
+        tallest_m: nothing higher.
+    """
+    rng, taken = b.rng, []
+    for _ in range(count):
+        for _attempt in range(30):
+            radius = rng.uniform(0.03, 0.095)
+            centre = rng.uniform(low + radius, high - radius) if np.all(high - low > 2 * radius) else None
+            if centre is not None and all(np.hypot(*(centre - c)) > radius + r + 0.004 for c, r in taken):
+                taken.append((centre, radius))
+                _thing(b, np.array([*centre, z]), radius, tallest_m)
+                break
+
+
+def _thing(b: SceneBuilder, foot: Array, radius: float, tallest_m: float) -> None:
+    rng = b.rng
+    if rng.random() < 0.55:
+        angle = rng.uniform(0.5, 1.07)  # half diagonal of the footprint = radius
+        size = np.array([2 * radius * np.cos(angle), 2 * radius * np.sin(angle), 0.0])
+        size[2] = np.clip(rng.uniform(0.4, 2.6) * radius, 0.03, tallest_m)
+        b.box(foot, size, rng.uniform(0, np.pi), [b.texture(t) for t in label.carton(rng, size, _muted(rng))])
+    else:
+        radius = min(radius, 0.06)
+        height = float(np.clip(rng.uniform(1.2, 3.4) * radius, 0.05, tallest_m))
+        around = label.wrapper(rng, 2 * np.pi * radius, height, _muted(rng))
+        b.cylinder(foot, radius, height, b.texture(around), b.texture(label.lid(rng, radius, _muted(rng))))
+
+
+def _counter(b: SceneBuilder) -> None:
+    rng, x, depth = b.rng, LENGTH_M, _COUNTER_DEPTH_M
+    front_colour = _muted(rng)
+    stone = b.texture(texture.speckled(rng, rng.uniform(95, 170) + rng.normal(0, 6, 3)))
+    b.box([x - depth / 2, 2.2, _COUNTER_TOP_M - 0.04], [depth + 0.03, 3.4, 0.04], 0.0, stone)
+    for k in range(6):
+        door = b.texture(label.panel(rng, 0.56, _COUNTER_TOP_M - 0.05, front_colour))
+        y = 0.78 + 0.57 * k
+        b.box([x - depth / 2, y, 0], [depth, 0.56, _COUNTER_TOP_M - 0.045], 0.0, door)
+    splash = b.texture(texture.tiles(rng, [206, 204, 196], (0.15, 0.1)))
+    b.quad([x - 0.006, 3.9, _COUNTER_TOP_M], [0, -3.4, 0], [0, 0, 0.5], splash)
+    low, high = np.array([x - depth + 0.05, 0.6]), np.array([x - 0.08, 3.8])
+    clutter(b, low, high, _COUNTER_TOP_M, 26, 0.32)
+    board = b.texture(texture.wood(rng, [150, 110, 74], 1.2, 0.4, 0.4))
+    for z in (1.42, 1.78):
+        b.box([x - 0.14, 2.25, z - 0.025], [0.28, 3.0, 0.025], 0.0, board, bottom=True)
+        clutter(b, np.array([x - 0.27, 0.8]), np.array([x - 0.01, 3.7]), z, 22, 0.3)
+
+
+def _sides(b: SceneBuilder) -> None:
+    rng = b.rng
+    fridge = [b.texture(label.poster(rng, 0.65, 1.75, [206, 208, 210], sheets=9)) for _ in range(4)]
+    b.box([4.6, 0.34, 0], [0.65, 0.6, 1.75], 0.0, [*fridge, b.texture(texture.plain(rng, [205, 206, 208]))])
+    # Right wall (y = 0): pictures and a sideboard with things on it.
+    for k, width in enumerate((0.5, 0.7, 0.4)):
+        height, left = rng.uniform(0.4, 0.7), 3.9 - 1.1 * k
+        picture = b.texture(label.poster(rng, width, height, _muted(rng), sheets=5))
+        b.quad([left, 0.012, rng.uniform(1.25, 1.45)], [-width, 0, 0], [0, 0, height], picture, uv=(0, 0))
+    side = [b.texture(label.panel(rng, 1.8, 0.8, _muted(rng))) for _ in range(4)]
+    b.box([2.6, 0.2, 0], [1.8, 0.38, 0.8], 0.0, [*side, b.texture(texture.wood(rng, [140, 104, 70], 1.8, 0.4, 0.4))])
+    clutter(b, np.array([1.75, 0.05]), np.array([3.45, 0.36]), 0.8, 12, 0.3)
+    # Left wall (y = 4): a window, a calendar and shelves.
+    outside = b.texture(label.window_view(rng, 1.1, 1.0))
+    b.quad([2.35, 3.985, 1.1], [1.1, 0, 0], [0, 0, 1.0], outside, uv=(0, 0))
+    calendar = b.texture(label.poster(rng, 0.45, 0.6, _muted(rng), sheets=4))
+    b.quad([3.65, 3.988, 1.3], [0.45, 0, 0], [0, 0, 0.6], calendar, uv=(0, 0))
+    board = b.texture(texture.wood(rng, [132, 96, 66], 1.8, 0.4, 0.4))
+    b.box([2.9, 3.86, 0.975], [1.6, 0.26, 0.025], 0.0, board, bottom=True)
+    clutter(b, np.array([2.15, 3.75]), np.array([3.65, 3.97]), 1.0, 9, 0.25)
+    low = [b.texture(label.panel(rng, 1.5, 0.7, _muted(rng))) for _ in range(4)]
+    b.box([2.9, 3.8, 0], [1.5, 0.38, 0.7], 0.0, [*low, board])
+    # Behind the person (x = 0): a bookcase and a poster.
+    for k in range(4):
+        z = 0.05 + 0.42 * k
+        b.box([0.15, 1.3, z - 0.03], [0.28, 1.4, 0.03], 0.0, board, bottom=True)
+        clutter(b, np.array([0.03, 0.65]), np.array([0.28, 1.95]), z, 9, 0.3)
+    poster = b.texture(label.poster(rng, 0.9, 1.2, _muted(rng), sheets=8))
+    b.quad([0.012, 2.5, 0.9], [0, 0.9, 0], [0, 0, 1.2], poster, uv=(0, 0))

@@ -1,0 +1,65 @@
+"""From light to a compressed picture: exposure, vignetting, noise, JPEG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcap.cameras import Camera
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoParams:
+    """A small modern camera in a lit room.
+
+    Attributes:
+        noise_grey: standard deviation of a pixel, of 255.
+        exposure_wander: share by which automatic exposure breathes.
+        exposure_period_s: how slowly.
+        vignetting: share of light lost in the corner of the picture.
+        jpeg_quality: OpenCV's scale.
+    """
+
+    noise_grey: float = 1.5
+    exposure_wander: float = 0.03
+    exposure_period_s: float = 4.0
+    vignetting: float = 0.25
+    jpeg_quality: int = 92
+
+
+def vignette(camera: Camera, loss: float) -> NDArray[np.float32]:
+    """(h, w, 1) share of light that arrives."""
+    v, u = np.mgrid[: camera.height, : camera.width].astype(float)
+    radius2 = (u - camera.centre_px[0]) ** 2 + (v - camera.centre_px[1]) ** 2
+    return (1 - loss * radius2 / radius2.max())[..., None].astype(np.float32)
+
+
+def exposure(params: PhotoParams, t_s: float) -> float:
+    """Gain of automatic exposure at this time."""
+    return 1 + params.exposure_wander * float(np.sin(2 * np.pi * t_s / params.exposure_period_s))
+
+
+def develop(
+    light: NDArray[np.float32], arriving: NDArray[np.float32], gain: float, noise_grey: float, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Light (h, w, 3), 0..255, to pixels; bright parts roll off softly instead of clipping."""
+    grey = light * (arriving * np.float32(gain))
+    knee = np.float32(190.0)
+    room = np.float32(60.0)
+    over = np.maximum(grey - knee, 0)
+    grey = np.minimum(grey, knee) + room * (over / (over + room))
+    # Half of the noise is common to the three colours, as it is after demosaicing.
+    h, w = grey.shape[:2]
+    grey += np.float32(noise_grey) * rng.standard_normal((h, w, 1), np.float32)
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+
+
+def jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+    """RGB (h, w, 3) to JPEG."""
+    import cv2
+
+    done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return data.tobytes()
