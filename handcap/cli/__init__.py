@@ -1,0 +1,1 @@
+"""The command line: app.py wires, one file per verb."""

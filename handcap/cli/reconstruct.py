@@ -1,0 +1,79 @@
+"""`handcap reconstruct`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from handcap.causes import Language
+from handcap.cli.options import AsJson, Lang
+from handcap.cli.outcome import Outcome, finish
+from handcap.cli.progress import progress
+from handcap.errors import ReconstructionError
+
+_VERDICTS: dict[str, dict[Language, str]] = {
+    "ok": {"en": "ok", "zh": "合格"},
+    "partial": {"en": "partly ok", "zh": "部分合格"},
+    "refused": {"en": "refused", "zh": "不合格"},
+}
+
+# Keys of the report's numbers that a person wants to see.
+_NUMBERS: dict[str, dict[Language, str]] = {
+    "keyframes": {"en": "keyframes", "zh": "关键帧"},
+    "reprojection_rms_px": {"en": "reprojection px", "zh": "重投影像素误差"},
+}
+
+
+def reconstruct(
+    session: Annotated[Path, typer.Argument(help="Folder written by `handcap import`, `simulate` or `capture`.")],
+    rig: Annotated[Path | None, typer.Option(help="Calibration to use instead of the session's rig.json.")] = None,
+    take: Annotated[str | None, typer.Option(help="One take instead of all.")] = None,
+    as_json: AsJson = False,
+    lang: Lang = "en",
+) -> None:
+    """Recover the trajectories of a session; a verdict with its causes for each take."""
+    from handcap import reconstruct as stage
+
+    with progress(as_json) as on_progress:
+        results = stage.run_session(session, rig_path=rig, take=take, on_progress=on_progress)
+    lines: list[str] = []
+    for result in results:
+        lines.append(f"{result.take}: {_VERDICTS[result.verdict][lang]}{_numbers(result.report, lang)}")
+        for cause in result.causes:
+            lines += [f"  {cause.text(lang)}", f"    → {cause.mend(lang)}"]
+    outputs = [path for result in results for path in result.outputs]
+    takes = {result.take: str(result.verdict) for result in results}
+    details = {"causes": {r.take: [cause.as_dict(lang) for cause in r.causes] for r in results}}
+    error = None
+    if not any(result.verdict in ("ok", "partial") for result in results):
+        what = {"en": "no take could be reconstructed", "zh": "没有可重建的录制"}[lang]
+        mend = {"en": "the causes of each take say what to do", "zh": "请按各录制的原因处理"}[lang]
+        causes = [cause for result in results for cause in result.causes]
+        if causes:
+            what, mend = f"{what}: {causes[0].text(lang)}", causes[0].mend(lang)
+        error = ReconstructionError(what, where=session, mend=mend)
+    finish(Outcome(outputs, takes, lines, details, error), as_json)
+
+
+def _numbers(report: Mapping[str, Any], lang: Language) -> str:
+    """The few numbers of a report that a person wants to see, as far as they are known."""
+    shown: list[str] = []
+    for camera, offset_s in (report.get("time_offset_s") or {}).items():
+        sigma_s = (report.get("time_offset_sigma_s") or {}).get(camera)
+        if offset_s is not None:
+            label = {"en": "clock offset", "zh": "时钟偏移"}[lang]
+            shown.append(
+                f"{label} {camera} {1e3 * offset_s:.2f}" + (f" ± {1e3 * sigma_s:.2f} ms" if sigma_s else " ms")
+            )
+    for key, label in _NUMBERS.items():
+        value = (report.get("numbers") or {}).get(key)
+        if value is not None:
+            shown.append(f"{label[lang]} {value:.4g}")
+    spans = report.get("spans_ok_s") or []
+    if spans:
+        label = {"en": "good", "zh": "完好"}[lang]
+        shown.append(f"{label} " + ", ".join(f"{start:.1f}–{end:.1f} s" for start, end in spans))
+    return f" ({'; '.join(shown)})" if shown else ""
