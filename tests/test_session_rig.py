@@ -1,0 +1,129 @@
+"""rig.json: what it says comes back, and what is wrong with it is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from recording import RIG
+
+from handcap.errors import RigError
+from handcap.session import read_rig, write_rig
+from handcap.types import Rig
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_rig(tmp_path / "rig.json", RIG)
+    return tmp_path / "rig.json"
+
+
+def test_a_rig_comes_back_as_it_was_written(path: Path) -> None:
+    rig = read_rig(path)
+    assert rig.rig_id == RIG.rig_id and list(rig.devices) == ["head", "left"] and list(rig.cameras) == ["head", "left"]
+    for name, device in RIG.devices.items():
+        assert rig.devices[name].imu == device.imu and rig.devices[name].uid == device.uid
+        np.testing.assert_allclose(rig.devices[name].R_imu_chip, device.R_imu_chip, atol=1e-15)
+    for name, camera in RIG.cameras.items():
+        assert rig.cameras[name].camera == camera.camera
+        assert rig.cameras[name].dt_imu_cam_s == camera.dt_imu_cam_s
+        assert rig.cameras[name].dt_sigma_s == camera.dt_sigma_s
+        np.testing.assert_allclose(rig.cameras[name].T_imu_cam, camera.T_imu_cam, atol=1e-15)
+
+
+def test_grippers_and_provenance_are_kept(tmp_path: Path) -> None:
+    grippers = {"left": {"T_cam_tcp": np.eye(4).tolist(), "width": {"closed_m": 0.01}, "serial": "g7"}}
+    provenance = {"created": "2026-02-03", "camera": {"by": "bench 2", "rms_px": 0.2}}
+    write_rig(tmp_path / "rig.json", Rig("g", RIG.devices, RIG.cameras, grippers, provenance))
+    rig = read_rig(tmp_path / "rig.json")
+    assert rig.grippers == grippers and rig.provenance == provenance
+    assert json.loads((tmp_path / "rig.json").read_text())["created"] == "2026-02-03"
+
+
+def test_a_rotation_typed_with_four_digits_becomes_an_exact_one(path: Path) -> None:
+    values = json.loads(path.read_text())
+    values["cameras"]["head"]["T_imu_cam"] = np.round(RIG.cameras["head"].T_imu_cam, 4).tolist()
+    path.write_text(json.dumps(values))
+    R = read_rig(path).cameras["head"].T_imu_cam[:3, :3]
+    np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-14)
+
+
+def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(rig: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            rig = rig[key]
+        rig[keys[-1]] = value
+
+    return change
+
+
+def drop(*keys: str) -> Callable[[dict[str, Any]], None]:
+    def change(rig: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            rig = rig[key]
+        del rig[keys[-1]]
+
+    return change
+
+
+skewed = np.eye(4)
+skewed[0, 1] = 0.01
+mirrored = np.diag([1.0, 1.0, -1.0, 1.0])
+not_affine = np.eye(4)
+not_affine[3] = [0.1, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "verb"),
+    [
+        (put("cameras", "head", "T_imu_cam", value=skewed.tolist()), "cameras.head.T_imu_cam", "camera-imu"),
+        (put("cameras", "head", "T_imu_cam", value=mirrored.tolist()), "cameras.head.T_imu_cam", "camera-imu"),
+        (put("cameras", "head", "T_imu_cam", value=not_affine.tolist()), "cameras.head.T_imu_cam", "camera-imu"),
+        (put("cameras", "head", "T_imu_cam", value=np.eye(3).tolist()), "cameras.head.T_imu_cam", "camera-imu"),
+        (put("cameras", "head", "T_imu_cam", value="identity"), "cameras.head.T_imu_cam", "camera-imu"),
+        (drop("cameras", "head", "T_imu_cam"), "cameras.head.T_imu_cam", "camera-imu"),
+        (put("cameras", "head", "model", value="omni"), "cameras.head.model", "camera"),
+        (put("cameras", "head", "params", value=[1.0] * 7), "params", "camera"),
+        (put("cameras", "head", "params", value=[-1.0] * 8), "params", "camera"),
+        (put("cameras", "head", "params", value=["a"] * 8), "cameras.head.params", "camera"),
+        (put("cameras", "head", "width", value=0), "cameras.head.width", "rig"),
+        (put("cameras", "head", "device", value="right"), "cameras.head.device", "rig"),
+        (put("devices", "head", "R_imu_chip", value=skewed[:3, :3].tolist()), "devices.head.R_imu_chip", "imu"),
+        (put("devices", "head", "imu", "rate_hz", value=0), "devices.head.imu.rate_hz", "imu"),
+        (drop("devices", "head", "imu", "gyro_noise_density"), "devices.head.imu.gyro_noise_density", "imu"),
+        (put("grippers", value={"left": {"T_cam_tcp": skewed.tolist()}}), "grippers.left.T_cam_tcp", "gripper"),
+        (put("devices", value={"../x": {}}), "devices.../x", "rig"),
+        (drop("devices"), "devices", "rig"),
+        (put("version", value="one"), "version", "rig"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_key_with_the_calibration_that_mends_it(
+    path: Path, change: Callable[[dict[str, Any]], None], key: str, verb: str
+) -> None:
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+    with pytest.raises(RigError) as error:
+        read_rig(path)
+    assert key in error.value.what, error.value.what
+    assert f"calibrate {verb}`" in (error.value.mend or ""), error.value.mend
+    assert error.value.where == str(path)
+
+
+@pytest.mark.parametrize("text", ["", "null", "[1]", "{", '{"version": 1}', "\ud800"])
+def test_a_torn_rig_is_refused(path: Path, text: str) -> None:
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(RigError):
+        read_rig(path)
+
+
+def test_a_missing_rig_and_a_newer_one_are_told_apart(path: Path) -> None:
+    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
+    with pytest.raises(RigError, match="newer handcap"):
+        read_rig(path)
+    with pytest.raises(RigError, match="no such"):
+        read_rig(path.with_name("other.json"))
