@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
 import scipy.sparse.linalg as sparse_linalg
+from numpy.typing import NDArray
 
 from handcap.geometry import GRAVITY_M_S2, Array, gravity_alignment, inverse, se3
 from handcap.reconstruct.inertial import Preintegrator, States
@@ -68,11 +70,11 @@ def align(
     dp = np.array([d.deltaPij() for d in steps])
     dv = np.array([d.deltaVij() for d in steps])
 
-    rows: list[Array] = []
-    cols: list[Array] = []
+    rows: list[NDArray[Any]] = []
+    cols: list[NDArray[Any]] = []
     values: list[Array] = []
 
-    def block(row: Array, col: Array, value: Array) -> None:
+    def block(row: NDArray[np.int_], col: NDArray[np.int_], value: Array) -> None:
         """Place (m, 3, k) blocks at rows `row` (m,) and columns `col` (m,)."""
         m, _, k = value.shape
         rows.append(np.broadcast_to(row[:, None, None] + np.arange(3)[None, :, None], (m, 3, k)).ravel())
@@ -97,7 +99,7 @@ def align(
     block(velocity, at_g, -eye * d)
     block(velocity, at_bias, R_anchor_imu[:-1] * d)
     rhs_velocity = np.einsum("nij,nj->ni", R_anchor_imu[:-1], dv)
-    A = sparse.csr_matrix(
+    A: Any = sparse.csr_matrix(
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))), shape=(6 * m, 3 * n + 7)
     )
     b = np.stack([rhs_position, rhs_velocity], axis=1).ravel()
@@ -113,7 +115,7 @@ def align(
     for _ in range(params.gravity_rounds):
         g = g / np.linalg.norm(g) * GRAVITY_M_S2
         basis = np.linalg.svd(g[None])[2][1:].T  # two directions across gravity
-        keep = sparse.block_diag([sparse.eye(3 * n), basis, sparse.eye(4)]).tocsr()
+        keep: Any = sparse.block_diag([sparse.eye(3 * n), basis, sparse.eye(4)]).tocsr()
         held = _solve(A @ keep, b - A[:, 3 * n : 3 * n + 3] @ g, keep.T @ prior)
         if held is None:
             return None
@@ -126,7 +128,9 @@ def align(
     residual = A @ x - b
     unit = np.zeros(information.shape[0])
     unit[-4] = 1.0
-    variance = float(sparse_linalg.spsolve(information, unit)[-4]) * max(float(residual @ residual) / len(b), 1e-8)
+    variance = float(np.asarray(sparse_linalg.spsolve(information, unit))[-4]) * max(
+        float(residual @ residual) / len(b), 1e-8
+    )
     R_world_anchor = gravity_alignment(-g)
     T_world_cam = se3(R_world_anchor @ R_anchor_cam, scale * p_anchor @ R_world_anchor.T)
     T_world_imu = T_world_cam @ inverse(T_imu_cam)
@@ -136,8 +140,8 @@ def align(
     return Alignment(states, scale, float(np.sqrt(max(variance, 0.0))) / scale, gravity_norm)
 
 
-def _solve(A: sparse.csr_matrix, b: Array, prior: Array) -> tuple[Array, sparse.csc_matrix] | None:
+def _solve(A: Any, b: Array, prior: Array) -> tuple[Array, Any] | None:
     """Least squares with a diagonal prior towards zero; the solution and its normal matrix, None if singular."""
     normal = (A.T @ A + sparse.diags(prior + 1e-9)).tocsc()
-    x = sparse_linalg.spsolve(normal, A.T @ b)
+    x = np.asarray(sparse_linalg.spsolve(normal, A.T @ b))
     return (x, normal) if np.all(np.isfinite(x)) else None

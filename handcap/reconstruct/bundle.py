@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gtsam
 import numpy as np
@@ -107,10 +108,9 @@ def visual_factors(
     """One smart factor per track: the point is eliminated inside it (Carlone et al. 2014)."""
     params = params or BundleParams()
     fx, fy, cx, cy, *lens = camera.params
-    if isinstance(camera, KannalaBrandt4):
-        make, lens_model = gtsam.SmartProjectionPoseFactorCal3Fisheye, gtsam.Cal3Fisheye(fx, fy, 0.0, cx, cy, *lens)
-    else:
-        make, lens_model = gtsam.SmartProjectionPoseFactorCal3DS2, gtsam.Cal3DS2(fx, fy, 0.0, cx, cy, *lens)
+    fisheye = isinstance(camera, KannalaBrandt4)
+    make: Any = gtsam.SmartProjectionPoseFactorCal3Fisheye if fisheye else gtsam.SmartProjectionPoseFactorCal3DS2
+    lens_model = (gtsam.Cal3Fisheye if fisheye else gtsam.Cal3DS2)(fx, fy, 0.0, cx, cy, *lens)
     noise = gtsam.noiseModel.Isotropic.Sigma(2, pixel_sigma)
     mount = gtsam.Pose3(T_imu_cam)
     smart = gtsam.SmartProjectionParams()

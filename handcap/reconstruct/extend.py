@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,10 @@ class ExtendParams:
     step: int = 4  # keyframes predicted at once: under a second, where the IMU alone stays within centimetres
     window: int = 12  # solved keyframes that take part
     held: int = 2  # of them, the farthest ones stay put
-    gate: GateParams = GateParams(least_gate_px=3.0)  # predictions are off by more than tracking noise
-    bundle: BundleParams = BundleParams(iterations=8, relative_tolerance=1e-3)
+    gate: GateParams = field(
+        default_factory=lambda: GateParams(least_gate_px=3.0)
+    )  # predictions are off by more than tracking noise
+    bundle: BundleParams = field(default_factory=lambda: BundleParams(iterations=8, relative_tolerance=1e-3))
 
 
 def extend(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from handcap.cameras import Camera
 from handcap.geometry import Array
 from handcap.types import Frame, Stamps
 
-Grey = NDArray[np.uint8]
+Grey = NDArray[Any]  # uint8, as OpenCV returns it
+Points = NDArray[Any]  # (n, 2) float32, as OpenCV returns it
 PredictRotation = Callable[[int, int], Array]  # two camera stamps to R_cam1_cam0 (3, 3)
 
 
@@ -129,7 +131,7 @@ class _Tracker:
     def shrink(self, image: Grey) -> Grey:
         if self.factor == 1.0:
             return image
-        return cv2.resize(image, (self.camera.width, self.camera.height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+        return cv2.resize(image, (self.camera.width, self.camera.height), interpolation=cv2.INTER_AREA)
 
     def full_size_pixels(self) -> Array:
         return (self.points.astype(np.float64) + 0.5) / self.factor - 0.5
@@ -146,19 +148,19 @@ class _Tracker:
             self._refill(picture)
         return share
 
-    def _follow(self, old: Grey, new: Grey, R_new_old: Array) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _follow(self, old: Grey, new: Grey, R_new_old: Array) -> tuple[Points, NDArray[np.bool_]]:
         rays_old, _ = self.camera.unproject(self.points)
         turned = rays_old @ R_new_old.T
         guess, in_lens = self.camera.project(turned)
         guess = np.where(in_lens[:, None], guess, self.points).astype(np.float32)
-        options = dict(
-            winSize=(self.params.window_px, self.params.window_px),
-            maxLevel=self.params.levels,
-            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-            criteria=(cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01),
-        )
-        found, ok, _ = cv2.calcOpticalFlowPyrLK(old, new, self.points, guess.copy(), **options)  # type: ignore[call-overload]
-        back, ok_back, _ = cv2.calcOpticalFlowPyrLK(new, old, found, self.points.copy(), **options)  # type: ignore[call-overload]
+        options: dict[str, Any] = {
+            "winSize": (self.params.window_px, self.params.window_px),
+            "maxLevel": self.params.levels,
+            "flags": cv2.OPTFLOW_USE_INITIAL_FLOW,
+            "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01),
+        }
+        found, ok, _ = cv2.calcOpticalFlowPyrLK(old, new, self.points, guess.copy(), **options)
+        back, ok_back, _ = cv2.calcOpticalFlowPyrLK(new, old, found, self.points.copy(), **options)
         kept = (ok[:, 0] == 1) & (ok_back[:, 0] == 1)
         kept &= np.linalg.norm(back - self.points, axis=1) < self.params.return_px
         kept &= self._usable(found)
@@ -184,7 +186,7 @@ class _Tracker:
         out[candidates[best]] = True
         return out
 
-    def _usable(self, points: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def _usable(self, points: Points) -> NDArray[np.bool_]:
         cell = np.rint(points).astype(int)
         inside = (cell >= 1).all(axis=1) & (cell[:, 0] < self.camera.width - 1) & (cell[:, 1] < self.camera.height - 1)
         x, y = np.where(inside[:, None], cell, 0).T
@@ -207,12 +209,12 @@ def usable_field(camera: Camera, off_axis_deg: float) -> Grey:
     return (255 * (valid & (rays[..., 2] > np.cos(np.deg2rad(off_axis_deg))))).astype(np.uint8)
 
 
-def detect(picture: Grey, free: Grey, wanted: int, params: FrontendParams) -> NDArray[np.float32]:
+def detect(picture: Grey, free: Grey, wanted: int, params: FrontendParams) -> Points:
     """Up to `wanted` corners in the free part, spread over a 4 × 3 grid so that one rich corner does not take all."""
     height, width = picture.shape
     rows, cols = np.linspace(0, height, 4).astype(int), np.linspace(0, width, 5).astype(int)
     strength = cv2.cornerMinEigenVal(picture, 5, ksize=3)
-    found: list[NDArray[np.float32]] = []
+    found: list[Points] = []
     quota = -(-wanted // 12) + 4
     for r0, r1 in zip(rows[:-1], rows[1:], strict=True):
         for c0, c1 in zip(cols[:-1], cols[1:], strict=True):

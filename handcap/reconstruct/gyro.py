@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -33,7 +35,7 @@ class GyroRotation:
         i = np.clip(np.searchsorted(self._t_s, t_s, side="right") - 1, 0, len(self._t_s) - 2)
         past_s = (t_s - self._t_s[i])[:, None]
         slope = (self._rate[i + 1] - self._rate[i]) / (self._t_s[i + 1] - self._t_s[i])[:, None]
-        return self._R_start_sample[i] * Rotation.from_rotvec((self._rate[i] + slope * past_s / 2) * past_s)
+        return self._R_start_sample[cast(Any, i)] * Rotation.from_rotvec((self._rate[i] + slope * past_s / 2) * past_s)
 
 
 def running_product(turns: Array) -> Rotation:

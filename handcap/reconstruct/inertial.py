@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import gtsam
 import numpy as np
+from numpy.typing import NDArray
 
 from handcap.clock import seconds
 from handcap.geometry import GRAVITY_M_S2, Array, se3
@@ -40,10 +41,10 @@ class States:
     def __len__(self) -> int:
         return len(self.t_ns)
 
-    def take(self, index: Array | slice) -> States:
+    def take(self, index: NDArray[np.int64] | slice) -> States:
         return States(*(getattr(self, name)[index] for name in States.__dataclass_fields__))
 
-    def put(self, index: Array | slice, other: States) -> States:
+    def put(self, index: NDArray[np.int64] | slice, other: States) -> States:
         out = {name: getattr(self, name).copy() for name in States.__dataclass_fields__}
         for name, values in out.items():
             values[index] = getattr(other, name)

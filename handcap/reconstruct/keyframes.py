@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcap.clock import NS_PER_S
+from handcap.geometry import Array
 from handcap.reconstruct.frontend import Tracks
 
 Indices = NDArray[np.int64]

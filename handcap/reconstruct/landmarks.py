@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +99,9 @@ def triangulate(
     # Nearest point to all rays, then Gauss–Newton on pixels.
     across = np.eye(3) - ray_world[:, :, None] * ray_world[:, None, :]
     normal = np.add.reduceat(across, start) + 1e-9 * np.eye(3)
-    p_world = np.linalg.solve(normal, np.add.reduceat(np.einsum("kij,kj->ki", across, c), start)[..., None])[..., 0]
+    p_world: Any = np.linalg.solve(normal, np.add.reduceat(np.einsum("kij,kj->ki", across, c), start)[..., None])[
+        ..., 0
+    ]
     for _ in range(params.refinements):
         residual, J = _residuals(seen, R, c, p_world[which], camera)
         JtJ = np.add.reduceat(np.einsum("kai,kaj->kij", J, J), start)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from handcap.cameras import Camera
 from handcap.geometry import Array
@@ -96,7 +96,7 @@ def merge(
     views = dict(zip(np.unique(seen.track).tolist(), np.split(seen.keyframe, start[1:]), strict=True))
     distance = np.array([np.linalg.norm(T_world_cam[views[t][0], :3, 3] - p) for t, p in zip(ids, points, strict=True)])
     radius = np.maximum(params.radius_m, params.radius_share * distance)
-    pairs = cKDTree(points).query_pairs(float(radius.max()), output_type="ndarray")
+    pairs = KDTree(points).query_pairs(float(radius.max()), output_type="ndarray")
     pairs = pairs[np.lexsort(pairs.T[::-1])]
     close = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1) < radius[pairs].min(axis=1)
     pairs = pairs[close]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -34,18 +34,19 @@ Progress = Callable[[str, float], None]
 class ReconstructParams:
     """All tuning of the stage, by step."""
 
-    sync: sync.SyncParams = sync.SyncParams()
-    frontend: FrontendParams = FrontendParams()
-    keyframes: KeyframeParams = KeyframeParams()
-    sfm: sfm.SfmParams = sfm.SfmParams()
-    align: AlignParams = AlignParams()
-    gate: landmarks.GateParams = landmarks.GateParams()
-    bundle: bundle.BundleParams = bundle.BundleParams()
-    extend: ExtendParams = ExtendParams()
-    merge: MergeParams = MergeParams()
-    verdict: VerdictParams = VerdictParams()
+    sync: sync.SyncParams = field(default_factory=sync.SyncParams)
+    frontend: FrontendParams = field(default_factory=FrontendParams)
+    keyframes: KeyframeParams = field(default_factory=KeyframeParams)
+    sfm: sfm.SfmParams = field(default_factory=sfm.SfmParams)
+    align: AlignParams = field(default_factory=AlignParams)
+    gate: landmarks.GateParams = field(default_factory=landmarks.GateParams)
+    bundle: bundle.BundleParams = field(default_factory=bundle.BundleParams)
+    extend: ExtendParams = field(default_factory=ExtendParams)
+    merge: MergeParams = field(default_factory=MergeParams)
+    verdict: VerdictParams = field(default_factory=VerdictParams)
     start_keyframes: int = 45  # structure from motion over 9 s: enough turning and speeding up to fix scale and gravity
     start_attempts: int = 4
+    least_start: int = 12  # keyframes of it that must come out; a covered lens may have cut the stretch in two
     offset_rounds: int = 4
     offset_converged_s: float = 2e-5
     offset_prior_s: float = 0.05  # nothing better is known of an uncalibrated offset after the coarse search
@@ -139,7 +140,7 @@ class _Work:
         self.noise_scale = 1.0  # of the IMU's stated noise, as the residuals demand
 
     @contextmanager
-    def step(self, name: str, share: float) -> Iterator[None]:
+    def step(self, name: str, share: float) -> Generator[None]:
         self.on_progress(name, share)
         start = time.perf_counter()
         try:
@@ -158,7 +159,7 @@ class _Work:
         with self.step("following features", 0.1):
             tracks = self._track(coarse, len(turns.camera_t_ns))
         with self.step("choosing keyframes", 0.35):
-            keyframe, key_tracks, seen = self._keyframes(tracks, coarse)
+            key_tracks, seen = self._keyframes(tracks, coarse)
         solved, fine = self._start(key_tracks, seen, coarse)
         with self.step("refining", 0.7):
             imu = Preintegrator(self.imu, self.device.imu)
@@ -200,9 +201,7 @@ class _Work:
             lambda n: self.on_progress("following features", 0.1 + 0.25 * n / max(count, 1)),
         )
 
-    def _keyframes(
-        self, tracks: Tracks, coarse: sync.CoarseSync
-    ) -> tuple[NDArray[np.int64], Tracks, landmarks.Observations]:
+    def _keyframes(self, tracks: Tracks, coarse: sync.CoarseSync) -> tuple[Tracks, landmarks.Observations]:
         """Keyframes within the IMU's span, and what they see. Raises Refused for a camera that did not move."""
         margin = nanoseconds(0.005 + 5 * min(coarse.sigma_s, 0.002))
         t_imu = to_imu_clock(tracks.camera_t_ns, coarse.dt_imu_cam_s)
@@ -218,7 +217,7 @@ class _Work:
         parallax = neighbour_parallax(key_tracks, ray, R_start_cam, lag=min(8, len(chosen) - 1))
         shift_deg, parallax_deg = verdict.check_motion(key_tracks, ray, R_start_cam, parallax, self.params.verdict)
         self.numbers |= {"keyframes": len(chosen), "view_shift_deg": shift_deg, "parallax_deg": parallax_deg}
-        return chosen, key_tracks, landmarks.observations(key_tracks, self.mount.camera)
+        return key_tracks, landmarks.observations(key_tracks, self.mount.camera)
 
     def _gyro_rotations(self, camera_t_ns: Stamps, coarse: sync.CoarseSync) -> Array:
         gyro = GyroRotation(self.imu, coarse.gyro_bias)
@@ -238,7 +237,7 @@ class _Work:
                 poses = sfm.solve(key_tracks.of_frames(window), self.mount.camera, self.params.sfm)
             index = window[poses.keyframe]
             most = max(most, len(index))
-            if len(index) < max(8, len(window) // 2):
+            if len(index) < min(self.params.least_start, len(window) // 2):
                 continue
             started = self._metric_start(key_tracks.camera_t_ns, index, poses, seen, coarse)
             if started is None:
@@ -292,9 +291,7 @@ class _Work:
         states, sigma = start.states, 1.0
         with self.step("first bundle adjustment", 0.52):
             for _ in range(2):
-                kept, _, residual, sigma = landmarks.gate(
-                    local, states.T_world_imu @ T_imu_cam, camera, self.params.gate
-                )
+                kept, _, _, sigma = landmarks.gate(local, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
                 if len(kept) < 8 * len(index):
                     return None
                 out = bundle.optimise(states, kept, camera, T_imu_cam, imu, max(sigma, 0.3), params=self.params.bundle)
@@ -309,10 +306,10 @@ class _Work:
         offset_s: float,
         coarse: sync.CoarseSync,
     ) -> tuple[_Solved, float, uncertainty.PoseUncertainty, Preintegrator]:
-        """Bundle adjustment of the whole take, gated anew each round, with noise levels and time offset re-estimated."""
+        """Bundle adjustment of the whole take, gated each round, noise levels and time offset re-estimated."""
         T_imu_cam, camera = self.mount.T_imu_cam, self.mount.camera
         states = start.states if isinstance(start, _Solved) else start
-        prior = self.mount.dt_sigma_s or self.params.offset_prior_s
+        prior, joint = self.mount.dt_sigma_s or self.params.offset_prior_s, None
         for _ in range(self.params.offset_rounds):
             kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
             views = np.bincount(kept.keyframe, minlength=len(states))
@@ -344,6 +341,7 @@ class _Work:
                 break
         self.numbers["imu_noise_scale"] = self.noise_scale
         kept, marks, residual, sigma = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
+        assert joint is not None
         return _Solved(states, kept, marks, residual, sigma), offset_s, joint, imu
 
     def _join(self, solved: _Solved, seen: landmarks.Observations, key_stamps: Stamps) -> landmarks.Observations:

@@ -53,6 +53,7 @@ def solve(
         options.multiple_models = False
         options.num_threads = 2
         options.random_seed = params.seed
+        options.ba_global_max_refinements, options.ba_global_max_num_iterations = 2, 20  # refined by GTSAM afterwards
         options.ba_refine_focal_length = options.ba_refine_principal_point = options.ba_refine_extra_params = False
         options.ba_global_frames_ratio = options.ba_global_points_ratio = 1.4  # fewer full solves: same result here
         (Path(folder) / "images").mkdir()
@@ -90,8 +91,6 @@ def _write_database(pycolmap: Any, path: Path, tracks: Tracks, camera: Camera, p
             database.write_frame(frame)
             database.write_keypoints(image.image_id, points.astype(np.float32))
             image_ids.append(image.image_id)
-        options = pycolmap.TwoViewGeometryOptions()
-        options.ransac.random_seed = params.seed
         for i in range(len(ids)):
             for j in range(i + 1, min(len(ids), i + 1 + params.pair_span)):
                 _, in_i, in_j = np.intersect1d(ids[i], ids[j], assume_unique=True, return_indices=True)
@@ -99,9 +98,10 @@ def _write_database(pycolmap: Any, path: Path, tracks: Tracks, camera: Camera, p
                     break
                 matches = np.stack([in_i, in_j], axis=1).astype(np.uint32)
                 database.write_matches(image_ids[i], image_ids[j], matches)
-                geometry = pycolmap.estimate_calibrated_two_view_geometry(
-                    colmap_camera, pixels[i], colmap_camera, pixels[j], matches, options
-                )
+                # The front end has checked these matches against the gyroscope's epipolar planes already.
+                geometry = pycolmap.TwoViewGeometry()
+                geometry.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
+                geometry.inlier_matches = matches
                 database.write_two_view_geometry(image_ids[i], image_ids[j], geometry)
 
 

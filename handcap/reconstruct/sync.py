@@ -224,7 +224,7 @@ def refine_offset(
     relative = Rotation.from_matrix(np.swapaxes(R_anchor_cam[:-1], 1, 2) @ R_anchor_cam[1:])
     span_s = np.diff(seconds(camera_t_ns, int(camera_t_ns[0])))[:, None]
     R_nominal = Rotation.from_matrix(R_imu_cam)
-    turn, bias, dt_s = Rotation.identity(), np.array(start.gyro_bias, float), start.dt_imu_cam_s
+    turn, bias, dt_s, fit = Rotation.identity(), np.array(start.gyro_bias, float), start.dt_imu_cam_s, None
     for _ in range(3):  # the bias enters the integral: integrate anew about each estimate
         gyro = GyroRotation(imu, bias)
 
@@ -238,6 +238,7 @@ def refine_offset(
         scales = np.r_[[0.01] * 6, 0.005]
         fit = least_squares(residual, x0, loss="huber", f_scale=2e-3, x_scale=scales, diff_step=1e-4)
         turn, bias, dt_s = turn * Rotation.from_rotvec(fit.x[:3]), bias + fit.x[3:6], float(fit.x[6])
+    assert fit is not None
     variance = 2 * fit.cost / max(len(fit.fun) - 7, 1)
     cov = np.linalg.pinv(fit.jac.T @ fit.jac) * variance
     # Keyframe rotations of one bundle adjustment share errors; measured too small by 2 to 3 on 8 ms trials.

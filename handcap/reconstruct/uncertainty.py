@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import gtsam
 import numpy as np
 from gtsam.symbol_shorthand import X
+from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solveh_banded
 
 from handcap.geometry import Array
@@ -58,7 +59,7 @@ def pose_uncertainty(solution: Solution, imu: Preintegrator, dt_prior_sigma_s: f
     cross = np.zeros((_CHAIN * n, m))
     g_chain = np.zeros(_CHAIN * n)
 
-    def add(pose_dims: Array, chain_dims: Array, J_pose: Array, J_chain: Array, r: Array) -> None:
+    def add(pose_dims: NDArray[np.int_], chain_dims: NDArray[np.int_], J_pose: Array, J_chain: Array, r: Array) -> None:
         """One factor: whitened residual r, Jacobians by pose-or-offset and by chain variables."""
         S[np.ix_(pose_dims, pose_dims)] += J_pose.T @ J_pose
         g[pose_dims] -= J_pose.T @ r

@@ -192,7 +192,8 @@ def check_clock(sync: CoarseSync | None, params: VerdictParams) -> None:
 def tracked_pictures(
     camera_t_ns: Stamps, keyframe_t_ns: Stamps, marks_per_keyframe: NDArray[np.int64], params: VerdictParams
 ) -> NDArray[np.bool_]:
-    """Whether each picture lies within `longest_bridge_s` of sight on both sides, or between seeing keyframes.
+    """Whether each picture lies near enough to sight: between two seeing keyframes at most `longest_bridge_s` apart, or
+    within half of that of the first or the last one.
 
     Args:
         camera_t_ns: (f,) all pictures.
@@ -202,10 +203,15 @@ def tracked_pictures(
     seeing = keyframe_t_ns[marks_per_keyframe >= params.min_marks]
     if len(seeing) < 2:
         return np.zeros(len(camera_t_ns), bool)
-    j = np.searchsorted(seeing, camera_t_ns, side="left")
-    before = seeing[np.clip(np.where(seeing[np.minimum(j, len(seeing) - 1)] == camera_t_ns, j, j - 1), 0, None)]
-    after = seeing[np.minimum(j, len(seeing) - 1)]
-    return (camera_t_ns >= seeing[0]) & (camera_t_ns <= seeing[-1]) & (after - before <= params.longest_bridge_s * 1e9)
+    bridge_ns = params.longest_bridge_s * 1e9
+    after = seeing[np.minimum(np.searchsorted(seeing, camera_t_ns, side="left"), len(seeing) - 1)]
+    before = seeing[np.maximum(np.searchsorted(seeing, camera_t_ns, side="right") - 1, 0)]
+    inside = (camera_t_ns >= seeing[0]) & (camera_t_ns <= seeing[-1])
+    edge = np.maximum(seeing[0] - camera_t_ns, camera_t_ns - seeing[-1])
+    span = keyframe_t_ns[[0, -1]]
+    return np.where(inside, after - before <= bridge_ns, edge <= bridge_ns / 2) & (
+        (camera_t_ns >= span[0]) & (camera_t_ns <= span[1])
+    )
 
 
 def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
