@@ -33,7 +33,7 @@ def simulate(
             rig=rig,
             seed=seed,
             dt_imu_cam_s=dt_imu_cam_ms / 1000,
-            on_progress=on_progress,
+            on_progress=lambda done, total: on_progress("Simulating", done / total),
         )
     written = {
         "en": f"{out}: {seconds:g} s simulated, truth in {out / 'truth'}",

@@ -114,7 +114,7 @@ def _robust_fit(A: Array, b: Array) -> tuple[Array, Array, float]:
         residual = np.abs(b - A @ solution)
         sigma = max(1.4826 * float(np.median(residual)), 1e-6)
         weight = np.minimum(1.0, 1.5 * sigma / np.maximum(residual, 1e-12))
-    return solution, weight, sigma
+    return np.asarray(solution, float), np.asarray(weight, float), sigma
 
 
 def _smooth(x: Array, n: int) -> Array:
