@@ -51,7 +51,7 @@ def exact(motion: Motion, t_ns: NDArray[np.int64]) -> tuple[Array, Array]:
     """Angular rate (n, 3) rad/s and specific force (n, 3) m/s² of the body at these instants, body axes."""
     t_s = seconds(t_ns)
     R_body_room = np.swapaxes(motion.pose(t_s)[:, :3, :3], -1, -2)
-    force_room = motion.acceleration_room(t_s) + [0.0, 0.0, geometry.GRAVITY_M_S2]
+    force_room = motion.acceleration_room(t_s) + np.array([0.0, 0.0, geometry.GRAVITY_M_S2])
     return motion.angular_rate_body(t_s), np.einsum("nij,nj->ni", R_body_room, force_room)
 
 

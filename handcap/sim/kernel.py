@@ -35,27 +35,75 @@ def on_edge(surface, group, height, width):
     return edge
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
+def gather(subrays, subsurface, per_pixel):
+    """One ray per surface that a pixel sees, through the middle of what it sees of it.
+
+    Args:
+        subrays: (m·per_pixel, 6).
+        subsurface: (m·per_pixel,).
+        per_pixel: rays per pixel.
+
+    Returns:
+        Rays (k, 6), their surface (k,), pixel (k,) and share of the pixel (k,).
+    """
+    total = len(subrays)
+    rays, surface = np.empty((total, 6), np.float32), np.empty(total, np.int32)
+    pixel, share = np.empty(total, np.int64), np.empty(total, np.float32)
+    count = 0
+    for i in range(0, total, per_pixel):
+        begin = count
+        for j in range(i, i + per_pixel):
+            slot = begin
+            while slot < count and surface[slot] != subsurface[j]:
+                slot += 1
+            if slot == count:
+                count += 1
+                surface[slot], pixel[slot], share[slot] = subsurface[j], i // per_pixel, 0.0
+                rays[slot, :3] = subrays[j, :3]
+                rays[slot, 3:] = 0.0
+            rays[slot, 3:] += subrays[j, 3:]
+            share[slot] += np.float32(1.0)
+        for slot in range(begin, count):
+            rays[slot, 3:] /= share[slot]
+            share[slot] /= np.float32(per_pixel)
+    return rays[:count], surface[:count], pixel[:count], share[:count]
+
+
+@njit(cache=True, nogil=True)
+def scatter(colour, pixel, share, where, picture):
+    """Sum the shares of each pixel into `picture` (n, 3) at `where` (m,)."""
+    for i in where:
+        picture[i] = 0.0
+    for k in range(len(colour)):
+        i = where[pixel[k]]
+        for c in range(3):
+            picture[i, c] += share[k] * colour[k, c]
+
+
+@njit(cache=True, nogil=True, inline="always", error_model="numpy", fastmath=True)
 def _bilinear(texels, first, width, height, x, y):
-    """Texture value at (x, y) texels, centres at integers; repeats."""
+    """Texture value at (x, y) texels, centres at integers, -0.5 <= x < width - 0.5; wraps around."""
     xf, yf = np.floor(x), np.floor(y)
-    fx, fy = x - xf, y - yf
-    x0, y0 = int(xf) % width, int(yf) % height
-    x1, y1 = x0 + 1, y0 + 1
-    if x1 == width:
-        x1 = 0
-    if y1 == height:
-        y1 = 0
-    a, b = first + y0 * width + x0, first + y0 * width + x1
-    c, d = first + y1 * width + x0, first + y1 * width + x1
-    wa, wb, wc, wd = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
-    r = wa * texels[a, 0] + wb * texels[b, 0] + wc * texels[c, 0] + wd * texels[d, 0]
-    g = wa * texels[a, 1] + wb * texels[b, 1] + wc * texels[c, 1] + wd * texels[d, 1]
-    h = wa * texels[a, 2] + wb * texels[b, 2] + wc * texels[c, 2] + wd * texels[d, 2]
-    return r, g, h
+    fx, fy = np.float32(x - xf), np.float32(y - yf)
+    x0, y0 = np.int64(xf), np.int64(yf)
+    x1 = x0 + 1 if x0 + 1 < width else 0
+    y1 = y0 + 1 if y0 + 1 < height else 0
+    x0 = x0 if x0 >= 0 else width - 1
+    y0 = y0 if y0 >= 0 else height - 1
+    row0, row1 = first + y0 * width, first + y1 * width
+    a, b, c, d = texels[row0 + x0], texels[row0 + x1], texels[row1 + x0], texels[row1 + x1]
+    one = np.float32(1.0)
+    wa, wb, wc, wd = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
+    red = wa * np.float32(a & 255) + wb * np.float32(b & 255) + wc * np.float32(c & 255) + wd * np.float32(d & 255)
+    a, b, c, d = a >> 8, b >> 8, c >> 8, d >> 8
+    green = wa * np.float32(a & 255) + wb * np.float32(b & 255) + wc * np.float32(c & 255) + wd * np.float32(d & 255)
+    a, b, c, d = a >> 8, b >> 8, c >> 8, d >> 8
+    blue = wa * np.float32(a) + wb * np.float32(b) + wc * np.float32(c) + wd * np.float32(d)
+    return red, green, blue
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, inline="always", error_model="numpy", fastmath=True)
 def _light_at(lumels, first, rows, columns, s, t):
     """Light at (s, t) in [0, 1]² of a patch; lumels lie on a grid that includes the corners."""
     x, y = min(max(s, 0.0), 1.0) * (columns - 1), min(max(t, 0.0), 1.0) * (rows - 1)
@@ -67,7 +115,7 @@ def _light_at(lumels, first, rows, columns, s, t):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def shade(
     rays,
     surface,
@@ -124,19 +172,22 @@ def shade(
         lod = min(lod, tex_levels[m] - 1.0)
         level = int(lod)
         blend = lod - level
-        u, v = (s + uv[k, 0]) / texel, (t + uv[k, 1]) / texel
-        r = g = b = 0.0
+        # In shares of the picture's edge; the whole part is which repetition it is.
+        u = (s + uv[k, 0]) / (texel * tex_width[m, 0])
+        v = (t + uv[k, 1]) / (texel * tex_height[m, 0])
+        step_u, step_v = major * la / (texel * tex_width[m, 0]), major * lb / (texel * tex_height[m, 0])
+        r = g = b = np.float32(0.0)
         for tap in range(taps):
-            shift = ((tap + 0.5) / taps - 0.5) * major / texel
-            x, y = u + shift * la, v + shift * lb
+            shift = (tap + 0.5) / taps - 0.5
+            x, y = u + shift * step_u, v + shift * step_v
+            x, y = x - np.floor(x), y - np.floor(y)
             for step in range(2):
-                weight = blend if step else 1 - blend
-                if weight == 0.0:
+                weight = np.float32(blend if step else 1 - blend)
+                if weight == 0:
                     continue
                 n = level + step
-                w, h = tex_width[m, n], tex_height[m, n]
-                sx, sy = w / tex_width[m, 0], h / tex_height[m, 0]
-                r1, g1, b1 = _bilinear(texels, tex_first[m, n], w, h, x * sx - 0.5, y * sy - 0.5)
+                w, h = np.int64(tex_width[m, n]), np.int64(tex_height[m, n])
+                r1, g1, b1 = _bilinear(texels, tex_first[m, n], w, h, x * w - 0.5, y * h - 0.5)
                 r += weight * r1
                 g += weight * g1
                 b += weight * b1

@@ -24,15 +24,15 @@ def build(rng: np.random.Generator) -> Scene:
     _table(b, table)
     _counter(b)
     _sides(b)
-    ceiling_lamp = Light(np.array([2.4, 2.0, 2.62]), np.array([0.35, 0, 0]), np.array([0, -0.35, 0]), 2.6)
+    ceiling_lamp = Light(np.array([2.4, 2.0, 2.62]), np.array([0.35, 0, 0]), np.array([0, -0.35, 0]), 3.1)
     window = Light(np.array([2.9, 3.95, 1.6]), np.array([0.55, 0, 0]), np.array([0, 0, -0.5]), 2.0)
     top = TABLE_TOP_M
     standing = Standing(
-        head_low_room=table + [-1.05, -0.45, 1.32],
-        head_high_room=table + [-0.55, 0.45, 1.62],
+        head_low_room=table + np.array([-1.05, -0.45, 1.32]),
+        head_high_room=table + np.array([-0.55, 0.45, 1.62]),
         gaze_boxes_room=np.array(
             [
-                [table + [-0.35, -0.6, top], table + [0.35, 0.6, top + 0.15]],
+                [table + np.array([-0.35, -0.6, top]), table + np.array([0.35, 0.6, top + 0.15])],
                 [[4.4, 0.8, 0.9], [4.7, 3.6, 1.3]],
                 [[2.5, 0.0, 0.8], [3.8, 0.1, 1.6]],
                 [[2.3, 3.9, 0.8], [3.8, 4.0, 1.6]],
@@ -66,21 +66,15 @@ def _shell(b: SceneBuilder) -> None:
 def _table(b: SceneBuilder, foot: Array) -> None:
     rng, width, depth = b.rng, 1.4, 0.8
     wood = b.texture(texture.wood(rng, [176, 134, 92], 1.5, 1.0, 0.2, texel_m=0.0015))
-    b.box(foot + [0, 0, TABLE_TOP_M - 0.04], [depth, width, 0.04], 0.0, wood, bottom=True)
+    b.box(foot + np.array([0, 0, TABLE_TOP_M - 0.04]), [depth, width, 0.04], 0.0, wood, bottom=True)
     for sx in (-1, 1):
         for sy in (-1, 1):
-            leg = foot + [sx * (depth / 2 - 0.05), sy * (width / 2 - 0.05), 0]
+            leg = foot + np.array([sx * (depth / 2 - 0.05), sy * (width / 2 - 0.05), 0])
             b.box(leg, [0.06, 0.06, TABLE_TOP_M - 0.04], 0.0, wood)
     mat = b.texture(texture.cloth(rng, _muted(rng)))
-    b.box(foot + [-0.12, 0.05, TABLE_TOP_M], [0.42, 0.6, 0.003], rng.uniform(-0.2, 0.2), mat)
-    clutter(
-        b,
-        foot[:2] - [depth / 2 - 0.06, width / 2 - 0.06],
-        foot[:2] + [depth / 2 - 0.06, width / 2 - 0.06],
-        TABLE_TOP_M + 0.003,
-        int(rng.integers(18, 28)),
-        0.22,
-    )
+    b.box(foot + np.array([-0.12, 0.05, TABLE_TOP_M]), [0.42, 0.6, 0.003], rng.uniform(-0.2, 0.2), mat)
+    free = np.array([depth / 2 - 0.06, width / 2 - 0.06])
+    clutter(b, foot[:2] - free, foot[:2] + free, TABLE_TOP_M + 0.003, int(rng.integers(18, 28)), 0.22)
 
 
 def clutter(b: SceneBuilder, low: Array, high: Array, z: float, count: int, tallest_m: float) -> None:

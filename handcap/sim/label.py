@@ -7,9 +7,7 @@ import numpy as np
 from handcap.geometry import Array
 from handcap.sim.texture import Colour, Texture, fractal, noise, upright
 
-_WORDS = "MEHL REIS TEA OATS SALT MILK PASTA COFFEE SUGAR BEANS HONEY CORN SOAP NUTS FLOUR CEREAL BISCUIT 茶".split()[
-    :-1
-]
+_WORDS = ("RICE", "TEA", "OATS", "SALT", "MILK", "PASTA", "COFFEE", "SUGAR", "BEANS", "HONEY", "CORN", "SOAP", "CEREAL")
 _TEXEL_M = 0.0012
 
 
@@ -22,7 +20,7 @@ def _sheet(rng: np.random.Generator, width_m: float, height_m: float, colour: Co
 def _ink(rng: np.random.Generator, paper: Colour) -> tuple[float, float, float]:
     """A colour that stands out from the paper."""
     level = float(np.mean(np.asarray(paper, float)))
-    target = rng.uniform(25, 80) if level > 130 else rng.uniform(185, 235)
+    target = rng.uniform(30, 110) if level > 130 else rng.uniform(180, 235)
     r, g, b = np.clip(target + rng.normal(0, 30, 3), 10, 240)
     return float(r), float(g), float(b)
 

@@ -34,13 +34,17 @@ class LightMap:
     shape: NDArray[np.int32]
 
 
+def _along(length_m: float, n: int) -> Array:
+    """(n,) from end to end, but for the rim: lumels there would lie inside the neighbouring wall."""
+    return np.linspace(0, length_m, n).clip(_LIFT_M, length_m - _LIFT_M)
+
+
 def _grid(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.int32], Array, Array]:
     """Offsets, shapes, points (n, 3) and normals (n, 3) of all lumels."""
     shape = np.clip(np.ceil(scene.size[:, ::-1] / _LUMEL_M).astype(int) + 1, 2, _MOST_LUMELS)
     count = shape[:, 0] * shape[:, 1]
     points, normals = [], []
     for k, (rows, columns) in enumerate(shape):
-        # Lumels on the rim would lie inside the neighbouring wall: pull them in a little.
         s, t = (
             np.linspace(0, x, n).clip(_LIFT_M, x - _LIFT_M) for x, n in zip(scene.size[k], (columns, rows), strict=True)
         )
@@ -94,5 +98,5 @@ def bake(scene: Scene) -> LightMap:
     open_share = np.zeros(len(points))
     for d in _hemisphere(_AMBIENT_RAYS):
         open_share += free(points, d[0] * x + d[1] * y + d[2] * normals, _AMBIENT_REACH_M)
-    light += _AMBIENT * (0.3 + 0.7 * open_share / _AMBIENT_RAYS)
+    light += _AMBIENT * (0.5 + 0.5 * open_share / _AMBIENT_RAYS)
     return LightMap(light.astype(np.float32), first, shape)

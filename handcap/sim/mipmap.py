@@ -19,14 +19,14 @@ class Atlas:
     """All pictures of a scene with their mip levels, each level half as large as the one before.
 
     Attributes:
-        texels: (n, 3) uint8 RGB, level after level, row 0 of a picture at v = 0.
+        texels: (n,) uint32, red in the lowest byte, then green and blue; level after level, row 0 at v = 0.
         first: (textures, levels) index of a level's first texel.
         width, height: (textures, levels) texels.
         levels: (textures,) how many levels there are.
         texel_m: (textures,) size of a texel of level 0.
     """
 
-    texels: NDArray[np.uint8]
+    texels: NDArray[np.uint32]
     first: NDArray[np.int64]
     width: NDArray[np.int32]
     height: NDArray[np.int32]
@@ -58,4 +58,5 @@ def pack(textures: Sequence[Texture]) -> Atlas:
             if max(image.shape[:2]) == 1:
                 break
             image = _halved(image)
-    return Atlas(np.concatenate(parts), first, width, height, levels, np.array([t.texel_m for t in textures]))
+    red, green, blue = np.concatenate(parts).T.astype(np.uint32)
+    return Atlas(red | green << 8 | blue << 16, first, width, height, levels, np.array([t.texel_m for t in textures]))

@@ -27,8 +27,8 @@ class HeadParams:
     """
 
     speed_m_s: tuple[float, float] = (0.25, 0.6)
-    turn_rad_s: tuple[float, float] = (0.6, 1.9)
-    dwell_s: tuple[float, float] = (0.2, 0.9)
+    turn_rad_s: tuple[float, float] = (0.8, 2.6)
+    dwell_s: tuple[float, float] = (0.1, 0.6)
     sway_m: float = 0.006
     sway_rad: float = 0.012
     rest: bool = False

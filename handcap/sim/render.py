@@ -17,8 +17,8 @@ from handcap.sim import kernel
 from handcap.sim.light import LightMap
 from handcap.sim.scene import Scene
 
-# Eight rooks: no two share a row or column of the 8×8 grid inside the pixel.
-_SUBPIXELS = (np.array([(0, 2), (1, 5), (2, 7), (3, 1), (4, 4), (5, 6), (6, 0), (7, 3)]) + 0.5) / 8 - 0.5
+# Five rooks: no two share a row or column of the 5×5 grid inside the pixel. The first is the centre, already cast.
+_SUBPIXELS = np.array([(0, 0), (-2, -1), (-1, 2), (1, -2), (2, 1)]) / 5
 
 
 class Lens:
@@ -26,7 +26,7 @@ class Lens:
 
     Attributes:
         ray_cam: (h·w, 3) float32 unit rays through the pixel centres.
-        subray_cam: (h·w, 8, 3) float32 unit rays through points spread over the pixel.
+        subray_cam: (h·w, 5, 3) float32 unit rays through points spread over the pixel, its centre first.
         pixel_rad: (h·w,) float32 angle one pixel spans; 0 outside the lens field, where the picture is black.
     """
 
@@ -35,7 +35,7 @@ class Lens:
         v, u = np.mgrid[: camera.height, : camera.width].astype(float)
         centres = np.stack([u, v], axis=-1).reshape(-1, 2)
         ray_cam, valid = camera.unproject(centres)
-        subs = [camera.unproject(centres + offset) for offset in _SUBPIXELS]
+        subs = [(ray_cam, valid), *(camera.unproject(centres + offset) for offset in _SUBPIXELS[1:])]
         right, below = (camera.unproject(centres + offset)[0] for offset in ([0.5, 0.0], [0.0, 0.5]))
         span = np.linalg.norm(np.cross(right - ray_cam, below - ray_cam), axis=-1)
         for _, sub_valid in subs:
@@ -52,7 +52,7 @@ class Renderer:
         import open3d as o3d
 
         self._tensor = o3d.core.Tensor
-        self._caster: Any = o3d.t.geometry.RaycastingScene(nthreads=1)
+        self._caster: Any = o3d.t.geometry.RaycastingScene(nthreads=0)
         self._caster.add_triangles(self._tensor(scene.vertices), self._tensor(scene.triangles))
         self._surface_of = np.append(scene.surface_of, np.int32(-1))
         self._group = np.append(scene.smooth_group, np.int32(-1)).astype(np.int32)
@@ -79,7 +79,7 @@ class Renderer:
 
     def _surfaces(self, rays: NDArray[np.float32]) -> NDArray[np.int32]:
         """Which surface (m,) each ray (m, 6) meets; -1 for none."""
-        hit = self._caster.cast_rays(self._tensor(rays), nthreads=1)["primitive_ids"].numpy()
+        hit = self._caster.cast_rays(self._tensor(rays), nthreads=0)["primitive_ids"].numpy()
         return self._surface_of[np.minimum(hit, len(self._surface_of) - 1)]
 
     def render(self, lens: Lens, T_room_cam: Array) -> NDArray[np.float32]:
@@ -92,9 +92,11 @@ class Renderer:
         edge = np.flatnonzero(kernel.on_edge(surface, self._group, lens.height, lens.width) & (lens.pixel_rad > 0))
         if len(edge):
             n = lens.subray_cam.shape[1]
-            rays = kernel.place_rays(lens.subray_cam[edge].reshape(-1, 3), R, centre)
-            fine = np.empty((len(rays), 3), np.float32)
-            pixel_rad = np.repeat(lens.pixel_rad[edge], n)
-            kernel.shade(rays, self._surfaces(rays), pixel_rad, centre, *self._tables, fine)
-            picture[edge] = fine.reshape(-1, n, 3).mean(axis=1)
+            subrays = kernel.place_rays(lens.subray_cam[edge].reshape(-1, 3), R, centre).reshape(-1, n, 6)
+            around = self._surfaces(np.ascontiguousarray(subrays[:, 1:]).reshape(-1, 6)).reshape(-1, n - 1)
+            subsurface = np.column_stack([surface[edge], around]).reshape(-1)
+            rays, surface, pixel, share = kernel.gather(subrays.reshape(-1, 6), subsurface, n)
+            colour = np.empty((len(rays), 3), np.float32)
+            kernel.shade(rays, surface, lens.pixel_rad[edge[pixel]], centre, *self._tables, colour)
+            kernel.scatter(colour, pixel, share, edge, picture)
         return picture.reshape(lens.height, lens.width, 3)

@@ -65,7 +65,7 @@ def simulate(
     rig: str = "head",
     seed: int = 0,
     dt_imu_cam_s: float = 0.0,
-    params: SimulationParams = SimulationParams(),  # noqa: B008  frozen
+    params: SimulationParams = SimulationParams(),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a session of a person in a room, with `truth/` beside it.
