@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from recording import jpeg, new_session, record
 
 from handcap.session import read
-from handcap.session.chunks import CHUNK_LIMIT_BYTES, BadChunk, Channels, ChunkSpan, chunk_spans, load, messages
+from handcap.session.chunks import CHUNK_LIMIT_BYTES, ChunkSpan, chunk_spans, load
+from handcap.session.records import BadChunk, Channels, messages
 
 MAGIC = b"\x89MCAP0\r\n"
 SEGMENT = "raw/0001/seg-0000.mcap"
@@ -134,7 +135,8 @@ BOMBS = """
 import io, resource, sys, zlib
 from pathlib import Path
 import lz4.frame, zstandard
-from handcap.session.chunks import CHUNK_LIMIT_BYTES, BadChunk, load
+from handcap.session.chunks import load
+from handcap.session.records import BadChunk
 from test_session_damage import chunk, only_chunk
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 piece = bytes(1 << 20)

@@ -12,8 +12,9 @@ from recording import FISHEYE, RIG, imu_block, jpeg, new_session, record, sessio
 
 from handcap.errors import SessionError
 from handcap.session import create, read
-from handcap.session.chunks import Channels, chunk_spans
+from handcap.session.chunks import chunk_spans
 from handcap.session.pictures import picture_size
+from handcap.session.records import Channels
 from handcap.wire.handcap_pb2 import Envelope, ImuBatch
 
 

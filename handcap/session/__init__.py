@@ -11,7 +11,8 @@ from handcap.session.reader import Session, read
 from handcap.session.recovery import RecoveredTake, RecoveryReport, recover
 from handcap.session.rig_file import read_rig, write_rig
 from handcap.session.stage_output import read_report, write_report, write_stage
-from handcap.session.take import Damage, Take
+from handcap.session.take import Take
+from handcap.session.take_index import Damage
 from handcap.session.trajectory_file import read_trajectory, write_trajectory
 from handcap.session.writer import SessionWriter, TakeWriter, create
 

@@ -10,32 +10,23 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from mcap.data_stream import ReadDataStream
-from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Channel, Metadata, Schema
 from mcap.writer import MCAP0_MAGIC
 
-from handcap.session.segment import CHANNEL_RECORD
+from handcap.session.records import RECORD, BadChunk, Channels, note_channel
 
 CHUNK_LIMIT_BYTES = 256 << 20
 _ABSURD_RATIO = 200  # sensor data never shrinks this far; a bomb does
 _SMALL_BYTES = 4 << 20  # below this any ratio is harmless
-_RECORD = struct.Struct("<BQ")
 _CHUNK_HEAD = struct.Struct("<QQQII")  # first time, last time, uncompressed size, CRC, length of the compression's name
-_MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _FOOTER = struct.Struct("<BQQQI")  # opcode, length, start of the index, start of its offsets, CRC
 _INDEX_LIMIT = 64 << 20
 _SMALL_RECORD_LIMIT = 16 << 20  # schemas, channels, metadata
 _WINDOW = 1 << 20
-
-
-class BadChunk(ValueError):
-    """Why a chunk cannot be used, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,38 +49,13 @@ class ChunkSpan:
     compression: str
 
 
-@dataclass(frozen=True, slots=True)
-class RawMessage:
-    """A message as stored: which channel, its number there, when, and its bytes (a view into the chunk)."""
-
-    channel: int
-    sequence: int
-    log_time: int
-    data: memoryview
-
-
-@dataclass
-class Channels:
-    """Channel id to (topic, schema name), as a segment defines them while it is read."""
-
-    found: dict[int, tuple[str, str]] = field(default_factory=dict)
-    schemas: dict[int, str] = field(default_factory=dict)
-    sure: dict[int, bool] = field(default_factory=dict)
-
-    def define(self, channel: int, topic: str, schema: str, *, sure: bool) -> None:
-        """The first definition under a CRC wins; one without CRC only fills a gap."""
-        if not self.sure.get(channel, False):
-            self.found[channel] = (topic, schema)
-            self.sure[channel] = sure
-
-
 def parse_head(head: bytes, offset: int) -> ChunkSpan | None:
     """The chunk that begins with these bytes, None if they are no consistent chunk header. May end past the file."""
-    if len(head) < _RECORD.size + _CHUNK_HEAD.size or head[0] != Opcode.CHUNK:
+    if len(head) < RECORD.size + _CHUNK_HEAD.size or head[0] != Opcode.CHUNK:
         return None
-    length = _RECORD.unpack_from(head)[1]
-    _, _, size, crc, name_bytes = _CHUNK_HEAD.unpack_from(head, _RECORD.size)
-    at = _RECORD.size + _CHUNK_HEAD.size
+    length = RECORD.unpack_from(head)[1]
+    _, _, size, crc, name_bytes = _CHUNK_HEAD.unpack_from(head, RECORD.size)
+    at = RECORD.size + _CHUNK_HEAD.size
     if name_bytes > 4 or len(head) < at + name_bytes + 8:
         return None
     name = head[at : at + name_bytes]
@@ -100,7 +66,7 @@ def parse_head(head: bytes, offset: int) -> ChunkSpan | None:
     return ChunkSpan(offset, data_offset + data_bytes, data_offset, data_bytes, size, crc, name.decode())
 
 
-HEAD_BYTES = _RECORD.size + _CHUNK_HEAD.size + 4 + 8
+HEAD_BYTES = RECORD.size + _CHUNK_HEAD.size + 4 + 8
 
 
 def find_chunk(file: BinaryIO, begin: int, file_bytes: int) -> ChunkSpan | None:
@@ -157,54 +123,6 @@ def _inflate(data: bytes, span: ChunkSpan) -> bytes:
         raise BadChunk(f"it does not inflate ({error})") from error
 
 
-def messages(content: memoryview, channels: Channels) -> Iterator[RawMessage]:
-    """The messages of a chunk's content; its channel definitions go into `channels`.
-
-    Raises:
-        BadChunk: a record is longer than the chunk; the messages before it have been yielded.
-    """
-    at = 0
-    while at < len(content):
-        if at + _RECORD.size > len(content):
-            raise BadChunk("its last record is cut short")
-        opcode, length = _RECORD.unpack_from(content, at)
-        begin, end = at + _RECORD.size, at + _RECORD.size + length
-        if end > len(content):
-            raise BadChunk("a record claims to be longer than its chunk")
-        if opcode == Opcode.MESSAGE:
-            if length < _MESSAGE_HEAD.size:
-                raise BadChunk("a message is too short for its header")
-            channel, sequence, log_time, _ = _MESSAGE_HEAD.unpack_from(content, begin)
-            yield RawMessage(channel, sequence, log_time, content[begin + _MESSAGE_HEAD.size : end])
-        elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
-            _define(opcode, bytes(content[begin:end]), channels)
-        at = end
-
-
-def _define(opcode: int, body: bytes, channels: Channels) -> None:
-    stream = ReadDataStream(io.BytesIO(body))
-    try:
-        if opcode == Opcode.SCHEMA:
-            schema = Schema.read(stream)
-            channels.schemas.setdefault(schema.id, schema.name)
-        else:
-            channel = Channel.read(stream)
-            channels.define(channel.id, channel.topic, channels.schemas.get(channel.schema_id, ""), sure=True)
-    except (ValueError, struct.error, McapError) as error:
-        raise BadChunk("a channel definition cannot be read") from error
-
-
-def _note_channel(body: bytes, channels: Channels) -> None:
-    """Take in the copy of a channel's name that lies beside the chunks; it has no CRC."""
-    try:
-        record = Metadata.read(ReadDataStream(io.BytesIO(body)))
-        if record.name == CHANNEL_RECORD:
-            values = record.metadata
-            channels.define(int(values["id"]), values["topic"], values["schema"], sure=False)
-    except (ValueError, KeyError, struct.error, McapError):
-        pass  # the channel's own definition lies in a chunk
-
-
 def _plausible(opcode: int, length: int, body: bytes) -> bool:
     """Whether a record outside the chunks is what its opcode says."""
     if opcode == Opcode.MESSAGE_INDEX:
@@ -251,19 +169,19 @@ def chunk_spans(
                 yield span
                 at = span.end
                 continue
-            if span is None and len(head) >= _RECORD.size:
-                opcode, length = _RECORD.unpack_from(head)
-                end = at + _RECORD.size + length
+            if span is None and len(head) >= RECORD.size:
+                opcode, length = RECORD.unpack_from(head)
+                end = at + RECORD.size + length
                 if opcode == Opcode.DATA_END and length == 4:
                     if not _index_is_whole(file, end, file_bytes):
                         on_damage(end, "the index at the end is damaged, nothing is lost by that")
                     return
                 if end <= file_bytes and length <= _SMALL_RECORD_LIMIT:
-                    file.seek(at + _RECORD.size)
+                    file.seek(at + RECORD.size)
                     body = file.read(length)
                     if _plausible(opcode, length, body):
                         if opcode == Opcode.METADATA:
-                            _note_channel(body, channels)
+                            note_channel(body, channels)
                         at = end
                         continue
             following = find_chunk(file, at + 1, file_bytes)

@@ -6,13 +6,14 @@ import contextlib
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 PICTURE_LIMIT_PX = 64_000_000  # larger than any camera's; a header may claim what would fill the memory
 PictureFormat = Literal["jpeg", "png", "h264"]
+FORMATS: tuple[PictureFormat, ...] = get_args(PictureFormat)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,40 +4,23 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foxglove_schemas_protobuf.CompressedImage_pb2 import CompressedImage
-from foxglove_schemas_protobuf.CompressedVideo_pb2 import CompressedVideo
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from handcap.clock import NS_PER_S
 from handcap.errors import SessionError
-from handcap.session.chunks import (
-    CHUNK_LIMIT_BYTES,
-    HEAD_BYTES,
-    BadChunk,
-    Channels,
-    RawMessage,
-    chunk_spans,
-    load,
-    messages,
-    parse_head,
-)
-from handcap.session.folder import JOURNAL, cannot_write, segment_files, sync_folder, take_folders, writing
+from handcap.session.chunks import chunk_spans, load
+from handcap.session.folder import JOURNAL, segment_files, take_folders, writing
 from handcap.session.journal import Journal
 from handcap.session.meta import read_meta
-from handcap.session.segment import SegmentWriter
-from handcap.wire.handcap_pb2 import Envelope, ImuSI
+from handcap.session.records import BadChunk, Channels, RawMessage, messages
+from handcap.session.salvage import Loss, mend
+from handcap.wire.handcap_pb2 import ImuSI
 
 log = logging.getLogger(__name__)
-
-_SCHEMAS: dict[str, type[Message]] = {
-    m.DESCRIPTOR.full_name: m for m in (CompressedImage, CompressedVideo, ImuSI, Envelope)
-}
-_SUFFIX = ".recovering"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +48,6 @@ class RecoveryReport:
     """Takes that were mended; empty where there was nothing to do."""
 
     takes: tuple[RecoveredTake, ...]
-
-
-@dataclass
-class _Loss:
-    chunks: int = 0
-    bytes: int = 0
 
 
 @dataclass
@@ -106,9 +83,9 @@ def recover(path: Path) -> RecoveryReport:
                 torn = [] if folder is None else sorted(folder.glob("seg-*.mcap.part"))
                 if record is not None and record.state in ("ended", "recovered") and not torn:
                     continue
-                loss = _Loss()
+                loss = Loss()
                 for part in torn:
-                    _mend(part, loss)
+                    mend(part, loss)
                 content = _Content() if folder is None else _count(folder)
                 span = None if content.first_ns is None else (content.first_ns, content.last_ns or content.first_ns)
                 reason = None if record is None else record.reason
@@ -137,105 +114,6 @@ def _journal(session: Path) -> Journal:
     return Journal(session)
 
 
-def _mend(part: Path, loss: _Loss) -> None:
-    """One torn `.part` becomes a segment."""
-    if part.is_symlink() or not part.is_file():
-        raise SessionError("not a plain file", where=part, mend="copy the session again, files instead of links")
-    final = part.with_name(part.name.removesuffix(".part"))
-    unfinished = part.with_name(f"{final.name}{_SUFFIX}")
-    try:
-        unfinished.unlink(missing_ok=True)
-        if final.exists() and not _is_whole(final):
-            final.replace(final.with_name(f"{final.name}.damaged"))
-        if not final.exists() and not _rewrite(part, final, loss) and loss.bytes:
-            part.replace(final.with_name(f"{final.name}.damaged"))  # nothing could be read: left for an expert
-        part.unlink(missing_ok=True)
-        sync_folder(part.parent)
-    except OSError as error:
-        raise cannot_write(final, error) from error
-
-
-def _is_whole(path: Path) -> bool:
-    damage: list[int] = []
-    for _ in chunk_spans(path, Channels(), lambda at, _: damage.append(at), torn=False):
-        pass
-    return not damage
-
-
-def _rewrite(part: Path, final: Path, loss: _Loss) -> bool:
-    """Copy what can be read of `part` to `final`; whether there was anything."""
-    writer: SegmentWriter | None = None
-    channels = Channels()
-    try:
-        for chunk in _chunks(part, channels, loss):
-            for message in chunk:
-                topic, name = channels.found.get(message.channel, ("", ""))
-                if name not in _SCHEMAS:
-                    continue
-                if writer is None:
-                    writer = SegmentWriter(final, live=False, suffix=_SUFFIX)
-                writer.add(topic, message.log_time, _SCHEMAS[name], bytes(message.data), message.sequence)
-            if writer is not None:
-                writer.flush()
-        if writer is not None:
-            writer.close()
-        return writer is not None
-    except SessionError:
-        if writer is not None:
-            writer.abandon()
-        part.with_name(f"{final.name}{_SUFFIX}").unlink(missing_ok=True)
-        raise
-
-
-def _chunks(part: Path, channels: Channels, loss: _Loss) -> Iterator[Iterator[RawMessage]]:
-    """The messages of each whole chunk, then of the unfinished one at the end."""
-    holes: list[int] = []
-    end = 0
-    with open(part, "rb") as file:
-        for span in chunk_spans(part, channels, lambda at, _: holes.append(at), torn=True):
-            if holes and holes[-1] >= end:  # bytes between two chunks
-                loss.chunks, loss.bytes = loss.chunks + 1, loss.bytes + span.offset - holes[-1]
-            end = span.end
-            try:
-                content = load(file, span)
-                for _ in messages(content, channels):  # all of it reads, before any is used
-                    pass
-            except BadChunk as error:
-                log.warning("%s, byte %d: a chunk is lost: %s", part.name, span.offset, error)
-                loss.chunks, loss.bytes = loss.chunks + 1, loss.bytes + span.data_bytes
-                continue
-            yield messages(content, channels)
-        if holes and holes[-1] >= end:
-            yield _tail(part, holes[-1], channels, loss)
-
-
-def _tail(part: Path, offset: int, channels: Channels, loss: _Loss) -> Iterator[RawMessage]:
-    """Whole messages of a chunk whose writing was cut off; no CRC covers them, so each must parse."""
-    loss.chunks += 1
-    rest = part.stat().st_size - offset
-    with open(part, "rb") as file:
-        file.seek(offset)
-        span = parse_head(file.read(HEAD_BYTES), offset)
-        if span is None or span.compression or span.data_bytes > CHUNK_LIMIT_BYTES:
-            loss.bytes += rest
-            return
-        file.seek(span.data_offset)
-        content = memoryview(file.read(min(span.data_bytes, rest)))
-    last_ns: int | None = None
-    try:
-        for message in messages(content, channels):
-            schema = _SCHEMAS.get(channels.found.get(message.channel, ("", ""))[1])
-            if schema is None or (last_ns is not None and abs(message.log_time - last_ns) > 120 * NS_PER_S):
-                break
-            schema.FromString(bytes(message.data))
-            last_ns = message.log_time
-            rest -= len(message.data)
-            yield message
-    except (BadChunk, DecodeError):
-        pass
-    loss.bytes += rest
-
-
 def _count(folder: Path) -> _Content:
     """What a take's segments hold."""
     content = _Content()
@@ -260,7 +138,7 @@ def _count_message(content: _Content, message: RawMessage, topic: str, schema: s
         content.add(topic, message.log_time, last_ns, count)
 
 
-def _report(take: str, content: _Content, loss: _Loss) -> RecoveredTake:
+def _report(take: str, content: _Content, loss: Loss) -> RecoveredTake:
     seconds = 0.0 if content.first_ns is None else ((content.last_ns or 0) - content.first_ns) / NS_PER_S
     pictures = {t.removeprefix("/camera/"): n for t, n in content.counts.items() if t.startswith("/camera/")}
     samples = {t.strip("/").split("/")[0]: n for t, n in content.counts.items() if t.endswith("/imu")}

@@ -44,8 +44,8 @@ class SegmentWriter:
 
     Args:
         path: the final name, `seg-0000.mcap`.
-        live: flush and sync by the wall clock; otherwise by the stamps alone, so that the same messages give the same
-            bytes, and sync only at the end.
+        live: flush and sync by the wall clock as well; otherwise flush by the stamps alone, so that the same messages
+            give the same bytes, and sync only at the end.
         suffix: what the name ends in until the file is whole.
     """
 
@@ -54,6 +54,8 @@ class SegmentWriter:
         self._part = path.with_name(path.name + suffix)
         self._live = live
         self._sink: Sink = FileSink(self._part)
+        if live:
+            sync_folder(path.parent)  # a power cut must not take the file's name
         self._channels: dict[str, int] = {}
         self._schemas: dict[str, int] = {}
         self._chunk_start_ns: int | None = None
@@ -70,12 +72,12 @@ class SegmentWriter:
         channel = self._channels.get(topic)
         if channel is None:
             channel = self._register(topic, schema)
-        if not self._live:
-            # A stamp far from the chunk's first also ends it when stamps run backwards from topic to topic.
-            if self._chunk_start_ns is not None and abs(t_ns - self._chunk_start_ns) >= FLUSH_NS:
-                self.flush()
-            if self._chunk_start_ns is None:
-                self._chunk_start_ns = t_ns
+        # By stamps even when live: after a stall, a second of data may come in at once. A stamp far from the chunk's
+        # first also ends it when stamps run backwards from topic to topic.
+        if self._chunk_start_ns is not None and abs(t_ns - self._chunk_start_ns) >= FLUSH_NS:
+            self.flush()
+        if self._chunk_start_ns is None:
+            self._chunk_start_ns = t_ns
         self._writer.add_message(channel, t_ns, data, publish_time=t_ns, sequence=sequence & 0xFFFFFFFF)
         if self._live:
             self._flush_when_due()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import logging
-from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +16,11 @@ from foxglove_schemas_protobuf.CompressedVideo_pb2 import CompressedVideo
 from google.protobuf.message import DecodeError
 
 from handcap.errors import SessionError
-from handcap.session.chunks import BadChunk, Channels, ChunkSpan, RawMessage, chunk_spans, load, messages
 from handcap.session.folder import is_name, segment_files
 from handcap.session.inertial import ImuReader
 from handcap.session.journal import read_clock_fits
-from handcap.session.pictures import Packet, decode_picture, decode_video
+from handcap.session.pictures import FORMATS, Packet, decode_picture, decode_video
+from handcap.session.take_index import Damage, TakeIndex
 from handcap.types import Frame, ImuSamples, Stamps
 
 if TYPE_CHECKING:
@@ -32,30 +30,7 @@ log = logging.getLogger(__name__)
 
 _REORDER_DEPTH = 8  # pictures that may wait for an earlier one
 _BATCH_SAMPLES = 8192
-_IMAGE, _VIDEO = CompressedImage.DESCRIPTOR.full_name, CompressedVideo.DESCRIPTOR.full_name
-_LAST_STAMP = (1 << 63) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """Something of the raw recording that cannot be read.
-
-    Attributes:
-        file: relative to the session folder, POSIX form.
-        offset: byte in that file.
-        what: what was lost, in words.
-    """
-
-    file: str
-    offset: int
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    path: Path
-    channels: Channels
-    chunks: list[tuple[ChunkSpan, frozenset[str]]]
+_VIDEO = CompressedVideo.DESCRIPTOR.full_name
 
 
 class Take:
@@ -65,53 +40,16 @@ class Take:
         self.session = session
         self.id = id
         self._folder = folder
-        self._damage: list[Damage] = []
-        self._stamps: dict[str, array[int]] = {}
-        self._schemas: dict[str, str] = {}
         self._undecodable: dict[str, dict[int, None]] = {}
         self._imu_dropped: dict[str, int] = {}
-        self._missing: dict[str, int] = {}
-        self._next: dict[str, int] = {}
-
-    def _report(self, path: Path, offset: int, what: str) -> None:
-        damage = Damage(path.relative_to(self.session.path).as_posix(), offset, what)
-        if damage not in self._damage:
-            self._damage.append(damage)
-            log.warning("%s, byte %d: %s", damage.file, offset, what)
 
     @cached_property
-    def _segments(self) -> list[_Segment]:
-        """Where each chunk lies and what it holds: one pass over the take, every CRC checked."""
-        return [self._scan(path) for path in segment_files(self._folder)]
-
-    def _scan(self, path: Path) -> _Segment:
-        channels = Channels()
-        chunks: list[tuple[ChunkSpan, frozenset[str]]] = []
-        torn = path.suffix == ".part"
-        with open(path, "rb") as file:
-            for span in chunk_spans(path, channels, lambda at, what: self._report(path, at, what), torn=torn):
-                topics: dict[str, None] = {}
-                try:
-                    for message in messages(load(file, span), channels):
-                        topic, schema = channels.found.get(message.channel, ("", ""))
-                        if topic not in topics:
-                            topics[topic] = None
-                            self._schemas.setdefault(topic, schema)
-                        self._stamps.setdefault(topic, array("q")).append(min(message.log_time, _LAST_STAMP))
-                        gap = message.sequence - self._next.get(topic, 0)
-                        self._missing[topic] = self._missing.get(topic, 0) + max(gap, 0)
-                        self._next[topic] = message.sequence + 1
-                except BadChunk as error:
-                    self._report(path, span.offset, f"a chunk of {span.data_bytes} bytes is lost: {error}")
-                if "" in topics:
-                    self._report(path, span.offset, "messages on a channel that is not defined are lost")
-                chunks.append((span, frozenset(topics)))
-        return _Segment(path, channels, chunks)
+    def _index(self) -> TakeIndex:
+        return TakeIndex(self.session.path, self._folder)
 
     def _names(self, prefix: str, suffix: str) -> tuple[str, ...]:
-        assert self._segments is not None  # the scan fills the topics
-        inner = (t[len(prefix) : len(t) - len(suffix)] for t in self._schemas if t.startswith(prefix))
-        return tuple(sorted({name for name in inner if is_name(name) and f"{prefix}{name}{suffix}" in self._schemas}))
+        topics = [t for t in self._index.schemas if t.startswith(prefix) and t.endswith(suffix)]
+        return tuple(sorted(filter(is_name, (t[len(prefix) : len(t) - len(suffix)] for t in topics))))
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -126,22 +64,7 @@ class Take:
     @property
     def damage(self) -> tuple[Damage, ...]:
         """Everything found unreadable so far; the whole take has been checked once this returns."""
-        assert self._segments is not None
-        return tuple(self._damage)
-
-    def _messages(self, topic: str) -> Iterator[tuple[Path, int, RawMessage]]:
-        """(file, offset of the chunk, message) of a topic in the order of recording; one chunk in memory."""
-        for segment in self._segments:
-            with open(segment.path, "rb") as file:
-                for span, topics in segment.chunks:
-                    if topic not in topics:
-                        continue
-                    try:
-                        for message in messages(load(file, span), segment.channels):
-                            if segment.channels.found.get(message.channel, ("", ""))[0] == topic:
-                                yield segment.path, span.offset, message
-                    except BadChunk as error:
-                        self._report(segment.path, span.offset, f"a chunk of {span.data_bytes} bytes is lost: {error}")
+        return tuple(self._index.damage)
 
     def _camera_topic(self, camera: str) -> str:
         if camera not in self.cameras:
@@ -155,22 +78,26 @@ class Take:
 
     def camera_stamps(self, camera: str) -> Stamps:
         """(n,) int64 stamps as recorded, camera clock, strictly increasing; no picture is decoded."""
-        stamps = self._stamps[self._camera_topic(camera)]
+        stamps = self._index.stamps[self._camera_topic(camera)]
         return np.fromiter((t for t, _ in _in_order((t, None) for t in stamps)), np.int64)
 
     def packets(self, camera: str) -> Iterator[Packet]:
         """Undecoded pictures in stamp order; repeated stamps and those far out of order are left out and counted."""
         topic = self._camera_topic(camera)
-        schema = CompressedVideo if self._schemas[topic] == _VIDEO else CompressedImage
+        schema = CompressedVideo if self._index.schemas[topic] == _VIDEO else CompressedImage
 
         def stored() -> Iterator[tuple[int, Packet]]:
             following = 0
-            for path, offset, raw in self._messages(topic):
+            for path, offset, raw in self._index.messages(topic):
                 message: Any = schema()
                 try:
                     message.ParseFromString(bytes(raw.data))
                 except DecodeError:
-                    self._report(path, offset, f"a picture of camera {camera} is not a {schema.__name__}")
+                    self._index.report(path, offset, f"a picture of camera {camera} is not a {schema.__name__}")
+                    continue
+                if message.format not in FORMATS:
+                    what = f"a picture of camera {camera} has the unknown format {message.format[:20]!r}"
+                    self._index.report(path, offset, what)
                     continue
                 yield raw.log_time, Packet(raw.log_time, message.format, message.data, raw.sequence != following)
                 following = raw.sequence + 1
@@ -179,18 +106,18 @@ class Take:
         for _, packet in _in_order(stored()):
             kept += 1
             yield packet
-        late = len(self._stamps[topic]) - kept
+        late = len(self._index.stamps[topic]) - kept
         if late:
             log.warning("take %s, camera %s: %d pictures with repeated or late stamps left out", self.id, camera, late)
 
     def missing(self, camera: str) -> int:
         """Pictures that were recorded and are lost to damage, as far as later ones tell."""
-        return self._missing[self._camera_topic(camera)]
+        return self._index.missing[self._camera_topic(camera)]
 
     def frames(self, camera: str, grey: bool = True) -> Iterator[Frame]:
         """Decoded pictures in stamp order, a few in memory at a time; those that do not decode are skipped."""
         packets = self.packets(camera)
-        if self._schemas[self._camera_topic(camera)] == _VIDEO:
+        if self._index.schemas[self._camera_topic(camera)] == _VIDEO:
             decoded = decode_video(packets, grey)
         else:
             decoded = ((p.t_ns, decode_picture(p.data, grey)) for p in packets)
@@ -221,13 +148,13 @@ class Take:
         fits = read_clock_fits(self.session.path, self.id, device)
         reader = ImuReader(self.session.rig.devices[device].R_imu_chip, fits)
         for kind in ("imu", "wire"):
-            if f"/{device}/{kind}" not in self._schemas:
+            if f"/{device}/{kind}" not in self._index.schemas:
                 continue
-            for path, offset, message in self._messages(f"/{device}/{kind}"):
+            for path, offset, message in self._index.messages(f"/{device}/{kind}"):
                 try:
                     reader.add(kind, message.data)
                 except (DecodeError, ValueError) as error:
-                    self._report(path, offset, f"inertial samples of {device} are lost: {error}")
+                    self._index.report(path, offset, f"inertial samples of {device} are lost: {error}")
                 if len(reader) >= _BATCH_SAMPLES:
                     yield reader.pop()
         if len(reader):

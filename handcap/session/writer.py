@@ -36,7 +36,7 @@ def create(path: Path, meta: SessionMeta, rig: Rig) -> SessionWriter:
 
     Args:
         path: the folder.
-        meta: origin "capture" flushes by the wall clock; any other origin writes the same bytes for the same input.
+        meta: origin "capture" flushes by the wall clock as well; with any other, the same input gives the same bytes.
         rig: the calibration in force.
     """
     path = Path(path)
@@ -45,6 +45,7 @@ def create(path: Path, meta: SessionMeta, rig: Rig) -> SessionWriter:
         if any(path.iterdir()):
             raise SessionError("the folder is not empty", where=path, mend="give a new folder, or empty this one")
         (path / RAW).mkdir()
+        sync_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     return SessionWriter(path, meta, rig)
