@@ -278,3 +278,29 @@ def test_a_burst_after_a_stall_is_flushed_by_its_stamps(tmp_path: Path) -> None:
     samples = read(tmp_path / "s").take("0001").imu("left")  # what a kill right now would leave
     assert 1_000_000_000 - samples.t_ns[-1] <= 260_000_000
     session.close()
+
+
+RECOVER = """
+import sys
+from pathlib import Path
+from handcap.session import recover
+print(1, flush=True)
+recover(Path(sys.argv[1]))
+"""
+
+
+def test_killing_the_recovery_at_any_moment_loses_nothing(tmp_path: Path) -> None:
+    part = torn_session(tmp_path / "s", 40.0)
+    for seed in range(4):
+        recovery = run_python(RECOVER, str(tmp_path / "s"))
+        assert recovery.stdout
+        recovery.stdout.readline()
+        time.sleep(random.Random(seed).uniform(0.0, 0.05))
+        recovery.kill()
+        recovery.communicate()
+        assert part.exists() or part.with_suffix("").exists()
+    recover(tmp_path / "s")
+    take = read(tmp_path / "s").take("0001")
+    assert len(take.camera_stamps("head")) == 800 and len(take.imu("head")) == 40_000 and take.damage == ()
+    assert read(tmp_path / "s").journal()["0001"].state == "recovered"
+    assert [p.name for p in part.parent.iterdir()] == ["seg-0000.mcap"]

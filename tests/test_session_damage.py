@@ -86,6 +86,27 @@ def test_any_flipped_bit_anywhere_costs_at_most_one_chunk(data: st.DataObject, f
         assert take.damage
 
 
+def test_every_bit_of_what_lies_around_the_chunks_was_tried(folder: Path, intact: bytes) -> None:
+    """Headers, channel names and indexes carry no CRC; a wrong length there must not jump over chunks."""
+    path = folder / SEGMENT
+    path.write_bytes(intact)
+    spans = spans_of(path)
+    head_bytes = spans[0].data_offset - spans[0].offset
+    around = [*range(spans[0].data_offset), *range(spans[0].end, spans[1].data_offset)]
+    with open(path, "r+b", buffering=0) as file:
+        for at in around:
+            for bit in range(8):
+                file.seek(at)
+                file.write(bytes([intact[at] ^ 1 << bit]))
+                damage: list[int] = []
+                found = list(chunk_spans(path, Channels(), lambda at, _, seen=damage: seen.append(at), torn=False))
+                in_chunk_head = any(s.offset <= at < s.offset + head_bytes for s in spans)
+                assert len(found) >= (11 if in_chunk_head else 12), (at, bit)
+                assert len(found) == 12 or damage, (at, bit)
+            file.seek(at)
+            file.write(intact[at : at + 1])
+
+
 @given(size=st.integers(0, 200_000))
 def test_a_cut_file_reads_up_to_its_last_whole_chunk(size: int, folder: Path, intact: bytes) -> None:
     path = folder / SEGMENT

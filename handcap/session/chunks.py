@@ -123,11 +123,17 @@ def _inflate(data: bytes, span: ChunkSpan) -> bytes:
         raise BadChunk(f"it does not inflate ({error})") from error
 
 
-def _plausible(opcode: int, length: int, body: bytes) -> bool:
-    """Whether a record outside the chunks is what its opcode says."""
+def _plausible(opcode: int, body: bytes) -> bool:
+    """Whether a record beside the chunks is what its opcode says: its inner lengths add up to the outer one.
+
+    Nothing else is skipped by its length alone, lest a flipped bit in a small record jump over chunks.
+    """
     if opcode == Opcode.MESSAGE_INDEX:
-        return length >= 6 and struct.unpack_from("<I", body, 2)[0] == length - 6
-    return opcode in (Opcode.HEADER, Opcode.METADATA, Opcode.ATTACHMENT, Opcode.SCHEMA, Opcode.CHANNEL)
+        return len(body) >= 6 and struct.unpack_from("<I", body, 2)[0] == len(body) - 6
+    if opcode not in (Opcode.HEADER, Opcode.METADATA) or len(body) < 8:
+        return False
+    first = struct.unpack_from("<I", body)[0]  # two length-prefixed parts: profile and library, or name and values
+    return first <= len(body) - 8 and struct.unpack_from("<I", body, 4 + first)[0] == len(body) - 8 - first
 
 
 def _index_is_whole(file: BinaryIO, begin: int, file_bytes: int) -> bool:
@@ -179,7 +185,7 @@ def chunk_spans(
                 if end <= file_bytes and length <= _SMALL_RECORD_LIMIT:
                     file.seek(at + RECORD.size)
                     body = file.read(length)
-                    if _plausible(opcode, length, body):
+                    if _plausible(opcode, body):
                         if opcode == Opcode.METADATA:
                             note_channel(body, channels)
                         at = end

@@ -70,6 +70,8 @@ class TakeIndex:
         channels = Channels()
         chunks: list[tuple[ChunkSpan, frozenset[str]]] = []
         torn = path.suffix == ".part"
+        if torn:
+            log.warning("%s was never closed; `handcap recover` mends it", path.relative_to(self._session).as_posix())
         with open(path, "rb") as file:
             for span in chunk_spans(path, channels, lambda at, what: self.report(path, at, what), torn=torn):
                 topics: dict[str, None] = {}
