@@ -42,3 +42,15 @@ def shared_data() -> Callable[[str], Path]:
         pytest.skip(reason)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def mh01_session(shared_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`vio/euroc_mh01_head` imported and reconstructed; nobody may change it, so copy before writing into it."""
+    from handcap.formats.euroc import import_euroc
+    from handcap.reconstruct import run_session
+
+    folder = tmp_path_factory.mktemp("mh01") / "session"
+    import_euroc(shared_data("vio/euroc_mh01_head"), folder)
+    run_session(folder)
+    return folder

@@ -53,4 +53,4 @@ env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteract
 echo "== $command"
 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
     chroot "$root" sh -c ". /pip_settings && cd /handcap && $command"
-echo "== done in $(( $(date +%s) - started )) s; $(du -sh "$root" | cut -f1) in $root"
+echo "== done in $(( $(date +%s) - started )) s; $(du -xsh "$root" | cut -f1) in $root"

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from handcap import __version__
-from handcap.cli import import_, reconstruct, recover, simulate
+from handcap.cli import export, import_, reconstruct, recover, simulate
 from handcap.cli.outcome import print_json, stdout_for_json
 from handcap.errors import HandcapError
 
@@ -28,6 +28,7 @@ app.command("simulate")(simulate.simulate)
 app.add_typer(import_.app, name="import")
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("recover")(recover.recover)
+app.add_typer(export.app, name="export")
 
 # typer's own copy of click in new versions, click itself in old ones
 _ClickUsageError: Any = typer.BadParameter.__base__
@@ -37,6 +38,9 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"handcap {__version__}")
         raise typer.Exit
+
+
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 @app.callback()
@@ -74,9 +78,10 @@ def _run(arguments: list[str], as_json: bool) -> int:
             error.show()
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        what = "interrupted"
-        _say({"where": None, "what": what, "mend": "run the command again"}, f"handcap: {what}", as_json)
-        return 128 + signal.SIGINT
+        result = _INTERRUPTED
+    if result == _INTERRUPTED:  # typer turns the first Ctrl-C into this exit code itself
+        error = HandcapError("interrupted", mend="run the command again")
+        _say(error.as_dict(), f"handcap: {error.what}", as_json)
     return result if isinstance(result, int) else 0
 
 

@@ -88,7 +88,7 @@ def picture_names(folder: Path) -> list[str]:
 def picture_paths(folder: Path, rows: Rows, where: str) -> list[Path | None]:
     """The file of each row of a picture list; None where there is none.
 
-    A name may lack its suffix, or be missing altogether: then the stamp is the name.
+    A name may lack its suffix; where the list holds stamps only, the stamp is the name.
     """
     data = folder / "data"
     there = {p.name for p in data.iterdir()}
@@ -101,8 +101,8 @@ def picture_paths(folder: Path, rows: Rows, where: str) -> list[Path | None]:
                 where=f"{where}, line {line}",
                 mend="a picture's name must be plain; do not use this file if you did not write it",
             )
-        stems = (plain, str(stamp)) if plain else (str(stamp),)
-        found = next((s + suffix for s in stems for suffix in _SUFFIXES if s + suffix in there), None)
+        stem = plain or str(stamp)
+        found = next((stem + suffix for suffix in _SUFFIXES if stem + suffix in there), None)
         path = data / found if found else None
         paths.append(path if path is not None and path.is_file() else None)
     return paths

@@ -1,0 +1,66 @@
+"""`handcap reconstruct` on the command line: verdicts, causes, exit codes; the stage itself is replaced."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import handcap.reconstruct
+from handcap.causes import Cause
+from handcap.cli.app import main
+
+
+@dataclass
+class Result:
+    take: str
+    verdict: str
+    causes: tuple[Cause, ...] = ()
+    report: dict[str, Any] = field(default_factory=dict)
+    outputs: tuple[Path, ...] = ()
+
+
+GOOD = Result(
+    "0001",
+    "ok",
+    report={"time_offset_s": {"head": 0.0081}, "time_offset_sigma_s": {"head": 0.0001}, "spans_ok_s": [[0.0, 9.2]]},
+    outputs=(Path("s/derived/0001/reconstruct/head.parquet"),),
+)
+STILL = Result("0002", "refused", (Cause("no_motion", measured=0.017, limit=0.1),))
+
+
+def run(monkeypatch, capfd, results, *options):
+    monkeypatch.setattr(handcap.reconstruct, "run_session", lambda *a, **k: results, raising=False)
+    with pytest.raises(SystemExit) as caught:
+        main(["reconstruct", "s", *options])
+    return caught.value.code, *capfd.readouterr()
+
+
+def test_one_good_take_is_enough_for_exit_0(monkeypatch, capfd):
+    code, out, _ = run(monkeypatch, capfd, [GOOD, STILL])
+    assert code == 0
+    assert "0001: ok" in out and "8.10 ± 0.10 ms" in out and "0.0–9.2 s" in out
+    assert "0002: refused" in out and STILL.causes[0].text() in out and f"→ {STILL.causes[0].mend()}" in out
+
+
+def test_only_refused_takes_exit_1_and_the_error_carries_the_first_cause(monkeypatch, capfd):
+    code, out, err = run(monkeypatch, capfd, [STILL])
+    assert code == 1 and "0002: refused" in out and "no take could be reconstructed" in err
+
+
+def test_verdicts_and_causes_speak_chinese(monkeypatch, capfd):
+    _, out, err = run(monkeypatch, capfd, [STILL], "--lang", "zh")
+    assert "0002: 不合格" in out and STILL.causes[0].text("zh") in out and "没有可重建的录制" in err
+
+
+@pytest.mark.parametrize(("results", "ok"), [([GOOD, STILL], True), ([STILL], False)])
+def test_json_lists_takes_outputs_and_causes(monkeypatch, capfd, results, ok):
+    code, out, _ = run(monkeypatch, capfd, results, "--json")
+    answer = json.loads(out)
+    assert answer["ok"] is ok and code == (0 if ok else 1) and ("error" in answer) is not ok
+    assert answer["summary"]["takes"]["0002"] == "refused"
+    assert answer["summary"]["causes"]["0002"][0]["code"] == "no_motion"
+    assert answer["outputs"] == [str(p) for r in results for p in r.outputs]
