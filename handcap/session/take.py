@@ -22,6 +22,7 @@ from handcap.session.journal import read_clock_fits
 from handcap.session.pictures import FORMATS, Packet, decode_picture, decode_video
 from handcap.session.take_index import Damage, TakeIndex
 from handcap.types import Frame, ImuSamples, Stamps
+from handcap.wire.handcap_pb2 import Envelope, ImuSI
 
 if TYPE_CHECKING:
     from handcap.session.reader import Session
@@ -30,7 +31,8 @@ log = logging.getLogger(__name__)
 
 _REORDER_DEPTH = 8  # pictures that may wait for an earlier one
 _BATCH_SAMPLES = 8192
-_VIDEO = CompressedVideo.DESCRIPTOR.full_name
+_IMAGE, _VIDEO = CompressedImage.DESCRIPTOR.full_name, CompressedVideo.DESCRIPTOR.full_name
+_IMU_SI, _ENVELOPE = ImuSI.DESCRIPTOR.full_name, Envelope.DESCRIPTOR.full_name
 
 
 class Take:
@@ -47,19 +49,20 @@ class Take:
     def _index(self) -> TakeIndex:
         return TakeIndex(self.session.path, self._folder)
 
-    def _names(self, prefix: str, suffix: str) -> tuple[str, ...]:
-        topics = [t for t in self._index.schemas if t.startswith(prefix) and t.endswith(suffix)]
+    def _names(self, prefix: str, suffix: str, schemas: tuple[str, ...]) -> tuple[str, ...]:
+        known = self._index.schemas
+        topics = [t for t in known if t.startswith(prefix) and t.endswith(suffix) and known[t] in schemas]
         return tuple(sorted(filter(is_name, (t[len(prefix) : len(t) - len(suffix)] for t in topics))))
 
     @property
     def cameras(self) -> tuple[str, ...]:
         """Cameras with at least one picture."""
-        return self._names("/camera/", "")
+        return self._names("/camera/", "", (_IMAGE, _VIDEO))
 
     @property
     def devices(self) -> tuple[str, ...]:
         """Devices with inertial samples."""
-        return tuple(sorted({*self._names("/", "/imu"), *self._names("/", "/wire")}))
+        return tuple(sorted({*self._names("/", "/imu", (_IMU_SI,)), *self._names("/", "/wire", (_ENVELOPE,))}))
 
     @property
     def damage(self) -> tuple[Damage, ...]:
@@ -126,8 +129,11 @@ class Take:
             if image is not None:
                 yield Frame(t_ns, camera, image)
             elif t_ns not in bad:
+                if not bad:
+                    log.warning("take %s, camera %s: the picture at %d ns does not decode", self.id, camera, t_ns)
                 bad[t_ns] = None
-                log.warning("take %s, camera %s: the picture at %d ns does not decode", self.id, camera, t_ns)
+        if len(bad) > 1:
+            log.warning("take %s, camera %s: %d pictures in all do not decode", self.id, camera, len(bad))
 
     def undecodable(self, camera: str) -> tuple[int, ...]:
         """Stamps, ns, of the pictures that `frames` could not decode so far."""
