@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+from numpy.typing import NDArray
 
 from handcap.geometry import Array
 from handcap.sim.texture import Colour, Texture, fractal, noise, upright
@@ -10,11 +13,20 @@ from handcap.sim.texture import Colour, Texture, fractal, noise, upright
 _WORDS = ("RICE", "TEA", "OATS", "SALT", "MILK", "PASTA", "COFFEE", "SUGAR", "BEANS", "HONEY", "CORN", "SOAP", "CEREAL")
 _TEXEL_M = 0.0012
 
+Picture = NDArray[np.float32]  # (height, width, 3) RGB, 0..255, row 0 on top
 
-def _sheet(rng: np.random.Generator, width_m: float, height_m: float, colour: Colour, texel_m: float) -> Array:
-    shape = (max(round(height_m / texel_m), 8), max(round(width_m / texel_m), 8))
-    brightness = 1 + 0.025 * fractal(rng, shape, 64, 4)
-    return np.ascontiguousarray(np.asarray(colour, np.float32) * brightness[..., None].astype(np.float32))
+
+@lru_cache
+def _grain() -> Array:
+    """(1024, 1024) unevenness of print, about 1; it repeats seamlessly. The same for all, each sheet takes its cut."""
+    return 1 + 0.025 * fractal(np.random.default_rng(0), (1024, 1024), 64, 4)
+
+
+def _sheet(rng: np.random.Generator, width_m: float, height_m: float, colour: Colour, texel_m: float) -> Picture:
+    rows, columns = (np.arange(max(round(length_m / texel_m), 8)) for length_m in (height_m, width_m))
+    top, left = rng.integers(0, 1024, 2)
+    brightness = _grain()[np.ix_((top + rows) % 1024, (left + columns) % 1024)]
+    return (np.asarray(colour, float) * brightness[..., None]).astype(np.float32)
 
 
 def _ink(rng: np.random.Generator, paper: Colour) -> tuple[float, float, float]:
@@ -25,7 +37,7 @@ def _ink(rng: np.random.Generator, paper: Colour) -> tuple[float, float, float]:
     return float(r), float(g), float(b)
 
 
-def _print(rng: np.random.Generator, sheet: Array, paper: Colour) -> None:
+def _print(rng: np.random.Generator, sheet: Picture, paper: Colour) -> None:
     """Stripes, a name, a logo, small print and a bar code, in place."""
     import cv2
 

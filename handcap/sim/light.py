@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,12 +69,13 @@ def bake(scene: Scene) -> LightMap:
     """Light from every lamp, shadowed, and bounced light kept away by near things."""
     import open3d as o3d
 
-    caster = o3d.t.geometry.RaycastingScene(nthreads=1)
-    caster.add_triangles(o3d.core.Tensor(scene.vertices), o3d.core.Tensor(scene.triangles))
+    tensor: Any = o3d.core.Tensor  # its type stubs know no numpy arrays
+    caster: Any = o3d.t.geometry.RaycastingScene()
+    caster.add_triangles(tensor(scene.vertices), tensor(scene.triangles))
 
     def free(points: Array, to: Array, reach: float) -> NDArray[np.bool_]:
         rays = np.concatenate([points, to], axis=-1).astype(np.float32)
-        return ~caster.test_occlusions(o3d.core.Tensor(rays), 0.0, reach, nthreads=1).numpy()
+        return ~caster.test_occlusions(tensor(rays), 0.0, reach).numpy()
 
     first, shape, points, normals = _grid(scene)
     light = np.zeros(len(points))

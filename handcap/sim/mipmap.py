@@ -38,7 +38,8 @@ def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     import cv2
 
     height, width = image.shape[:2]
-    return np.asarray(cv2.resize(image, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA))
+    half = cv2.resize(image, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
+    return half.astype(np.uint8, copy=False)
 
 
 def pack(textures: Sequence[Texture]) -> Atlas:

@@ -51,8 +51,8 @@ class Renderer:
     def __init__(self, scene: Scene, light: LightMap) -> None:
         import open3d as o3d
 
-        self._tensor = o3d.core.Tensor
-        self._caster: Any = o3d.t.geometry.RaycastingScene(nthreads=0)
+        self._tensor: Any = o3d.core.Tensor  # its type stubs know no numpy arrays
+        self._caster: Any = o3d.t.geometry.RaycastingScene()
         self._caster.add_triangles(self._tensor(scene.vertices), self._tensor(scene.triangles))
         self._surface_of = np.append(scene.surface_of, np.int32(-1))
         self._group = np.append(scene.smooth_group, np.int32(-1)).astype(np.int32)
@@ -79,7 +79,7 @@ class Renderer:
 
     def _surfaces(self, rays: NDArray[np.float32]) -> NDArray[np.int32]:
         """Which surface (m,) each ray (m, 6) meets; -1 for none."""
-        hit = self._caster.cast_rays(self._tensor(rays), nthreads=0)["primitive_ids"].numpy()
+        hit = self._caster.cast_rays(self._tensor(rays))["primitive_ids"].numpy()
         return self._surface_of[np.minimum(hit, len(self._surface_of) - 1)]
 
     def render(self, lens: Lens, T_room_cam: Array) -> NDArray[np.float32]:

@@ -128,7 +128,7 @@ class SceneBuilder:
         bend: float,
         group: int | None,
     ) -> None:
-        size = np.array([np.linalg.norm(a), np.linalg.norm(b)])
+        size = np.array([np.linalg.norm(a), np.linalg.norm(b)], float)
         offset = self.rng.uniform(0, 1, 2) if uv is None else np.asarray(uv, float)
         row = (
             origin,

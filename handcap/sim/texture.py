@@ -29,7 +29,7 @@ class Texture:
         assert self.texel_m > 0
 
 
-def upright(picture: Array, texel_m: float) -> Texture:
+def upright(picture: NDArray[np.floating], texel_m: float) -> Texture:
     """From a picture painted as it is seen, row 0 on top."""
     return Texture(np.ascontiguousarray(np.clip(np.rint(picture[::-1]), 0, 255).astype(np.uint8)), texel_m)
 

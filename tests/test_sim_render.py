@@ -1,0 +1,112 @@
+"""Rendered pictures agree with the lens model, the pose and the light that made them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from handcap import geometry
+from handcap.cameras import Camera, KannalaBrandt4, PinholeRadtan
+from handcap.sim import kitchen, photo, rigs
+from handcap.sim.light import LightMap, bake
+from handcap.sim.person import HeadParams, head_motion
+from handcap.sim.render import Lens, Renderer
+from handcap.sim.scene import Scene, SceneBuilder, Standing
+from handcap.sim.texture import Texture
+
+FISHEYE = rigs.head(0).cameras["head"].camera
+BEYOND_180 = KannalaBrandt4(640, 480, (150.3, 150.1, 323.4, 236.8, -0.012, 0.004, -0.0021, 0.0003))
+PINHOLE = PinholeRadtan(640, 480, (430.3, 429.5, 315.4, 244.8, -0.28, 0.07, 2e-4, 2e-5))
+NOWHERE = Standing(np.zeros(3), np.ones(3), np.zeros((1, 2, 3)), np.ones(1))
+SQUARE_M = 0.06
+RNG = np.random.default_rng(0)
+
+
+def evenly_lit(scene: Scene) -> LightMap:
+    n = len(scene.origin)
+    return LightMap(np.ones(4 * n, np.float32), np.arange(n) * 4, np.full((n, 2), 2, np.int32))
+
+
+def checker_plane() -> Scene:
+    """A chequered floor around the origin of the room, a corner of a square in the origin."""
+    rows, columns = np.indices((120, 120)) // 60
+    dark = (rows + columns) % 2
+    image = np.repeat(np.where(dark, 40, 200).astype(np.uint8)[..., None], 3, axis=-1)
+    b = SceneBuilder(np.random.default_rng(0))
+    floor = b.texture(Texture(image, SQUARE_M / 60))
+    b.quad([-6, -6, 0], [12, 0, 0], [0, 12, 0], floor, uv=(0, 0))
+    return b.build([], NOWHERE)
+
+
+@pytest.mark.parametrize("camera", [FISHEYE, PINHOLE, BEYOND_180], ids=["fisheye", "pinhole", "beyond 180 degrees"])
+def test_corners_in_the_picture_lie_where_the_lens_projects_them(camera: Camera) -> None:
+    scene = checker_plane()
+    renderer, lens = Renderer(scene, evenly_lit(scene)), Lens(camera)
+    down = np.diag([1.0, -1.0, -1.0])
+    errors = []
+    for tilt in ([0.0, 0.0, 0.3], [0.25, 0.1, 1.0], [-0.3, 0.2, 2.0]):
+        T_room_cam = geometry.se3(down @ geometry.so3_exp(tilt), [0.013, -0.021, 0.45])
+        grid = (np.stack(np.meshgrid(np.arange(-8, 9), np.arange(-8, 9)), axis=-1).reshape(-1, 2)) * SQUARE_M
+        corners_room = np.column_stack([grid, np.zeros(len(grid))])
+        true_px, valid = camera.project(geometry.transform(geometry.inverse(T_room_cam), corners_room))
+        true_px = true_px[valid & camera.in_picture(true_px, 12)].astype(np.float32)
+        picture = photo.develop(renderer.render(lens, T_room_cam), np.ones((480, 640, 1), np.float32), 1.0, 0.0, RNG)
+        grey = np.ascontiguousarray(picture[..., 0])
+        found = cv2.cornerSubPix(grey, true_px[:, None].copy(), (4, 4), (-1, -1), (3, 50, 1e-3))[:, 0]
+        errors.append(np.linalg.norm(found - true_px, axis=-1))
+    error_px = np.concatenate(errors)
+    assert len(error_px) > 60
+    assert np.median(error_px) < 0.05
+    assert np.percentile(error_px, 95) < 0.15
+
+
+def test_a_slanted_edge_is_smooth() -> None:
+    b = SceneBuilder(np.random.default_rng(0))
+    white = b.texture(Texture(np.full((4, 4, 3), 200, np.uint8), 0.01))
+    b.quad([0, -5, 0], [5, 0, 0], [0, 10, 0], white)  # lies at x >= 0, nothing beside it
+    scene = b.build([], NOWHERE)
+    camera = PinholeRadtan(160, 120, (200.0, 200.0, 79.6, 59.8, 0, 0, 0, 0))
+    T_room_cam = geometry.se3(np.diag([1.0, -1.0, -1.0]) @ geometry.so3_exp([0, 0, 0.17]), [0.0, 0.0, 1.0])
+    grey = Renderer(scene, evenly_lit(scene)).render(Lens(camera), T_room_cam)[..., 0]
+    # The sum along a row tells where the edge crosses it: a straight line, to a small part of a pixel.
+    crossing_px = 160 - grey.sum(axis=1) / 200.0
+    rows = np.arange(120)
+    straight = np.polyval(np.polyfit(rows, crossing_px, 1), rows)
+    assert np.std(crossing_px - straight) < 0.08
+
+
+def test_nearer_things_hide_farther_ones() -> None:
+    b = SceneBuilder(np.random.default_rng(0))
+    dim, bright = (b.texture(Texture(np.full((4, 4, 3), v, np.uint8), 0.01)) for v in (60, 180))
+    b.quad([-5, -5, 0], [10, 0, 0], [0, 10, 0], dim)
+    b.box([0, 0, 0], [0.2, 0.2, 0.2], 0.4, bright)
+    scene = b.build([], NOWHERE)
+    T_room_cam = geometry.se3(np.diag([1.0, -1.0, -1.0]), [0.0, 0.0, 1.0])
+    grey = Renderer(scene, evenly_lit(scene)).render(Lens(FISHEYE), T_room_cam)[..., 0]
+    u, v = np.rint(FISHEYE.project(np.array([0.0, 0.0, 0.8]))[0]).astype(int)
+    assert grey[v, u] == pytest.approx(180) and grey[v, u - 150] == pytest.approx(60)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[np.ndarray]:
+    scene = kitchen.build(np.random.default_rng(11))
+    renderer, lens = Renderer(scene, bake(scene)), Lens(FISHEYE)
+    motion = head_motion(scene.standing, HeadParams(), 30.0, rigs.HEAD_CAMERA_PITCH_RAD, (11,))
+    T_room_cam = motion.pose(np.arange(1.0, 29.0, 4.0)) @ rigs.head(0).cameras["head"].T_imu_cam
+    arriving = photo.vignette(FISHEYE, 0.25)
+    return [photo.develop(renderer.render(lens, T), arriving, 1.0, 1.5, RNG) for T in T_room_cam]
+
+
+def test_a_kitchen_offers_corners_all_over_the_picture(pictures: list[np.ndarray]) -> None:
+    for picture in pictures:
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        corners = cv2.goodFeaturesToTrack(grey, 1000, 0.01, 10)[:, 0]
+        assert len(corners) >= 300
+        assert len({(int(x // 80), int(y // 80)) for x, y in corners}) >= 24  # of 48 cells
+
+
+def test_a_kitchen_is_neither_blown_out_nor_black(pictures: list[np.ndarray]) -> None:
+    for picture in pictures:
+        assert 60 < picture.mean() < 170
+        assert np.mean(picture > 250) < 0.01 and np.mean(picture.max(axis=-1) < 8) < 0.02
