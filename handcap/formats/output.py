@@ -1,12 +1,14 @@
-"""Where an export lands: a new folder that appears whole or not at all."""
+"""Where an export lands: a new folder that appears whole or not at all, and JSON that is the same on every run."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from handcap.errors import FormatError
 
@@ -40,3 +42,9 @@ def new_folder(out: Path) -> Iterator[Path]:
             what = f"cannot be written ({error.strerror or error})"
             raise FormatError(what, where=out, mend="free some disk space, or give another folder") from error
         raise
+
+
+def write_json(path: Path, values: Mapping[str, Any], *, sort_keys: bool = True) -> None:
+    """Indented UTF-8; the same values give the same bytes."""
+    text = json.dumps(values, indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+    path.write_text(f"{text}\n", encoding="utf-8")

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from handcap.clock import NS_PER_S
 from handcap.errors import FormatError
 from handcap.formats.episodes import Accept, provenance, select
-from handcap.formats.output import new_folder
+from handcap.formats.output import new_folder, write_json
 from handcap.geometry import matrix_from_quat_wxyz, quat_wxyz_from_matrix, se3
-from handcap.session import Session, write_report
+from handcap.session import Session
 from handcap.types import Trajectory
 
 _COLUMNS = ("t", "x", "y", "z", "qx", "qy", "qz", "qw")
@@ -45,8 +45,7 @@ def export_tum(
             for body, trajectory in chosen.bodies.items():
                 names.append(f"{chosen.take}_{body}.txt")
                 write_tum(folder / names[-1], trajectory)
-        write_report(folder, provenance(session, selection, {"format": "tum"}))
-        (folder / "report.json").rename(folder / "handcap.json")
+        write_json(folder / "handcap.json", provenance(session, selection, {"format": "tum"}))
     verdicts = {chosen.take: str(chosen.report["verdict"]) for chosen in selection.takes}
     return TumExport(tuple(out / name for name in names), verdicts, dict(selection.left_out))
 
@@ -87,15 +86,15 @@ def read_tum(path: Path, body: str = "head") -> Trajectory:
         text = line.strip()
         if not text or text.startswith("#"):
             continue
-        t_ns, values = _parse(text, f"{path}, row {number}")
-        if stamps and t_ns <= stamps[-1]:
+        stamp, pose = _parse(text, f"{path}, row {number}")
+        if stamps and stamp <= stamps[-1]:
             raise FormatError(
                 "its time does not come after the row before",
                 where=f"{path}, row {number}",
                 mend="sort the rows by time and remove repeated ones",
             )
-        stamps.append(t_ns)
-        rows.append(values)
+        stamps.append(stamp)
+        rows.append(pose)
     if not rows:
         raise FormatError("holds no pose", where=path, mend=f"give rows of {' '.join(_COLUMNS)}")
     values = np.array(rows)
