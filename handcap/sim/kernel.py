@@ -21,6 +21,53 @@ def place_rays(ray_cam, R_room_cam, centre_room):
 
 
 @njit(cache=True, nogil=True)
+def fill_between(surface, width):
+    """Give pixels of the checkerboard's odd fields the surface that all their neighbours see.
+
+    Surfaces are flat and convex, so what all neighbours see, the pixel between them sees too, unless something less
+    than one and a half pixels thin hides there.
+
+    Args:
+        surface: (h·w,) known on the even fields; changed in place.
+        width: of the picture.
+
+    Returns:
+        The odd pixels (k,) whose neighbours disagree.
+    """
+    height = len(surface) // width
+    open_pixels = np.empty(len(surface) // 2 + 1, np.int64)
+    count = 0
+    for v in range(height):
+        for u in range((v + 1) % 2, width, 2):
+            i = v * width + u
+            seen = surface[i - 1] if u > 0 else surface[i + 1]
+            agree = u + 1 == width or surface[i + 1] == seen
+            agree = agree and (v == 0 or surface[i - width] == seen)
+            agree = agree and (v + 1 == height or surface[i + width] == seen)
+            if agree:
+                surface[i] = seen
+            else:
+                open_pixels[count] = i
+                count += 1
+    return open_pixels[:count]
+
+
+@njit(cache=True, nogil=True)
+def expose(light, arriving, gain, noise, out):
+    """Light (h, w, 3), share that arrives (h, w), gain and noise (h, w) to uint8; bright parts roll off softly."""
+    knee, room = np.float32(190.0), np.float32(60.0)
+    gain = np.float32(gain)
+    for v in range(light.shape[0]):
+        for u in range(light.shape[1]):
+            share = arriving[v, u] * gain
+            for c in range(3):
+                grey = light[v, u, c] * share
+                if grey > knee:
+                    grey = knee + room * (grey - knee) / (grey - knee + room)
+                out[v, u, c] = np.uint8(min(max(grey + noise[v, u] + np.float32(0.5), np.float32(0)), np.float32(255)))
+
+
+@njit(cache=True, nogil=True)
 def on_edge(surface, group, height, width):
     """(h·w,) bool: pixels that differ in smooth group from the neighbour right, left, below or above."""
     edge = np.zeros(height * width, np.bool_)
@@ -164,7 +211,7 @@ def shade(
         length = np.sqrt(la * la + lb * lb)
         if length > 1e-9:
             la, lb = la / length, lb / length
-        taps = min(int(np.ceil(major / minor - 0.2)), _MAX_TAPS)
+        taps = min(int(np.ceil(major / minor - 0.5)), _MAX_TAPS)
         taps = max(taps, 1)
         m = texture[k]
         texel = texel_m[m]

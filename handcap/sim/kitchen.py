@@ -25,7 +25,7 @@ def build(rng: np.random.Generator) -> Scene:
     _counter(b)
     _sides(b)
     ceiling_lamp = Light(np.array([2.4, 2.0, 2.62]), np.array([0.35, 0, 0]), np.array([0, -0.35, 0]), 3.1)
-    window = Light(np.array([2.9, 3.95, 1.6]), np.array([0.55, 0, 0]), np.array([0, 0, -0.5]), 2.0)
+    window = Light(np.array([2.9, 3.95, 1.6]), np.array([0.55, 0, 0]), np.array([0, 0, 0.5]), 1.6)
     top = TABLE_TOP_M
     standing = Standing(
         head_low_room=table + np.array([-1.05, -0.45, 1.32]),

@@ -30,10 +30,10 @@ class PhotoParams:
 
 
 def vignette(camera: Camera, loss: float) -> NDArray[np.float32]:
-    """(h, w, 1) share of light that arrives."""
+    """(h, w) share of light that arrives."""
     v, u = np.mgrid[: camera.height, : camera.width].astype(float)
     radius2 = (u - camera.centre_px[0]) ** 2 + (v - camera.centre_px[1]) ** 2
-    return (1 - loss * radius2 / radius2.max())[..., None].astype(np.float32)
+    return (1 - loss * radius2 / radius2.max()).astype(np.float32)
 
 
 def exposure(params: PhotoParams, t_s: float) -> float:
@@ -44,16 +44,13 @@ def exposure(params: PhotoParams, t_s: float) -> float:
 def develop(
     light: NDArray[np.float32], arriving: NDArray[np.float32], gain: float, noise_grey: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Light (h, w, 3), 0..255, to pixels; bright parts roll off softly instead of clipping."""
-    grey = light * (arriving * np.float32(gain))
-    knee = np.float32(190.0)
-    room = np.float32(60.0)
-    over = np.maximum(grey - knee, 0)
-    grey = np.minimum(grey, knee) + room * (over / (over + room))
-    # Half of the noise is common to the three colours, as it is after demosaicing.
-    h, w = grey.shape[:2]
-    grey += np.float32(noise_grey) * rng.standard_normal((h, w, 1), np.float32)
-    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    """Light (h, w, 3), 0..255, to RGB pixels; the three colours share their noise, as after demosaicing."""
+    from handcap.sim import kernel
+
+    noise = np.float32(noise_grey) * rng.standard_normal(arriving.shape, np.float32)
+    picture = np.empty(light.shape, np.uint8)
+    kernel.expose(light, arriving, gain, noise, picture)
+    return picture
 
 
 def jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:

@@ -27,6 +27,7 @@ class Lens:
     Attributes:
         ray_cam: (h·w, 3) float32 unit rays through the pixel centres.
         subray_cam: (h·w, 5, 3) float32 unit rays through points spread over the pixel, its centre first.
+        even: (h·w / 2,) pixels on the even fields of a checkerboard.
         pixel_rad: (h·w,) float32 angle one pixel spans; 0 outside the lens field, where the picture is black.
     """
 
@@ -40,6 +41,7 @@ class Lens:
         span = np.linalg.norm(np.cross(right - ray_cam, below - ray_cam), axis=-1)
         for _, sub_valid in subs:
             valid = valid & sub_valid
+        self.even = np.flatnonzero((u + v).reshape(-1) % 2 == 0)
         self.ray_cam = ray_cam.astype(np.float32)
         self.subray_cam = np.stack([rays for rays, _ in subs], axis=1).astype(np.float32)
         self.pixel_rad = np.where(valid, 2 * np.sqrt(span), 0.0).astype(np.float32)
@@ -82,11 +84,19 @@ class Renderer:
         hit = self._caster.cast_rays(self._tensor(rays))["primitive_ids"].numpy()
         return self._surface_of[np.minimum(hit, len(self._surface_of) - 1)]
 
+    def _visible(self, rays: NDArray[np.float32], lens: Lens) -> NDArray[np.int32]:
+        """Surface (h·w,) behind every pixel: half of them cast, the others only where their neighbours disagree."""
+        surface = np.empty(len(rays), np.int32)
+        surface[lens.even] = self._surfaces(rays[lens.even])
+        between = kernel.fill_between(surface, lens.width)
+        surface[between] = self._surfaces(rays[between])
+        return surface
+
     def render(self, lens: Lens, T_room_cam: Array) -> NDArray[np.float32]:
         """Picture (h, w, 3) float32 RGB, 0..255 where lit fully, without noise."""
         R, centre = np.ascontiguousarray(T_room_cam[:3, :3]), np.ascontiguousarray(T_room_cam[:3, 3])
         rays = kernel.place_rays(lens.ray_cam, R, centre)
-        surface = self._surfaces(rays)
+        surface = self._visible(rays, lens)
         picture = np.empty((len(rays), 3), np.float32)
         kernel.shade(rays, surface, lens.pixel_rad, centre, *self._tables, picture)
         edge = np.flatnonzero(kernel.on_edge(surface, self._group, lens.height, lens.width) & (lens.pixel_rad > 0))
