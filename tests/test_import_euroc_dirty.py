@@ -72,6 +72,14 @@ def test_a_few_rows_out_of_order_are_sorted_in(asl, tmp_path):
     np.testing.assert_array_equal(imu.gyro_imu, asl.values[:791, :3])
 
 
+def test_a_stamp_with_a_flipped_digit_is_dropped_and_named(asl, tmp_path):
+    lines = imu_lines(asl.values)
+    lines[50], lines[60] = "2" + lines[50][1:], "0" + lines[60][1:]
+    asl.write_imu(lines)
+    found, report = findings(asl, tmp_path)
+    assert found["far_stamps"].rows == (52, 62) and report.imu_samples == 791 - 2
+
+
 def test_a_clock_that_was_reset_is_refused_at_its_row(asl, tmp_path):
     lines = imu_lines(asl.values)
     asl.write_imu(lines[400:] + lines[:400])

@@ -14,6 +14,10 @@ _SHOWN_ROWS = 5
 _SENTENCES: dict[str, tuple[str, str]] = {
     "bad_rows": ("{n} rows cannot be read ({detail}) and were left out", "{n} 行无法读取({detail}),已忽略"),
     "out_of_order": ("{n} rows were out of time order and were sorted in", "{n} 行时间顺序错误,已重新排序"),
+    "far_stamps": (
+        "{n} rows have a stamp far from all others ({detail} off) and were dropped",
+        "{n} 行的时间戳远离其余各行(相差 {detail}),已删除",
+    ),
     "repeated_rows": ("{n} rows repeat another row and were dropped", "{n} 行为重复行,已删除"),
     "same_stamp": (
         "{n} rows have a stamp that another row has too, with other content; the first was kept",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Literal
 
 import numpy as np
@@ -41,8 +42,8 @@ def decodes(data: bytes) -> bool:
     """Whether the whole picture is there and decodes; a cut one would come out half grey."""
     import cv2
 
-    end = data.rfind(b"\xff\xd9") if picture_format(data) == "jpeg" else data.rfind(b"IEND")
-    if end < len(data) // 2:
+    whole = _png_is_whole(data) if picture_format(data) == "png" else data.rfind(b"\xff\xd9") > len(data) // 2
+    if not whole:
         return False
     try:
         # Reduced decoding reads every byte and costs a fraction: a broken stream fails just as well.
@@ -50,3 +51,17 @@ def decodes(data: bytes) -> bool:
     except cv2.error:
         return False
     return image is not None
+
+
+def _png_is_whole(data: bytes) -> bool:
+    """Every chunk there and with its checksum, up to IEND; the decoder would print to the terminal instead."""
+    i = len(_PNG)
+    while i + 12 <= len(data):
+        length = int.from_bytes(data[i : i + 4], "big")
+        name, end = data[i + 4 : i + 8], i + 8 + length
+        if data[end : end + 4] != zlib.crc32(data[i + 4 : end]).to_bytes(4, "big"):
+            return False
+        if name == b"IEND":
+            return True
+        i = end + 4
+    return False

@@ -14,6 +14,7 @@ _UNIT_NAMES = {"s": ("seconds", "1e9"), "ms": ("milliseconds", "1e6"), "us": ("m
 _GAP_PERIODS = 1.5  # more than one and a half periods without a row: at least one row is missing
 _RATE_TOLERANCE = 0.1
 _SHOWN_GAPS = 20
+_FAR_S = 10.0  # a row this far from all others, and three recordings away, is a wrong stamp and not a gap
 
 
 def require_nanoseconds(rows: Rows, rate_hz: float, where: str) -> None:
@@ -35,6 +36,19 @@ def require_nanoseconds(rows: Rows, rate_hz: float, where: str) -> None:
             where=f"{where}, line {rows.line[0]}",
             mend="write the stamps as whole nanoseconds",
         )
+
+
+def without_far_strays(rows: Rows, where: str) -> tuple[Rows, list[Finding]]:
+    """Drop a few rows whose stamp lies many recordings away: a flipped digit, or a clock that was not set yet."""
+    low, middle, high = np.percentile(rows.stamp - rows.stamp.min(), [5, 50, 95])
+    limit = max(3 * (high - low), _FAR_S * NS_PER_S)
+    far = np.abs(rows.stamp - rows.stamp.min() - middle) > limit
+    n = int(far.sum())
+    if n == 0 or n > few(len(rows)):
+        return rows, []
+    lines = tuple(int(line) for line in rows.line[far][:5])
+    seconds_off = float((rows.stamp[far][0] - rows.stamp.min() - middle) / NS_PER_S)
+    return rows.take(~far), [Finding("far_stamps", where, n, lines, f"{seconds_off:.6g} s")]
 
 
 def in_time_order(rows: Rows, where: str) -> tuple[Rows, list[Finding]]:

@@ -16,7 +16,14 @@ from handcap.formats.euroc.sensor_yaml import SensorYaml, read_sensor_yaml
 from handcap.formats.findings import Finding
 from handcap.formats.inertial import one_stream, require_plausible
 from handcap.formats.rows import Rows, read_header, read_rows
-from handcap.formats.stamps import gaps, in_time_order, measured_rate, require_nanoseconds, without_repeats
+from handcap.formats.stamps import (
+    gaps,
+    in_time_order,
+    measured_rate,
+    require_nanoseconds,
+    without_far_strays,
+    without_repeats,
+)
 from handcap.geometry import inverse
 from handcap.types import Device, ImuModel, MountedCamera, Rig
 
@@ -74,7 +81,7 @@ def _read_imu(path: Path, sensor: SensorYaml, findings: list[Finding]) -> tuple[
         findings.append(Finding("columns_by_name", where))
     stated_hz = sensor.positive("rate_hz")
     require_nanoseconds(rows, stated_hz or 200.0, where)
-    for step in (in_time_order, without_repeats):
+    for step in (without_far_strays, in_time_order, without_repeats):
         rows, found = step(rows, where)
         findings += found
     require_plausible(rows, where)
@@ -98,7 +105,7 @@ def _read_picture_list(
         findings.append(Finding("listed_by_name", where, len(rows)))
     stated_hz = sensor.positive("rate_hz")
     require_nanoseconds(rows, stated_hz or 20.0, where)
-    for step in (in_time_order, without_repeats):
+    for step in (without_far_strays, in_time_order, without_repeats):
         rows, found = step(rows, where)
         findings += found
     paths = picture_paths(folder, rows, where)
