@@ -21,7 +21,7 @@ bench: setup  ## measured figures: error, honesty, time
 	@set -e; for script in bench/*.py; do echo "== $$script"; $(PY) "$$script"; done
 
 wheel: setup
-	$(PY) -m build --wheel
+	$(PY) -m build --wheel --no-isolation
 
 clean:
 	rm -rf .venv build dist out demo
