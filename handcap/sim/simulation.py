@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +106,7 @@ def _check(scene: str, seconds_: float, rig: str, seed: int, dt_imu_cam_s: float
 @contextmanager
 def _appearing_whole(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its place when all went well and vanishes otherwise."""
+    out = out.absolute()
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -145,9 +146,12 @@ def _write(
     motion = head_motion(scene.standing, params.head, until_s, rigs.HEAD_CAMERA_PITCH_RAD, (seed, _MOTION))
     recording = imu.record(motion, model, params.imu, imu_ns, np.random.default_rng([seed, _IMU]))
 
-    with session.create(folder, _meta(scene_name, seed, true_rig), nominal) as writer, writer.start_take() as take:
+    with (
+        session.create(folder, _meta(scene_name, seed, true_rig), nominal) as writer,
+        writer.start_take() as take,
+        closing(_pictures(scene, true_rig, motion, exposed_ns, seed, params)) as pictures,
+    ):
         R_chip_imu = true_rig.devices["head"].R_imu_chip.T
-        pictures = _pictures(scene, true_rig, motion, exposed_ns, seed, params)
         sent = 0
         for k, (t_ns, data) in enumerate(zip(stamped_ns, pictures, strict=True)):
             until = int(np.searchsorted(imu_ns, t_ns))
@@ -193,7 +197,7 @@ def _add_imu(take: session.TakeWriter, R_chip_imu: Array, samples: ImuSamples, s
 
 def _pictures(
     scene: Scene, rig: Rig, motion: Motion, exposed_ns: NDArray[np.int64], seed: int, params: SimulationParams
-) -> Iterator[bytes]:
+) -> Generator[bytes]:
     """JPEGs of the head camera in order, rendered a few at a time on all cores; each depends on its number only."""
     from handcap.sim.light import bake
     from handcap.sim.render import Lens, Renderer
