@@ -37,7 +37,8 @@ class LightMap:
 
 def _along(length_m: float, n: int) -> Array:
     """(n,) from end to end, but for the rim: lumels there would lie inside the neighbouring wall."""
-    return np.linspace(0, length_m, n).clip(_LIFT_M, length_m - _LIFT_M)
+    lift_m = min(_LIFT_M, length_m / 4)
+    return np.linspace(0, length_m, n).clip(lift_m, length_m - lift_m)
 
 
 def _grid(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.int32], Array, Array]:
