@@ -63,7 +63,7 @@ def optimise(
     camera: Camera,
     T_imu_cam: Array,
     imu: Preintegrator,
-    pixel_sigma: float,
+    pixel_sigma: Array | float,
     anchors: Sequence[Anchor] = (),
     gauge: int = 0,
     params: BundleParams | None = None,
@@ -74,7 +74,7 @@ def optimise(
         states: start.
         gauge: the state whose position and yaw stay put, unless `anchors` hold others.
         seen: observations whose `keyframe` indexes `states`, sorted by track.
-        pixel_sigma: px, of one coordinate of one observation.
+        pixel_sigma: px, of one coordinate of one observation; one for all, or (m,) by track, ascending ids.
     """
     params = params or BundleParams()
     values = _values(states)
@@ -103,7 +103,7 @@ def inertial_factors(steps: Sequence[gtsam.PreintegratedCombinedMeasurements]) -
 
 
 def visual_factors(
-    seen: Observations, camera: Camera, T_imu_cam: Array, pixel_sigma: float, params: BundleParams | None = None
+    seen: Observations, camera: Camera, T_imu_cam: Array, pixel_sigma: Array | float, params: BundleParams | None = None
 ) -> list[gtsam.NonlinearFactor]:
     """One smart factor per track: the point is eliminated inside it (Carlone et al. 2014)."""
     params = params or BundleParams()
@@ -111,7 +111,6 @@ def visual_factors(
     fisheye = isinstance(camera, KannalaBrandt4)
     make: Any = gtsam.SmartProjectionPoseFactorCal3Fisheye if fisheye else gtsam.SmartProjectionPoseFactorCal3DS2
     lens_model = (gtsam.Cal3Fisheye if fisheye else gtsam.Cal3DS2)(fx, fy, 0.0, cx, cy, *lens)
-    noise = gtsam.noiseModel.Isotropic.Sigma(2, pixel_sigma)
     mount = gtsam.Pose3(T_imu_cam)
     smart = gtsam.SmartProjectionParams()
     smart.setRankTolerance(1e-9)
@@ -120,8 +119,9 @@ def visual_factors(
     smart.setLandmarkDistanceThreshold(params.landmark_limit_m)
     edges = np.flatnonzero(np.diff(seen.track, prepend=-1, append=-1))
     factors = []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
-        factor = make(noise, lens_model, mount, smart)
+    sigmas = np.broadcast_to(pixel_sigma, (len(edges) - 1,))
+    for a, b, sigma in zip(edges[:-1], edges[1:], sigmas, strict=True):
+        factor = make(gtsam.noiseModel.Isotropic.Sigma(2, float(sigma)), lens_model, mount, smart)
         for k in range(a, b):
             factor.add(seen.pixel[k], X(int(seen.keyframe[k])))
         factors.append(factor)

@@ -25,7 +25,7 @@ class FrontendParams:
     points: int = 300  # more costs time in proportion and adds little below 1 px noise
     spacing_px: float = 14.0  # between features: spreads them without starving a small textured patch
     quality: float = 0.004  # of the strongest corner in its cell; low, as weak walls are better than nothing
-    window_px: int = 19  # Lucas–Kanade patch
+    window_px: int = 15  # Lucas–Kanade patch; larger ones straddle depth edges and slide with them
     levels: int = 3
     return_px: float = 0.7  # forward–backward disagreement above this is a lost track
     epipolar_rad: float = 0.006  # off the epipolar plane given the gyroscope's rotation: about 2.5 px at 450 px focal

@@ -11,33 +11,50 @@ from handcap.reconstruct.landmarks import Observations
 
 _LEAST_SIGMA_PX = 0.1  # below it the lens model, not the tracker, sets the error
 _LONG_TRACK = 8  # views; the fitted point eats the correlation of shorter ones
+_MOST_CORRELATION = 0.93  # beyond, a track says once what it says at all
+_PRIOR_VIEWS = 6.0  # how many views' worth the typical track counts in judging a single one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class PixelNoise:
     """Noise of one coordinate of one observation.
 
     Attributes:
-        sigma_px: standard deviation, corrected for the parameters fitted.
-        correlation: of neighbouring residuals along a track.
-        effective_px: the sigma of independent errors that would say as little as these correlated ones do.
+        typical_px: standard deviation in the typical track, corrected for the parameters fitted.
+        correlation: of neighbouring residuals along a track, each in its track's sigma.
+        track_px: (m,) by track, ascending ids: its standard deviation.
     """
 
-    sigma_px: float
+    typical_px: float
     correlation: float
-    effective_px: float
+    track_px: Array
+
+    @property
+    def variance_factor(self) -> float:
+        """How much larger the variance of slow errors is than that of independent ones: a first-order process with
+        this correlation carries (1 - r) / (1 + r) of the information."""
+        return (1 + self.correlation) / (1 - self.correlation)
 
 
-def pixel_noise(seen: Observations, residual: Array, n_states: int) -> PixelNoise:
-    """Noise from the residuals (k, 2), px, of observations sorted by track, then keyframe."""
-    tracks, count = np.unique(seen.track, return_counts=True)
-    freedom = 2 * len(seen) - 3 * len(tracks) - 6 * n_states
-    sigma = float(np.sqrt((residual**2).sum() / max(freedom, 0.2 * residual.size)))
+def pixel_noise(seen: Observations, residual: Array) -> PixelNoise:
+    """Noise from the residuals (k, 2), px, of observations sorted by track, then keyframe.
+
+    Tracks differ: a printed corner stays put, one where a near edge crosses a far one slides. Each track's variance is
+    its own mean square shrunk towards the typical one (the posterior mean under an inverse-gamma prior).
+    """
+    tracks, start, count = np.unique(seen.track, return_index=True, return_counts=True)
+    if not len(tracks):
+        return PixelNoise(_LEAST_SIGMA_PX, 0.0, np.zeros(0))
+    freedom = 2.0 * count - 3.0
+    power = np.add.reduceat((residual**2).sum(axis=1), start)
+    variance = power / freedom
+    typical = max(float(np.sqrt(np.median(variance))), _LEAST_SIGMA_PX)
+    own = (2 * _PRIOR_VIEWS * typical**2 + freedom * variance) / (2 * _PRIOR_VIEWS + freedom)
+    scaled = residual / np.sqrt(np.repeat(np.maximum(variance, 1e-6), count))[:, None]
     long = np.repeat(count >= _LONG_TRACK, count)
     same = (seen.track[1:] == seen.track[:-1]) & long[1:]
-    power = float((residual[long] ** 2).mean()) if long.any() else 0.0
-    correlation = float((residual[1:] * residual[:-1])[same].mean() / power) if same.any() and power > 0 else 0.0
-    correlation = float(np.clip(correlation, 0.0, 0.9))
-    sigma = max(sigma, _LEAST_SIGMA_PX)
-    # A first-order process with this correlation carries (1 - r) / (1 + r) of the information.
-    return PixelNoise(sigma, correlation, sigma * float(np.sqrt((1 + correlation) / (1 - correlation))))
+    found = float((scaled[1:] * scaled[:-1])[same].mean()) if same.any() else 0.0
+    # A correlation measured about a fitted mean over n views comes out too small by (1 + 4 r) / n (Kendall 1954).
+    per_view = float((1 / np.repeat(count, count)[long]).mean()) if same.any() else 0.0
+    correlation = float(np.clip(found + (1 + 4 * found) * per_view, 0.0, _MOST_CORRELATION))
+    return PixelNoise(typical, correlation, np.maximum(np.sqrt(own), _LEAST_SIGMA_PX))

@@ -315,19 +315,19 @@ class _Work:
             views = np.bincount(kept.keyframe, minlength=len(states))
             if (views >= self.params.verdict.min_marks).sum() < 4:
                 raise Refused(Cause("camera_covered", measured=float(np.median(views)), limit=8.0))
-            noise = pixel_noise(kept, residual, len(states))
+            noise = pixel_noise(kept, residual)
             gauge = int(np.argmax(views >= self.params.verdict.min_marks))
             out = bundle.optimise(
-                states, kept, camera, T_imu_cam, imu, noise.effective_px, gauge=gauge, params=self.params.bundle
+                states, kept, camera, T_imu_cam, imu, noise.track_px, gauge=gauge, params=self.params.bundle
             )
-            joint = uncertainty.pose_uncertainty(out, imu, prior)
+            joint = uncertainty.pose_uncertainty(out, imu, prior, noise.variance_factor)
             step = float(np.clip(joint.dt_step_s, -0.02, 0.02))
             offset_s += step
             states = out.states.shifted(int(nanoseconds(step)))
             self.numbers |= {
                 "landmarks": len(marks.track),
                 "observations": len(kept),
-                "pixel_sigma_px": noise.sigma_px,
+                "pixel_sigma_px": noise.typical_px,
                 "pixel_correlation": noise.correlation,
                 "imu_chi2": out.imu_chi2,
                 "converged": out.converged,

@@ -3,6 +3,10 @@
 Velocities and biases are eliminated first (their block is banded, so this is cheap); what remains is the dense
 information of all keyframe poses and of the time offset, which enters through the inertial factors alone: moving the
 camera's stamps by dt moves the interval over which the IMU is integrated.
+
+Tracking errors last: a feature that slid is still off in the next keyframe. The solver weighs observations as if they
+were independent, which is near the best weighting, but its inverse information would then be too small. So the
+covariance is the sandwich S⁻¹ (S_inertial + f S_visual) S⁻¹ (White 1980), f the variance factor of slow errors.
 """
 
 from __future__ import annotations
@@ -41,11 +45,14 @@ class PoseUncertainty:
         return self.cov[i, :, i, :]
 
 
-def pose_uncertainty(solution: Solution, imu: Preintegrator, dt_prior_sigma_s: float) -> PoseUncertainty:
+def pose_uncertainty(
+    solution: Solution, imu: Preintegrator, dt_prior_sigma_s: float, variance_factor: float
+) -> PoseUncertainty:
     """Linearise at the optimum and invert.
 
     Args:
         dt_prior_sigma_s: what is known of the offset beforehand, about its current value.
+        variance_factor: of slow tracking errors over independent ones, at least 1.
     """
     states, values, n = solution.states, solution.values, len(solution.states)
     inertial = inertial_factors(solution.steps)
@@ -78,37 +85,54 @@ def pose_uncertainty(solution: Solution, imu: Preintegrator, dt_prior_sigma_s: f
         J_pose = np.c_[A[:, 0:6], A[:, 9:15], by_dt[i]]
         J_chain = np.c_[A[:, 6:9], A[:, 15:18], A[:, 18:24], A[:, 24:30]]
         add(pose_dims, chain_dims, J_pose, J_chain, -b)
-    rest = gtsam.NonlinearFactorGraph()
+    sight = gtsam.NonlinearFactorGraph()
     for k in range(solution.graph.size()):
         factor = solution.graph.at(k)
         if isinstance(factor, gtsam.PriorFactorConstantBias):
             A, b = factor.linearize(values).jacobian()
             i = gtsam.Symbol(factor.keys()[0]).index()
             add(np.zeros(0, int), _CHAIN * i + np.arange(3, _CHAIN), np.zeros((6, 0)), A, -b)
+        elif isinstance(factor, gtsam.PriorFactorPose3):
+            A, b = factor.linearize(values).jacobian()
+            i = gtsam.Symbol(factor.keys()[0]).index()
+            add(6 * i + np.arange(6), np.zeros(0, int), A, np.zeros((6, 0)), -b)
         elif not isinstance(factor, gtsam.CombinedImuFactor):
-            rest.add(factor)
-    present = sorted(gtsam.Symbol(key).index() for key in rest.keyVector())
-    order = gtsam.Ordering()
-    for i in present:
-        order.push_back(X(i))
-    information, eta = rest.linearize(values).hessian(order)
-    dims = (6 * np.array(present)[:, None] + np.arange(6)).ravel()
-    S[np.ix_(dims, dims)] += information
-    g[dims] += np.asarray(eta).ravel()
+            sight.add(factor)
+    visual = _visual_information(sight, values, g)
     S[-1, -1] += 1 / dt_prior_sigma_s**2
 
     band[0] += 1e-9
     solved = solveh_banded(band, np.c_[cross, g_chain], lower=True)
     S -= cross.T @ solved[:, :-1]
     g -= cross.T @ solved[:, -1]
-    S = (S + S.T) / 2
+    middle = (S + S.T) / 2
+    S = middle.copy()
+    S[:-1, :-1] += visual
+    middle[:-1, :-1] += variance_factor * visual
     scale = 1 / np.sqrt(np.maximum(np.diag(S), 1e-12))  # units differ by 1e10: condition first
     factored = cho_factor(S * scale[:, None] * scale[None, :] + 1e-14 * np.eye(m), lower=True)
-    cov = cho_solve(factored, np.diag(scale)) * scale[:, None]
-    step = cov @ g
+    half = cho_solve(factored, np.diag(scale)) * scale[:, None]
+    step = half @ g
+    cov = half @ middle @ half
     return PoseUncertainty(
         ((cov + cov.T) / 2)[:-1, :-1].reshape(n, 6, n, 6), float(step[-1]), float(np.sqrt(cov[-1, -1]))
     )
+
+
+def _visual_information(sight: gtsam.NonlinearFactorGraph, values: gtsam.Values, g: Array) -> Array:
+    """Information (6n, 6n) of the smart factors; their gradient is added to `g`, whose last entry is the offset's."""
+    present = sorted(gtsam.Symbol(key).index() for key in sight.keyVector())
+    out = np.zeros((len(g) - 1, len(g) - 1))
+    if not present:
+        return out
+    order = gtsam.Ordering()
+    for i in present:
+        order.push_back(X(i))
+    information, eta = sight.linearize(values).hessian(order)
+    dims = (6 * np.array(present)[:, None] + np.arange(6)).ravel()
+    out[np.ix_(dims, dims)] = information
+    g[dims] += np.asarray(eta).ravel()
+    return (out + out.T) / 2
 
 
 def _whitened(factors: list[gtsam.CombinedImuFactor], values: gtsam.Values) -> Array:
