@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from handcap import __version__
-from handcap.cli import export, import_, reconstruct, recover, simulate
+from handcap.cli import export, import_, reconstruct, recover, review, simulate
 from handcap.cli.outcome import print_json, stdout_for_json
 from handcap.errors import HandcapError
 
@@ -29,6 +29,7 @@ app.add_typer(import_.app, name="import")
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("recover")(recover.recover)
 app.add_typer(export.app, name="export")
+app.command("review")(review.review)
 
 # typer's own copy of click in new versions, click itself in old ones
 _ClickUsageError: Any = typer.BadParameter.__base__

@@ -76,6 +76,25 @@ def lerobot(
     finish(_outcome([out], done.takes, done.left_out, head, lang), as_json)
 
 
+@app.command("rrd")
+def rrd(
+    session: _SessionArgument,
+    out: _OutArgument,
+    accept: _AcceptOption = "auto",
+    as_json: AsJson = False,
+    lang: Lang = "en",
+) -> None:
+    """Replays for the Rerun viewer, one file per take."""
+    from handcap import session as session_store
+    from handcap.formats.rrd import export_rrd
+
+    with progress(as_json) as on_progress:
+        done = export_rrd(session_store.read(session), out, accept, on_progress)
+    names = [path.name for path in done.files]
+    head = {"en": f"{out}: {', '.join(names)}", "zh": f"{out}:{'、'.join(names)}"}[lang]
+    finish(_outcome(list(done.files), done.takes, done.left_out, head, lang), as_json)
+
+
 def _outcome(
     outputs: list[Path], takes: Mapping[str, str], left_out: Mapping[str, str], head: str, lang: Language
 ) -> Outcome:

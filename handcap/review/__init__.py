@@ -1,0 +1,19 @@
+"""Replays of takes in Rerun: video, path, uncertainty, sensors, residuals and verdict on one time line.
+
+`write_replay` writes a recording; `open_viewer` and `serve` show one.
+"""
+
+from handcap.review.replay import ReplayParams, find_takes, write_replay
+from handcap.review.viewer import open_viewer, require_display, serve
+from handcap.review.words import spoken_verdict, verdict
+
+__all__ = [
+    "ReplayParams",
+    "find_takes",
+    "open_viewer",
+    "require_display",
+    "serve",
+    "spoken_verdict",
+    "verdict",
+    "write_replay",
+]

@@ -1,0 +1,102 @@
+"""The 3-D part of a replay: path, map, camera."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from handcap.geometry import Array, quat_wxyz_from_matrix
+from handcap.review.colours import MAP_POINT, traffic
+from handcap.review.material import Material
+from handcap.types import Trajectory
+
+_LONGEST_PATH = 4000  # segments; more cannot be told apart on a screen
+_FAR_EXTENTS = 12.0  # map points farther than so many extents of the path are left out: they only shrink the view
+
+
+def log_space(rec: Any, root: str, material: Material, sigma_limit_m: float) -> None:
+    """Everything below `<root>/world` except the pictures.
+
+    Args:
+        rec: rerun.RecordingStream.
+        sigma_limit_m: position sigma that is drawn red.
+    """
+    import rerun as rr
+
+    rec.log(f"{root}/world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+    head = material.head
+    if head is None or not head.tracked.any():
+        return
+    reach_m = extent_m(head)
+    _log_path(rec, root, head, reach_m, sigma_limit_m)
+    _log_head(rec, root, material, head, reach_m)
+    if material.map_points is not None and len(material.map_points):
+        points = material.map_points
+        middle = np.median(head.T_world_body[head.tracked, :3, 3], axis=0)
+        near = np.linalg.norm(points - middle, axis=1) < _FAR_EXTENTS * reach_m
+        cloud = rr.Points3D(points[near], colors=MAP_POINT, radii=0.006 * reach_m)
+        rec.log(f"{root}/world/map", cloud, static=True)
+
+
+def extent_m(head: Trajectory) -> float:
+    """Size of the path, at least 30 cm, so that a head nearly at rest still gives a sensible view."""
+    p = head.T_world_body[head.tracked, :3, 3]
+    return max(0.3, float(np.linalg.norm(p.max(axis=0) - p.min(axis=0))))
+
+
+def position_sigma_m(head: Trajectory) -> Array:
+    """(n,) root of the position covariance's trace; NaN where unknown."""
+    return np.sqrt(np.trace(head.cov[:, 3:, 3:], axis1=1, axis2=2))
+
+
+def _log_path(rec: Any, root: str, head: Trajectory, reach_m: float, sigma_limit_m: float) -> None:
+    """One short line per picture, coloured by position sigma; none across untracked pictures."""
+    import rerun as rr
+
+    step = max(1, len(head) // _LONGEST_PATH)
+    rows = np.arange(0, len(head), step)
+    # A thinned segment is drawn only if every picture along it has a pose.
+    lost = np.concatenate([[0], np.cumsum(~head.tracked)])
+    a, b = rows[:-1], rows[1:]
+    whole = lost[b + 1] == lost[a]
+    p = head.T_world_body[:, :3, 3]
+    strips = np.stack([p[a[whole]], p[b[whole]]], axis=1).astype(np.float32)
+    colours = traffic(position_sigma_m(head)[b[whole]] / sigma_limit_m)
+    rec.log(f"{root}/world/path", rr.LineStrips3D(strips, colors=colours, radii=0.006 * reach_m), static=True)
+    start = p[np.flatnonzero(head.tracked)[:1]]
+    rec.log(f"{root}/world/start", rr.Points3D(start, radii=0.018 * reach_m, colors=(240, 240, 240)), static=True)
+
+
+def _log_head(rec: Any, root: str, material: Material, head: Trajectory, reach_m: float) -> None:
+    """The moving head with its camera; hidden while untracked, by a scale of nothing."""
+    import rerun as rr
+
+    T = np.where(head.tracked[:, None, None], head.T_world_body, np.eye(4))
+    quat_wxyz = quat_wxyz_from_matrix(T[:, :3, :3])
+    rec.send_columns(
+        f"{root}/world/head",
+        [rr.TimeColumn("take", duration=material.on_timeline(head.t_ns))],
+        rr.Transform3D.columns(
+            translation=T[:, :3, 3],
+            quaternion=np.roll(quat_wxyz, -1, axis=1),  # Rerun wants w last
+            scale=np.where(head.tracked[:, None], 1.0, 1e-6) * np.ones((1, 3)),
+        ),
+    )
+    mount = material.mount
+    T_imu_cam = mount.T_imu_cam
+    at = rr.Transform3D(translation=T_imu_cam[:3, 3], mat3x3=T_imu_cam[:3, :3])
+    rec.log(f"{root}/world/head/camera", at, static=True)
+    camera = mount.camera
+    fx, fy, cx, cy = camera.params[:4]
+    rec.log(
+        f"{root}/world/head/camera/lens",
+        rr.Pinhole(
+            focal_length=(fx, fy),
+            principal_point=(cx + 0.5, cy + 0.5),  # Rerun counts from the corner of the first pixel
+            resolution=(camera.width, camera.height),
+            camera_xyz=rr.ViewCoordinates.RDF,
+            image_plane_distance=0.22 * reach_m,
+        ),
+        static=True,
+    )

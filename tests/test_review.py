@@ -1,0 +1,223 @@
+"""Replays."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import exported
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handcap import session as session_store
+from handcap.errors import FormatError, ReviewError
+from handcap.formats.rrd import export_rrd
+from handcap.review import find_takes, open_viewer, write_replay
+from handcap.review.colours import GOOD, POOR, UNKNOWN, traffic
+from handcap.review.material import gather
+from handcap.review.plots import speed_m_s, thinned
+from handcap.review.words import drawable, verdict_text
+from handcap.types import ImuSamples
+
+RERUN = Path(sys.executable).with_name("rerun")
+
+
+def _rrd(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([RERUN, "rrd", *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def _entities(replay: Path) -> dict[str, set[str]]:
+    """Entity path to the components logged there."""
+    found: dict[str, set[str]] = {}
+    for line in _rrd("print", replay).stdout.splitlines():
+        match = re.search(r"\) - (/\S+) - .*columns: \[(.*)\]", line)
+        if match:
+            found.setdefault(match[1], set()).update(match[2].split())
+    return found
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Path:
+    path = exported.write_session(tmp_path / "session")
+    exported.write_result(path)
+    return path
+
+
+def test_the_real_recording_is_shown_with_everything_a_reviewer_needs(mh01_session: Path, tmp_path: Path) -> None:
+    write_replay(find_takes([mh01_session]), tmp_path / "a.rrd")
+    entities = _entities(tmp_path / "a.rrd")
+    lens = "/take_0001/world/head/camera/lens"
+    for path in (lens, f"{lens}/picture", f"{lens}/residuals", "/take_0001/world/path", "/take_0001/world/map"):
+        assert path in entities
+    assert {f"/take_0001/plots/{name}" for name in ("speed", "sigma", "residual", "gyro", "accel")} <= set(entities)
+    assert "/take_0001/verdict" in entities
+
+
+def test_pictures_stay_compressed(mh01_session: Path, tmp_path: Path) -> None:
+    write_replay(find_takes([mh01_session]), tmp_path / "a.rrd")
+    components = {c for columns in _entities(tmp_path / "a.rrd").values() for c in columns}
+    assert "EncodedImage:blob" in components
+    assert not {c for c in components if c.startswith(("Image:", "DepthImage:", "Tensor:"))}
+    raw = sum(p.stat().st_size for p in (mh01_session / "raw").rglob("*.mcap"))
+    assert (tmp_path / "a.rrd").stat().st_size < 1.1 * raw
+
+
+def test_video_is_replayed_as_the_stream_that_came(tmp_path: Path) -> None:
+    units: list[bytes] = []
+    codec = av.CodecContext.create("libx264", "w")
+    codec.width, codec.height, codec.pix_fmt, codec.framerate = 64, 48, "yuv420p", 20
+    codec.time_base = Fraction(1, 20)
+    codec.options = {"bf": "0", "g": "5", "tune": "zerolatency"}
+    for k in range(10):
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * k, np.uint8), "rgb24")
+        frame.pts = k
+        units += [bytes(packet) for packet in codec.encode(frame)]
+    meta = session_store.SessionMeta(
+        id="video", created="2026-01-01T00:00:00Z", origin="capture", clock=session_store.SessionClock(kind="monotonic")
+    )
+    with session_store.create(tmp_path / "session", meta, exported.rig()) as writer, writer.start_take() as take:
+        for k, unit in enumerate(units):
+            take.add_video("head", k * exported.PERIOD_NS, unit)
+    write_replay(find_takes([tmp_path / "session"]), tmp_path / "a.rrd")
+    picture = _entities(tmp_path / "a.rrd")["/take_0001/world/head/camera/lens/picture"]
+    assert {"VideoStream:sample", "VideoStream:codec"} <= picture
+
+
+def test_twice_the_same_take_gives_equal_logged_data(session: Path, tmp_path: Path) -> None:
+    for name in ("a.rrd", "b.rrd"):
+        write_replay(find_takes([session]), tmp_path / name)
+    compared = _rrd("compare", tmp_path / "a.rrd", tmp_path / "b.rrd")
+    assert compared.returncode == 0, compared.stderr
+    exported.set_verdict(session, "partial", [(0.0, 1.0)])
+    write_replay(find_takes([session]), tmp_path / "c.rrd")
+    assert _rrd("compare", tmp_path / "a.rrd", tmp_path / "c.rrd").returncode != 0
+
+
+def test_a_take_nobody_reconstructed_can_still_be_looked_at(tmp_path: Path) -> None:
+    path = exported.write_session(tmp_path / "session")
+    write_replay(find_takes([path]), tmp_path / "a.rrd")
+    assert "/take_0001/world/head/camera/lens/picture" in _entities(tmp_path / "a.rrd")
+    assert "not reconstructed yet" in verdict_text(gather(session_store.read(path), "0001"), "en")
+
+
+@pytest.mark.parametrize(("lang", "word"), [("en", "refused"), ("zh", "不合格")])
+def test_the_verdict_names_its_causes_in_the_language_asked_for(tmp_path: Path, lang: str, word: str) -> None:
+    path = exported.write_session(tmp_path / "session")
+    cause = {"code": "no_motion", "measured": 0.1, "limit": 0.5, "span_s": None, "body": None}
+    exported.write_result(path, verdict="refused", spans=[], causes=[cause])
+    text = verdict_text(gather(session_store.read(path), "0001"), lang)  # type: ignore[arg-type]
+    assert word in text
+    assert "→" in text
+
+
+def test_several_sessions_share_one_replay(session: Path, tmp_path: Path) -> None:
+    other = exported.write_session(tmp_path / "other")
+    text = (other / "session.json").read_text()
+    (other / "session.json").write_text(text.replace("made-by-hand", "other"))
+    write_replay(find_takes([session, other]), tmp_path / "a.rrd")
+    entities = set(_entities(tmp_path / "a.rrd"))
+    assert {"/made-by-hand/take_0001/verdict", "/other/take_0001/verdict"} <= {e.replace("\\", "") for e in entities}
+
+
+@given(st.text())
+def test_only_letters_that_the_viewer_has_reach_it(text: str) -> None:
+    shown = drawable(text)
+    assert len(shown) == len(text)
+    assert not re.search(r"[^\n\x20-\x7e¡-ſα-ωА-я–—−→≤≥…]", shown)
+
+
+def test_colours_run_from_good_to_poor_and_unknown_is_grey() -> None:
+    shown = traffic(np.array([0.0, 1.0, 7.0, np.nan]))
+    assert [tuple(row) for row in shown.tolist()] == [GOOD, POOR, POOR, UNKNOWN]
+
+
+def test_speed_is_the_true_one_and_gaps_have_none(session: Path) -> None:
+    head = session_store.read_trajectory(session / "derived/0001/reconstruct/head.parquet")
+    t_ns, speed = speed_m_s(head)
+    t_s = (t_ns - head.t_ns[0]) / 1e9
+    np.testing.assert_allclose(speed, np.hypot(0.1, np.cos(t_s)), atol=1e-3)
+    head.tracked[10:20] = False
+    assert len(speed_m_s(head.tracked_only())[0]) == 59 - 11
+
+
+@pytest.mark.parametrize(("rate_hz", "kept"), [(50, 200), (100, 200), (200, 100), (1000, 20)])
+def test_inertial_curves_hold_at_most_a_hundred_samples_a_second(rate_hz: int, kept: int) -> None:
+    t_ns = np.arange(200, dtype=np.int64) * (1_000_000_000 // rate_hz)
+    imu = ImuSamples(t_ns, np.zeros((200, 3)), np.zeros((200, 3)))
+    assert len(thinned(imu)) == kept
+
+
+def test_an_existing_file_is_not_overwritten(session: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.rrd").write_text("mine")
+    with pytest.raises(ReviewError, match="exists already"):
+        write_replay(find_takes([session]), tmp_path / "a.rrd")
+    assert (tmp_path / "a.rrd").read_text() == "mine"
+
+
+def test_torn_results_are_named_and_nothing_is_left(session: Path, tmp_path: Path) -> None:
+    (session / "derived/0001/reconstruct/map.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ReviewError, match=r"cannot be read") as raised:
+        write_replay(find_takes([session]), tmp_path / "a.rrd")
+    assert "map.parquet" in str(raised.value.where)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["session"]
+
+
+def test_without_a_display_it_says_how_else(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(ReviewError, match="no display") as raised:
+        open_viewer(session)
+    assert "--save" in str(raised.value.mend)
+    assert "--serve" in str(raised.value.mend)
+
+
+def test_serving_offers_the_page_to_this_computer_only_and_ends_with_the_interrupt(session: Path) -> None:
+    code = "from handcap.cli.app import main; main()"
+    command = [sys.executable, "-c", code, "review", str(session), "--serve"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1"})
+    try:
+        assert server.stdout is not None
+        line = next(line for line in server.stdout if "http" in line)
+        address = line.split()[0]
+        assert address.startswith("http://127.0.0.1:")
+        page = address.partition("?")[0]
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with urllib.request.urlopen(page, timeout=5) as answer:
+                    assert answer.status == 200
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        ports = [f"{int(port):04X}" for port in re.findall(r":(\d+)", address)]
+        listening = [row.split()[1] for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ours = [local for local in listening if local.partition(":")[2] in ports]
+        assert ours
+        assert all(local.startswith("0100007F:") for local in ours)
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=20)
+    with pytest.raises(OSError, match=r"refused"):
+        urllib.request.urlopen(page, timeout=5)
+
+
+def test_export_rrd_writes_one_file_per_accepted_take(session: Path, tmp_path: Path) -> None:
+    done = export_rrd(session_store.read(session), tmp_path / "out")
+    assert [p.name for p in done.files] == ["0001.rrd"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0001.rrd", "handcap.json"]
+    shutil.rmtree(session / "derived")
+    with pytest.raises(FormatError, match="not reconstructed"):
+        export_rrd(session_store.read(session), tmp_path / "other")
