@@ -1,3 +1,4 @@
+# pyright: basic
 """The compiled inner loops of the renderer."""
 
 from __future__ import annotations
