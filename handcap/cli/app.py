@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from handcap import __version__
-from handcap.cli import export, import_, reconstruct, recover, review, simulate
+from handcap.cli import demo, export, import_, reconstruct, recover, review, simulate
 from handcap.cli.outcome import print_json, stdout_for_json
 from handcap.errors import HandcapError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
 app.add_typer(import_.app, name="import")
 app.command("reconstruct")(reconstruct.reconstruct)

@@ -4,11 +4,13 @@
 """
 
 from handcap.review.replay import ReplayParams, find_takes, write_replay
+from handcap.review.still import draw_still
 from handcap.review.viewer import open_viewer, require_display, serve
 from handcap.review.words import spoken_verdict, verdict
 
 __all__ = [
     "ReplayParams",
+    "draw_still",
     "find_takes",
     "open_viewer",
     "require_display",
