@@ -70,12 +70,15 @@ def demo(
 @contextmanager
 def _vanishing_on_error(folder: Path) -> Iterator[None]:
     """Make a folder that goes again when the block fails."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True)
         try:
             yield
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
+            for parent in made[1:]:
+                parent.rmdir()
             raise
     except OSError as error:
         what = f"cannot be written ({error.strerror or error})"
