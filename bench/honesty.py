@@ -53,7 +53,8 @@ def main() -> None:
         sigma_ms = 1e3 * result.report["time_offset_sigma_s"]["head"]
         print(
             f"{seed:5d} {result.verdict:7s} {100 * found.coverage:5.1f} {1e3 * found.ate_m.rmse:6.2f} "
-            f"{found.scale:.4f} {np.rad2deg(found.tilt_rad):.3f} {offset_ms:+.3f} ({sigma_ms:.3f}) {100 * held.fraction:5.1f} "
+            f"{found.scale:.4f} "
+            f"{np.rad2deg(found.tilt_rad):.3f} {offset_ms:+.3f} ({sigma_ms:.3f}) {100 * held.fraction:5.1f} "
             f"{100 * moved.fraction:5.1f}  NEES/3 {np.mean(held.nees) / 3:.2f} {np.mean(moved.nees) / 3:.2f}",
             flush=True,
         )

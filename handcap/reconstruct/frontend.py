@@ -77,6 +77,7 @@ def track(
     camera: Camera,
     predict: PredictRotation,
     params: FrontendParams | None = None,
+    lit: NDArray[np.bool_] | None = None,
     on_frame: Callable[[int], None] = lambda n: None,
 ) -> Tracks:
     """Follow features through all pictures.
@@ -85,6 +86,7 @@ def track(
         frames: grey pictures in stamp order.
         camera: lens of the full-size picture.
         predict: rotation between two pictures, from the gyroscope.
+        lit: what of the picture the lens lights, at any size; None for all.
     """
     params = params or FrontendParams()
     stamps: list[int] = []
@@ -94,7 +96,7 @@ def track(
     tracker: _Tracker | None = None
     for n, frame in enumerate(frames):
         if tracker is None:
-            tracker = _Tracker(camera, params)
+            tracker = _Tracker(camera, params, lit)
         R_new_old = predict(stamps[-1], frame.t_ns) if stamps else np.eye(3)
         survived.append(tracker.advance(tracker.shrink(frame.image), R_new_old))
         stamps.append(frame.t_ns)
@@ -115,13 +117,16 @@ def track(
 class _Tracker:
     """The features alive in the latest picture."""
 
-    def __init__(self, camera: Camera, params: FrontendParams) -> None:
+    def __init__(self, camera: Camera, params: FrontendParams, lit: NDArray[np.bool_] | None) -> None:
         self.factor = 1.0
         while camera.width * self.factor > params.max_width_px:
             self.factor /= 2
         self.camera = camera.scaled(self.factor)
         self.params = params
         self.field = usable_field(self.camera, params.off_axis_deg)
+        if lit is not None:
+            size = (self.camera.width, self.camera.height)
+            self.field &= cv2.resize(255 * lit.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
         self.ids = np.zeros(0, np.int64)
         self.points = np.zeros((0, 2), np.float32)
         self._next_id = 0

@@ -9,6 +9,9 @@ import numpy as np
 from handcap.geometry import Array
 from handcap.reconstruct.landmarks import Observations
 
+# Share (as an exponent) of that loss that the solver's weights take on. 0 fits slow errors best left to the IMU's slow
+# side, 1 gives away what neighbouring keyframes know; the covariance accounts for either.
+_SOLVER_SHARE = 0.5
 _LEAST_SIGMA_PX = 0.1  # below it the lens model, not the tracker, sets the error
 _LONG_TRACK = 8  # views; the fitted point eats the correlation of shorter ones
 _MOST_CORRELATION = 0.93  # beyond, a track says once what it says at all
@@ -34,6 +37,16 @@ class PixelNoise:
         """How much larger the variance of slow errors is than that of independent ones: a first-order process with
         this correlation carries (1 - r) / (1 + r) of the information."""
         return (1 + self.correlation) / (1 - self.correlation)
+
+    @property
+    def solver_factor(self) -> float:
+        """The part of `variance_factor` that the solver's sigmas hold already."""
+        return self.variance_factor**_SOLVER_SHARE
+
+    @property
+    def solver_px(self) -> Array:
+        """(m,) sigma by track for the solver."""
+        return self.track_px * np.sqrt(self.solver_factor)
 
 
 def pixel_noise(seen: Observations, residual: Array) -> PixelNoise:

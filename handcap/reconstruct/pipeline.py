@@ -157,7 +157,7 @@ class _Work:
             verdict.check_sight(turns, limits)
             coarse = self._coarse_offset(turns)
         with self.step("following features", 0.1):
-            tracks = self._track(coarse, len(turns.camera_t_ns))
+            tracks = self._track(coarse, turns)
         with self.step("choosing keyframes", 0.35):
             key_tracks, seen = self._keyframes(tracks, coarse)
         solved, fine = self._start(key_tracks, seen, coarse)
@@ -190,7 +190,8 @@ class _Work:
         self.numbers["turn_correlation"] = found.correlation
         return found
 
-    def _track(self, coarse: sync.CoarseSync, count: int) -> Tracks:
+    def _track(self, coarse: sync.CoarseSync, turns: sync.VisualTurns) -> Tracks:
+        count = len(turns.camera_t_ns)
         gyro = GyroRotation(self.imu, coarse.gyro_bias)
         predict = rotation_predictor(lambda t: gyro.at(t, coarse.dt_imu_cam_s), self.mount.T_imu_cam[:3, :3])
         return track(
@@ -198,6 +199,7 @@ class _Work:
             self.mount.camera,
             predict,
             self.params.frontend,
+            turns.lit,
             lambda n: self.on_progress("following features", 0.1 + 0.25 * n / max(count, 1)),
         )
 
@@ -318,9 +320,9 @@ class _Work:
             noise = pixel_noise(kept, residual)
             gauge = int(np.argmax(views >= self.params.verdict.min_marks))
             out = bundle.optimise(
-                states, kept, camera, T_imu_cam, imu, noise.track_px, gauge=gauge, params=self.params.bundle
+                states, kept, camera, T_imu_cam, imu, noise.solver_px, gauge=gauge, params=self.params.bundle
             )
-            joint = uncertainty.pose_uncertainty(out, imu, prior, noise.variance_factor)
+            joint = uncertainty.pose_uncertainty(out, imu, prior, noise.variance_factor / noise.solver_factor)
             step = float(np.clip(joint.dt_step_s, -0.02, 0.02))
             offset_s += step
             states = out.states.shifted(int(nanoseconds(step)))

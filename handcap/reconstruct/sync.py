@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,6 +32,9 @@ class SyncParams:
     step_s: float = 0.0025
     min_pairs: int = 12
     inlier_rad: float = 0.004
+    unlit_level: int = 14  # grey level that a lens's dark rim never passes
+    most_unlit: float = 0.6  # of the picture; an image circle leaves more than this lit
+    rim_px: int = 9  # kept clear of the rim, in the small picture
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -43,6 +47,7 @@ class VisualTurns:
         brightness: (f,) mean grey level.
         points: (f,) features found in each picture.
         flow_rad: (f,) median angle that features moved beyond the best rotation; NaN as above.
+        lit: (h, w) bool, small picture: False in the rim that the lens never lights.
     """
 
     camera_t_ns: Stamps
@@ -50,6 +55,7 @@ class VisualTurns:
     brightness: Array
     points: NDArray[np.int64]
     flow_rad: Array
+    lit: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -87,6 +93,7 @@ def visual_turns(frames: Iterable[Frame], camera: Camera, params: SyncParams | N
     flows: list[float] = []
     old: NDArray[np.uint8] | None = None
     corners: NDArray[np.float32] | None = None
+    brightest = np.zeros((small.height, small.width), np.uint8)
     for frame in frames:
         new = cv2.resize(frame.image, (small.width, small.height), interpolation=cv2.INTER_AREA)
         turn, flow = np.full(3, np.nan), np.nan
@@ -103,6 +110,7 @@ def visual_turns(frames: Iterable[Frame], camera: Camera, params: SyncParams | N
         turns.append(turn)
         flows.append(flow)
         light.append(float(new.mean()))
+        np.maximum(brightest, new, out=brightest)
         old = new  # type: ignore[assignment]
         corners = cv2.goodFeaturesToTrack(new, params.points, 0.01, 8)  # type: ignore[assignment]
         counts.append(0 if corners is None else len(corners))
@@ -112,7 +120,22 @@ def visual_turns(frames: Iterable[Frame], camera: Camera, params: SyncParams | N
         np.array(light),
         np.array(counts, np.int64),
         np.array(flows),
+        _lit(brightest, params),
     )
+
+
+def _lit(brightest: NDArray[Any], params: SyncParams) -> NDArray[np.bool_]:
+    """What the lens lights: all but dark patches that reach the picture's corners and stay dark throughout.
+
+    A fisheye's image circle is a strong edge that moves with the camera; features on it are no part of the room.
+    """
+    dark = (brightest < params.unlit_level).astype(np.uint8)
+    _, label = cv2.connectedComponents(dark)
+    corners = {int(label[y, x]) for y in (0, -1) for x in (0, -1) if dark[y, x]}
+    rim = np.isin(label, sorted(corners)) if corners else np.zeros(dark.shape, bool)
+    if rim.mean() > params.most_unlit:
+        return np.ones(dark.shape, bool)  # a dark room, not a lens
+    return cv2.dilate(rim.astype(np.uint8), np.ones((params.rim_px, params.rim_px), np.uint8)) == 0
 
 
 def _turn_between(rays_old: Array, rays_new: Array, inlier_rad: float) -> tuple[Array, float]:

@@ -22,7 +22,7 @@ from handcap.types import ImuSamples, Stamps
 class VerdictParams:
     """Limits; each is engineering judgement unless a source is named."""
 
-    min_pictures: int = 10
+    min_pictures: int = 8
     min_length_s: float = 1.0
     min_view_motion_deg: float = 0.5  # one pixel is about 0.1°: still views shift by less
     min_parallax_deg: float = 0.6

@@ -35,12 +35,6 @@ class LightMap:
     shape: NDArray[np.int32]
 
 
-def _along(length_m: float, n: int) -> Array:
-    """(n,) from end to end, but for the rim: lumels there would lie inside the neighbouring wall."""
-    lift_m = min(_LIFT_M, length_m / 4)
-    return np.linspace(0, length_m, n).clip(lift_m, length_m - lift_m)
-
-
 def _grid(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.int32], Array, Array]:
     """Offsets, shapes, points (n, 3) and normals (n, 3) of all lumels."""
     shape = np.clip(np.ceil(scene.size[:, ::-1] / _LUMEL_M).astype(int) + 1, 2, _MOST_LUMELS)
