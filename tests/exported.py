@@ -35,8 +35,14 @@ def picture(k: int, width: int = 64, height: int = 48) -> bytes:
     return cv2.imencode(".png", np.full((height, width), 40 + 3 * k, np.uint8))[1].tobytes()
 
 
-def write_session(path: Path, keep: list[int] | None = None, task: str | None = None, **sizes: int) -> Path:
-    """One take of 60 pictures at 20 Hz (those in `keep`) and 200 Hz IMU samples."""
+def write_session(
+    path: Path,
+    keep: list[int] | None = None,
+    task: str | None = None,
+    takes: tuple[str | None, ...] = (None,),
+    **sizes: int,
+) -> Path:
+    """Takes (tasks of each) of 60 pictures at 20 Hz (those in `keep`) and 200 Hz IMU samples."""
     keep = list(range(60)) if keep is None else keep
     meta = session_store.SessionMeta(
         id="made-by-hand",
@@ -45,12 +51,18 @@ def write_session(path: Path, keep: list[int] | None = None, task: str | None = 
         clock=session_store.SessionClock(kind="import"),
         task=task,
     )
-    with session_store.create(path, meta, rig(**sizes)) as writer, writer.start_take() as take:
-        for k in keep:
-            take.add_image("head", FIRST_NS + k * PERIOD_NS, picture(k, **sizes), "png")
-        t_ns = FIRST_NS + np.arange(600, dtype=np.int64) * 5_000_000
-        take.add_imu_si("head", t_ns, np.zeros((600, 3)), np.tile([0, 0, 9.81], (600, 1)))
+    with session_store.create(path, meta, rig(**sizes)) as writer:
+        for its_task in takes:
+            with writer.start_take(its_task) as take:
+                _fill(take, keep, **sizes)
     return path
+
+
+def _fill(take: session_store.TakeWriter, keep: list[int], **sizes: int) -> None:
+    for k in keep:
+        take.add_image("head", FIRST_NS + k * PERIOD_NS, picture(k, **sizes), "png")
+    t_ns = FIRST_NS + np.arange(600, dtype=np.int64) * 5_000_000
+    take.add_imu_si("head", t_ns, np.zeros((600, 3)), np.tile([0, 0, 9.81], (600, 1)))
 
 
 def write_result(
@@ -59,9 +71,10 @@ def write_result(
     verdict: str = "ok",
     spans: list[tuple[float, float]] | None = None,
     untracked: tuple[int, ...] = (),
+    take: str = "0001",
     **more: Any,
 ) -> None:
-    """What `handcap reconstruct` would have left for take 0001."""
+    """What `handcap reconstruct` would have left for a take."""
     keep = list(range(60)) if keep is None else keep
     session = session_store.read(path)
     k = np.array(keep, np.int64)
@@ -72,7 +85,7 @@ def write_result(
     stamps = FIRST_NS + k * PERIOD_NS
     head = Trajectory("head", stamps + OFFSET_NS, stamps, T, cov, tracked)
     whole = [(0.0, float((k[-1] - k[0]) * PERIOD_NS / 1e9))]
-    with session_store.write_stage(session, "0001", "reconstruct") as folder:
+    with session_store.write_stage(session, take, "reconstruct") as folder:
         report = {"verdict": verdict, "causes": [], "spans_ok_s": whole if spans is None else spans} | more
         session_store.write_report(folder, report)
         if verdict != "refused":

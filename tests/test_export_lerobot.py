@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from handcap import session as session_store
+from handcap.errors import FormatError
 from handcap.formats.lerobot import LeRobotParams, export_lerobot
 from handcap.formats.lerobot.grid import lay_out, nominal_fps
 from handcap.formats.lerobot.motion import actions, pose_matrix, pose_vector
@@ -164,6 +165,33 @@ def test_partial_spans_become_episodes_whose_video_starts_where_the_metadata_say
     np.testing.assert_allclose(starts, [0, 21 / 20])
     shown = _shown(tmp_path / "out")
     assert (shown[0], shown[20], shown[21], shown[36]) == (10, 30, 40, 55)
+
+
+def test_takes_follow_each_other_with_their_own_tasks_and_what_is_left_out_is_named(tmp_path: Path) -> None:
+    path = exported.write_session(tmp_path / "session", takes=("wipe", "fold", None), task="tidy up")
+    for take, verdict in (("0001", "ok"), ("0002", "refused"), ("0003", "ok")):
+        exported.write_result(path, take=take, verdict=verdict)
+    rows = _export(path, tmp_path / "out")
+    assert np.bincount(rows["episode_index"]).tolist() == [60, 60]
+    np.testing.assert_array_equal(rows["index"], np.arange(120))
+    np.testing.assert_array_equal(_shown(tmp_path / "out"), [*range(60), *range(60)])
+    tasks = pq.read_table(tmp_path / "out/meta/tasks.parquet").to_pylist()
+    assert [row["task"] for row in tasks] == ["wipe", "tidy up"]
+    assert list(json.loads((tmp_path / "out/handcap.json").read_text())["left_out"]) == ["0002"]
+
+
+def test_pictures_that_change_their_size_are_refused(tmp_path: Path) -> None:
+    meta = session_store.SessionMeta(
+        id="sizes", created="2026-01-01T00:00:00Z", origin="import", clock=session_store.SessionClock(kind="import")
+    )
+    with session_store.create(tmp_path / "s", meta, exported.rig()) as writer, writer.start_take() as take:
+        for k in range(60):
+            width = 64 if k < 30 else 32
+            take.add_image("head", exported.FIRST_NS + k * exported.PERIOD_NS, exported.picture(k, width), "png")
+    exported.write_result(tmp_path / "s")
+    with pytest.raises(FormatError, match="change their size"):
+        _export(tmp_path / "s", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_column_has_every_statistic(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from handcap import session as session_store
 from handcap.errors import FormatError, ReviewError
 from handcap.formats.rrd import export_rrd
-from handcap.review import find_takes, open_viewer, write_replay
+from handcap.review import find_takes, open_viewer, serve, write_replay
 from handcap.review.colours import GOOD, POOR, UNKNOWN, traffic
 from handcap.review.material import gather
 from handcap.review.plots import speed_m_s, thinned
@@ -158,6 +159,12 @@ def test_inertial_curves_hold_at_most_a_hundred_samples_a_second(rate_hz: int, k
     assert len(thinned(imu)) == kept
 
 
+def test_a_stopped_viewer_is_reported(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handcap.review.viewer._executable", lambda: "false")
+    with pytest.raises(ReviewError, match="viewer stopped"):
+        serve(session / "missing.rrd", lambda address: None)
+
+
 def test_an_existing_file_is_not_overwritten(session: Path, tmp_path: Path) -> None:
     (tmp_path / "a.rrd").write_text("mine")
     with pytest.raises(ReviewError, match="exists already"):
@@ -202,7 +209,7 @@ def test_serving_offers_the_page_to_this_computer_only_and_ends_with_the_interru
             except OSError:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
-        ports = [f"{int(port):04X}" for port in re.findall(r":(\d+)", address)]
+        ports = [f"{int(port):04X}" for port in re.findall(r":(\d+)", urllib.parse.unquote(address))]
         listening = [row.split()[1] for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         ours = [local for local in listening if local.partition(":")[2] in ports]
         assert ours

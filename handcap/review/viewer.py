@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from handcap.errors import ReviewError
 
@@ -72,7 +73,8 @@ def serve(replay: Path, tell: Callable[[str], None]) -> None:
         start_new_session=True,  # `rerun` starts the real program: both must end
     )
     try:
-        tell(f"http://{_LOOPBACK}:{web}?url=rerun%2Bhttp://{_LOOPBACK}:{data}/proxy")
+        source = quote(f"rerun+http://{_LOOPBACK}:{data}/proxy", safe="")
+        tell(f"http://{_LOOPBACK}:{web}?url={source}")
         _, errors = server.communicate()
     except KeyboardInterrupt:
         return

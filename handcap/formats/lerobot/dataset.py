@@ -54,11 +54,15 @@ class DatasetWriter:
     def episodes(self) -> int:
         return len(self._episodes)
 
+    def fits(self, image: NDArray[np.uint8]) -> bool:
+        """Whether a picture has the size of those before; one dataset has one size."""
+        return self._size in (None, (image.shape[1], image.shape[0]))
+
     def add_picture(self, image: NDArray[np.uint8], sample: bool) -> None:
         """Append (height, width, 3) RGB to the running episode; `sample` counts it in the statistics."""
+        assert self.fits(image), "one dataset, one picture size"
         height, width = image.shape[:2]
-        self._size = self._size or (width, height)
-        assert (width, height) == self._size, "one dataset, one picture size"
+        self._size = (width, height)
         if self._video is None:
             self._video_path = self._path(layout.VIDEO_PATH)
             self._video = VideoWriter(self._video_path, self._size, self._fps, self._crf)

@@ -195,6 +195,12 @@ def _add_pictures(writer: DatasetWriter, episode: _Episode, frames: _Frames, par
     sampled = frozenset(np.linspace(0, n - 1, min(n, params.sampled_pictures)).round().astype(int).tolist())
     for k, row in enumerate(episode.timeline.row.tolist()):
         image = frames.at(int(episode.rows.camera_t_ns[row]))
+        if not writer.fits(image):
+            raise FormatError(
+                f"pictures change their size within the session, to {image.shape[1]} x {image.shape[0]}",
+                where=f"take {episode.chosen.take}",
+                mend="export sessions of one picture size; record the others separately",
+            )
         writer.add_picture(image, sample=k in sampled)
 
 
