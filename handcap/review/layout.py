@@ -10,6 +10,7 @@ import numpy as np
 
 from handcap.clock import NS_PER_S
 from handcap.review.material import Material
+from handcap.review.pictures import RESIDUAL_ZOOM
 from handcap.review.plots import PLOTS
 from handcap.review.space import extent_m
 
@@ -62,7 +63,8 @@ def _page(page: Page) -> Any:
         eye_controls=_eye(material),
         line_grid=rrb.LineGrid3D(visible=True, spacing=_grid_m(material), color=(90, 95, 105, 90)),
     )
-    picture = rrb.Spatial2DView(name="camera, reprojection errors × 20", origin=lens, contents=["$origin/**"])
+    title = "camera" if material.residuals is None else f"camera, reprojection errors × {RESIDUAL_ZOOM:.0f}"
+    picture = rrb.Spatial2DView(name=title, origin=lens, contents=["$origin/**"])
     words = rrb.TextDocumentView(name="verdict", origin=f"{root}/verdict")
     length_s = (material.end_ns - material.origin_ns) / NS_PER_S
     whole = rrb.TimeAxis(
@@ -82,7 +84,7 @@ def _page(page: Page) -> Any:
         for name in PLOTS
         if name in page.ranges
     ]
-    left = rrb.Vertical(space, picture, row_shares=[55, 45])
+    left = picture if material.head is None else rrb.Vertical(space, picture, row_shares=[55, 45])
     right = rrb.Vertical(words, *plots, row_shares=[44, *([12] * len(plots))])
     return rrb.Horizontal(left, right, column_shares=[60, 40], name=root)
 
