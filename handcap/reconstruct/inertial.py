@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcap.clock import seconds
-from handcap.geometry import GRAVITY_M_S2, Array, se3
+from handcap.geometry import GRAVITY_M_S2, Array, se3, so3_exp
 from handcap.types import ImuModel, ImuSamples, Stamps
 
 _GAP_PERIODS = 5.5  # lost samples up to here are bridged by interpolation with little harm
@@ -82,6 +82,9 @@ class Preintegrator:
         accel = np.stack([np.interp(t, self._t_s[near], column) for column in self._accel[near].T], axis=1)
         step = np.diff(t)
         gyro_mid, accel_mid = (gyro[1:] + gyro[:-1]) / 2, (accel[1:] + accel[:-1]) / 2
+        # GTSAM holds the attitude of a step's start: turned to its middle, the step errs in second order, not in first.
+        half_turn = so3_exp((gyro_mid - gyro_bias) * step[:, None] / 2)
+        accel_mid = accel_bias + np.einsum("kij,kj->ki", half_turn, accel_mid - accel_bias)
         bias = gtsam.imuBias.ConstantBias(accel_bias, gyro_bias)
         gap = np.any((self._gap_start_s >= t[0] - 1e-9) & (self._gap_start_s < b)) if self._gap_start_s.size else False
         out = gtsam.PreintegratedCombinedMeasurements(self._params_over_gap if gap else self._params, bias)

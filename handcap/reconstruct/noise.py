@@ -9,12 +9,12 @@ import numpy as np
 from handcap.geometry import Array
 from handcap.reconstruct.landmarks import Observations
 
-# Share (as an exponent) of that loss that the solver's weights take on. 0 fits slow errors best left to the IMU's slow
-# side, 1 gives away what neighbouring keyframes know; the covariance accounts for either.
+# How much of the variance factor the solver's weights take on, as its exponent. With 0 the solver believes slides of
+# features and bends gravity to them (EuRoC); with 1 it forgets that neighbouring keyframes are seen well, and scale
+# suffers (virtual rig). The covariance accounts for either.
 _SOLVER_SHARE = 0.5
 _LEAST_SIGMA_PX = 0.1  # below it the lens model, not the tracker, sets the error
 _LONG_TRACK = 8  # views; the fitted point eats the correlation of shorter ones
-_MOST_CORRELATION = 0.93  # beyond, a track says once what it says at all
 _PRIOR_VIEWS = 6.0  # how many views' worth the typical track counts in judging a single one
 
 
@@ -26,17 +26,13 @@ class PixelNoise:
         typical_px: standard deviation in the typical track, corrected for the parameters fitted.
         correlation: of neighbouring residuals along a track, each in its track's sigma.
         track_px: (m,) by track, ascending ids: its standard deviation.
+        variance_factor: how much larger the variance of slow errors is than that of independent ones.
     """
 
     typical_px: float
     correlation: float
     track_px: Array
-
-    @property
-    def variance_factor(self) -> float:
-        """How much larger the variance of slow errors is than that of independent ones: a first-order process with
-        this correlation carries (1 - r) / (1 + r) of the information."""
-        return (1 + self.correlation) / (1 - self.correlation)
+    variance_factor: float
 
     @property
     def solver_factor(self) -> float:
@@ -57,7 +53,7 @@ def pixel_noise(seen: Observations, residual: Array) -> PixelNoise:
     """
     tracks, start, count = np.unique(seen.track, return_index=True, return_counts=True)
     if not len(tracks):
-        return PixelNoise(_LEAST_SIGMA_PX, 0.0, np.zeros(0))
+        return PixelNoise(_LEAST_SIGMA_PX, 0.0, np.zeros(0), 1.0)
     freedom = 2.0 * count - 3.0
     power = np.add.reduceat((residual**2).sum(axis=1), start)
     variance = power / freedom
@@ -69,5 +65,9 @@ def pixel_noise(seen: Observations, residual: Array) -> PixelNoise:
     found = float((scaled[1:] * scaled[:-1])[same].mean()) if same.any() else 0.0
     # A correlation measured about a fitted mean over n views comes out too small by (1 + 4 r) / n (Kendall 1954).
     per_view = float((1 / np.repeat(count, count)[long]).mean()) if same.any() else 0.0
-    correlation = float(np.clip(found + (1 + 4 * found) * per_view, 0.0, _MOST_CORRELATION))
-    return PixelNoise(typical, correlation, np.maximum(np.sqrt(own), _LEAST_SIGMA_PX))
+    correlation = float(np.clip(found + (1 + 4 * found) * per_view, 0.0, 0.99))
+    # A first-order process with this correlation carries (1 - r) / (1 + r) of the information; but a track of n views
+    # that err alike still says once what it says, so never less than 1 / n.
+    views = float((count.astype(float) ** 2).sum() / count.sum())
+    factor = float(np.clip((1 + correlation) / (1 - correlation), 1.0, views))
+    return PixelNoise(typical, correlation, np.maximum(np.sqrt(own), _LEAST_SIGMA_PX), factor)

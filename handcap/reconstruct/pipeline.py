@@ -331,6 +331,7 @@ class _Work:
                 "observations": len(kept),
                 "pixel_sigma_px": noise.typical_px,
                 "pixel_correlation": noise.correlation,
+                "pixel_variance_factor": noise.variance_factor,
                 "imu_chi2": out.imu_chi2,
                 "converged": out.converged,
             }
