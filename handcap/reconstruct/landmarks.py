@@ -146,7 +146,6 @@ def gate(
     """
     params = params or GateParams()
     sigma = np.nan
-    marks, residual = Landmarks(np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0)), np.zeros((0, 2))
     for _ in range(3):
         seen = with_views(seen, params.min_views)
         if not len(seen):
@@ -162,6 +161,5 @@ def gate(
             break
         seen = seen.where(keep)
     seen = with_views(seen, params.min_views)
-    if len(seen):
-        marks, residual = triangulate(seen, T_world_cam, camera, params)
+    marks, residual = triangulate(seen, T_world_cam, camera, params)
     return seen, marks, residual, sigma
