@@ -5,7 +5,7 @@ HandcapError
 ├── SessionError         a session folder is missing, torn, newer than this program, or cannot be written
 ├── RigError             rig.json is missing something or contradicts itself
 ├── FormatError          a foreign file cannot be read or written
-├── SimulationError      the virtual rig was asked for something impossible
+├── OutputError          what was to be written exists already, or cannot be written
 ├── ReconstructionError  a take cannot even be tried (a take that was tried and failed gets a verdict instead)
 └── ReviewError          a replay cannot be made or shown
 """
@@ -55,7 +55,7 @@ class FormatError(HandcapError):
     pass
 
 
-class SimulationError(HandcapError):
+class OutputError(HandcapError):
     pass
 
 

@@ -74,7 +74,9 @@ def test_reviewed_exports_nothing_that_nobody_looked_at(session: Path) -> None:
     assert "handcap review" in str(raised.value.mend)
 
 
-@pytest.mark.parametrize("line", ["{torn", "[]", '"rejected"'])
+@pytest.mark.parametrize(
+    "line", ["{torn", "[]", '"rejected"', '{"take": "0001", "verdict": "rejectd"}', '{"verdict": []}', "[" * 99_999]
+)
 def test_a_review_line_that_cannot_be_read_stops_the_export(session: Path, line: str) -> None:
     exported.write_result(session)
     exported.say(session, "anna", '{"take": "0002", "verdict": "rejected"}', line)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from handcap import session as session_store
-from handcap.errors import FormatError
+from handcap.errors import FormatError, OutputError
 from handcap.formats.tum import export_tum, read_tum, write_tum
 from handcap.geometry import se3, so3_exp
 from handcap.types import Trajectory
@@ -87,7 +87,7 @@ def test_an_existing_folder_is_not_touched(tmp_path: Path) -> None:
     exported.write_result(path)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(FormatError, match="exists already"):
+    with pytest.raises(OutputError, match="exists already"):
         export_tum(session_store.read(path), tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from asl_folder import IMU_YAML, START_NS, AslFolder, head_motion, imu_lines, picture
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handcap import session as session_store
-from handcap.errors import FormatError
+from handcap.errors import FormatError, OutputError
 from handcap.formats.euroc import import_euroc
 from handcap.formats.inertial import gyro_factor
 from handcap.geometry import so3_exp
@@ -290,7 +292,7 @@ def test_an_empty_folder_a_file_and_nothing_at_all_are_refused(tmp_path):
 def test_an_output_that_exists_is_left_alone(asl, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("precious")
-    with pytest.raises(FormatError, match="exists already"):
+    with pytest.raises(OutputError, match="exists already"):
         import_euroc(asl.root, tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
@@ -324,3 +326,18 @@ def test_findings_speak_chinese_too(asl, tmp_path):
     asl.picture_path(4).unlink()
     found, _ = findings(asl, tmp_path)
     assert "不存在" in found["missing_pictures"].text("zh")
+
+
+def test_a_sensor_yaml_that_is_a_pipe_is_refused_instead_of_waited_for(asl, tmp_path):
+    path = asl.root / "mav0" / "cam0" / "sensor.yaml"
+    path.unlink()
+    os.mkfifo(path)
+    refused(asl, tmp_path, "is not a file")
+
+
+def test_a_picture_size_that_would_fill_the_memory_is_refused(asl, tmp_path):
+    path = asl.root / "mav0" / "cam0" / "sensor.yaml"
+    text = path.read_text()
+    assert "[64, 48]" in text
+    path.write_text(text.replace("[64, 48]", "[30000, 30000]"))
+    refused(asl, tmp_path, "resolution must be")

@@ -55,7 +55,9 @@ def test_a_report_has_sorted_keys_and_null_for_what_is_unknown(tmp_path: Path) -
     text = (tmp_path / "report.json").read_text(encoding="utf-8")
     assert json.loads(text) == {"a": [1, 2], "b": None, "c": {"y": "raw/x", "z": [1.5, None]}, "d": "转"}
     assert text.index('"a"') < text.index('"b"') and "转" in text
+    write_report(tmp_path, report | {"verdict": "ok"})
     assert read_report(tmp_path)["a"] == [1, 2]
+    write_report(tmp_path, report)
     write_report(tmp_path, dict(reversed(report.items())))
     assert (tmp_path / "report.json").read_text(encoding="utf-8") == text
 
@@ -64,9 +66,14 @@ def test_a_report_that_is_missing_or_torn_says_which_stage_to_run(tmp_path: Path
     with pytest.raises(SessionError) as error:
         read_report(tmp_path / "reconstruct")
     assert "handcap reconstruct" in (error.value.mend or "")
-    (tmp_path / "report.json").write_text("{")
-    with pytest.raises(SessionError):
-        read_report(tmp_path)
+    for text in ("{", "[]", "{}", "[" * 100_000, '{"verdict": "great"}', '{"verdict": "ok", "causes": [5]}'):
+        (tmp_path / "report.json").write_text(text)
+        with pytest.raises(SessionError, match=r"cannot be read|verdict|causes|whole file"):
+            read_report(tmp_path)
+    for spans in ("[[1]]", "[[NaN, 1]]", '[["a", 1]]', "5"):
+        (tmp_path / "report.json").write_text(f'{{"verdict": "partial", "spans_ok_s": {spans}}}')
+        with pytest.raises(SessionError, match="spans_ok_s"):
+            read_report(tmp_path)
 
 
 def trajectory(n: int = 50) -> Trajectory:

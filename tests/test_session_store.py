@@ -197,13 +197,16 @@ def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
 def test_a_session_from_a_newer_version_is_refused(tmp_path: Path) -> None:
     new_session(tmp_path / "s").close()
     path = tmp_path / "s/session.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
-    with pytest.raises(SessionError, match="newer handcap") as error:
-        read(tmp_path / "s")
-    assert "update" in (error.value.mend or "")
+    for version in (2, "2"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": version}))
+        with pytest.raises(SessionError, match="newer handcap") as error:
+            read(tmp_path / "s")
+        assert "update" in (error.value.mend or "")
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", '{"format_version": 1}', "{" * 10, '{"format_version": "x"}'])
+@pytest.mark.parametrize(
+    "content", [None, "", "[]", '{"format_version": 1}', "{" * 10, '{"format_version": "x"}', "[" * 99_999]
+)
 def test_a_session_json_that_is_missing_or_torn_is_named(tmp_path: Path, content: str | None) -> None:
     new_session(tmp_path / "s").close()
     path = tmp_path / "s/session.json"

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
+from handcap.session.pictures import PICTURE_LIMIT_PX, is_complete, picture_size
+
 PictureFormat = Literal["jpeg", "png"]
 _PNG = b"\x89PNG\r\n\x1a\n"
-# Start-of-frame markers; C4, C8 and CC in the same range are something else (ITU T.81, table B.1).
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def picture_format(data: bytes) -> PictureFormat | None:
@@ -20,30 +20,14 @@ def picture_format(data: bytes) -> PictureFormat | None:
     return "jpeg" if data.startswith(b"\xff\xd8\xff") else None
 
 
-def picture_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) as the header states it; None when there is no whole header."""
-    if data.startswith(_PNG):
-        if len(data) < 24 or data[12:16] != b"IHDR":
-            return None
-        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    i = 2
-    while i + 9 < len(data) and data[i] == 0xFF:
-        marker = data[i + 1]
-        if marker == 0xFF:
-            i += 1
-            continue
-        if marker in _JPEG_FRAMES:
-            return int.from_bytes(data[i + 7 : i + 9], "big"), int.from_bytes(data[i + 5 : i + 7], "big")
-        i += 2 + int.from_bytes(data[i + 2 : i + 4], "big")
-    return None
-
-
 def decodes(data: bytes) -> bool:
-    """Whether the whole picture is there and decodes; a cut one would come out half grey."""
+    """Whether a session will show it: the whole picture is there (a cut one would come out half grey) and decodes."""
     import cv2
 
-    whole = _png_is_whole(data) if picture_format(data) == "png" else data.rfind(b"\xff\xd9") > len(data) // 2
-    if not whole:
+    size = picture_size(data)
+    if size is None or size[0] * size[1] > PICTURE_LIMIT_PX or not is_complete(data):
+        return False
+    if picture_format(data) == "png" and not _png_is_whole(data):
         return False
     try:
         # Reduced decoding reads every byte and costs a fraction: a broken stream fails just as well.

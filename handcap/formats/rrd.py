@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handcap.formats.episodes import Accept, provenance, select
-from handcap.formats.output import new_folder, write_json
+from handcap.formats.output import write_json
 from handcap.review import write_replay
-from handcap.session import Session
+from handcap.session import Session, new_folder
 
 
 @dataclass(frozen=True, slots=True)

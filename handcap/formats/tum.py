@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from handcap.clock import NS_PER_S
 from handcap.errors import FormatError
 from handcap.formats.episodes import Accept, provenance, select
-from handcap.formats.output import new_folder, write_json
+from handcap.formats.output import write_json
 from handcap.geometry import matrix_from_quat_wxyz, quat_wxyz_from_matrix, se3
-from handcap.session import Session
+from handcap.session import Session, new_folder
 from handcap.types import Trajectory
 
 _COLUMNS = ("t", "x", "y", "z", "qx", "qy", "qz", "qw")

@@ -38,12 +38,13 @@ def _last_words(path: Path, session: Path) -> dict[str, Decision]:
         try:
             row: Any = json.loads(line)
             take, verdict = row.get("take"), row.get("verdict")
-        except (ValueError, AttributeError) as error:
+            decision = None if verdict is None else _WORDS[verdict]
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
             raise FormatError(
                 "this line of a review cannot be read, so nobody knows what it rejected",
                 where=f"{path}, line {number}",
                 mend="copy the review file again from the reviewer's computer",
             ) from error
-        if isinstance(take, str) and verdict in _WORDS:
-            words[take] = _WORDS[verdict]
+        if isinstance(take, str) and decision is not None:
+            words[take] = decision
     return words

@@ -6,6 +6,7 @@ output beside the raw data (`write_stage`).
 
 from handcap.session.folder import is_name
 from handcap.session.meta import SessionClock, SessionMeta
+from handcap.session.new_folder import new_folder
 from handcap.session.pictures import Packet
 from handcap.session.reader import Session, read
 from handcap.session.recovery import RecoveredTake, RecoveryReport, recover
@@ -29,6 +30,7 @@ __all__ = [
     "TakeWriter",
     "create",
     "is_name",
+    "new_folder",
     "read",
     "read_report",
     "read_rig",

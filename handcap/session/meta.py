@@ -68,12 +68,12 @@ def read_meta(session: Path) -> SessionMeta:
         )
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise SessionError(f"cannot be read ({error})", where=path, mend="copy the session again") from error
-    version = values.get("format_version") if isinstance(values, dict) else None
-    if isinstance(version, int) and version > FORMAT_VERSION:
+    version = values.get("format_version", FORMAT_VERSION) if isinstance(values, dict) else FORMAT_VERSION
+    if version != FORMAT_VERSION:  # what an unknown format holds must not be guessed at
         raise SessionError(
-            f"written by a newer handcap (format {version}, this one knows {FORMAT_VERSION})",
+            f"written by a newer handcap (format {version!r}, this one knows {FORMAT_VERSION})",
             where=path,
             mend="update handcap, then try again",
         )

@@ -53,7 +53,7 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _is_complete(data: bytes) -> bool:
+def is_complete(data: bytes) -> bool:
     """Whether the picture's end is there: OpenCV fills what is missing with grey and says nothing."""
     tail = data[-4096:].rstrip(b"\0")
     return b"\xff\xd9" in tail if data[:2] == b"\xff\xd8" else b"IEND" in data[-64:]
@@ -62,7 +62,7 @@ def _is_complete(data: bytes) -> bool:
 def decode_picture(data: bytes, grey: bool) -> NDArray[np.uint8] | None:
     """JPEG or PNG to (height, width) grey or (height, width, 3) RGB; None if it does not decode whole."""
     size = picture_size(data)
-    if size is None or not 0 < size[0] * size[1] <= PICTURE_LIMIT_PX or not _is_complete(data):
+    if size is None or not 0 < size[0] * size[1] <= PICTURE_LIMIT_PX or not is_complete(data):
         return None
     import cv2
 

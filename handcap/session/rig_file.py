@@ -131,7 +131,7 @@ def read_rig(path: Path) -> Rig:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RigError("no such calibration", where=path, mend="calibrate the rig, or give --rig") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise RigError(f"cannot be read ({error})", where=path, mend="calibrate again, or copy it again") from error
     version = values.get("version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > VERSION:

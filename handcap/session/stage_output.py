@@ -12,12 +12,24 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
+from handcap.causes import Verdict
 from handcap.errors import SessionError
 from handcap.session.folder import cannot_write, sync_folder
 from handcap.session.reader import Session
 
 REPORT = "report.json"
+
+
+class _Report(BaseModel):
+    """What every stage's report holds, as far as others rely on it."""
+
+    verdict: Verdict
+    causes: list[dict[str, Any]] = []
+    spans_ok_s: list[tuple[FiniteFloat, FiniteFloat]] = []
+    time_offset_s: dict[str, float | None] = {}
+    time_offset_sigma_s: dict[str, float | None] = {}
 
 
 @contextmanager
@@ -68,13 +80,19 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> None:
 def read_report(folder: Path) -> dict[str, Any]:
     """report.json of a stage's folder."""
     path = folder / REPORT
+    mend = f"run `handcap {folder.name}` again"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _Report.model_validate(values)
     except FileNotFoundError as error:
         raise SessionError("no report there", where=path, mend=f"run `handcap {folder.name}` first") from error
-    except (ValueError, OSError) as error:
-        mend = f"run `handcap {folder.name}` again"
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise SessionError(f"{key}: {first['msg']}", where=path, mend=mend) from error
+    except (ValueError, OSError, RecursionError) as error:
         raise SessionError(f"cannot be read ({error})", where=path, mend=mend) from error
+    return values
 
 
 def _plain(value: Any) -> Any:

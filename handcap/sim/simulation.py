@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 import handcap
 from handcap import clock, session
-from handcap.errors import SimulationError, UsageError
+from handcap.errors import UsageError
 from handcap.geometry import Array
 from handcap.sim import imu, photo, rigs, truth
 from handcap.sim.motion import Motion
@@ -85,7 +84,7 @@ def simulate(
     """
     _check(scene, seconds, rig, seed, dt_imu_cam_s)
     out = Path(out)
-    with _appearing_whole(out) as folder:
+    with session.new_folder(out) as folder:
         _write(folder, scene, seconds, seed, dt_imu_cam_s, params, on_progress or (lambda done, total: None))
     return out
 
@@ -101,26 +100,6 @@ def _check(scene: str, seconds_: float, rig: str, seed: int, dt_imu_cam_s: float
         raise UsageError(f"no clock offset of {dt_imu_cam_s} s", mend=f"stay within ±{MOST_OFFSET_S:g} s")
     if seed < 0:
         raise UsageError(f"no seed {seed}", mend="give a whole number, 0 or more")
-
-
-@contextmanager
-def _appearing_whole(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place when all went well and vanishes otherwise."""
-    out = out.absolute()
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise SimulationError("it exists already and is not an empty folder", where=out, mend="give a new folder")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
-        yield partial
-        partial.replace(out)
-    except OSError as error:
-        raise SimulationError(
-            error.strerror or str(error), where=out, mend="give a folder that can be written, with room on its disk"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +17,10 @@ from handcap.clock import NS_PER_S
 from handcap.errors import FormatError
 from handcap.formats.euroc.recording import Recording, read_recording
 from handcap.formats.findings import Finding, ImportReport, lines_text
-from handcap.formats.pictures import decodes, picture_format, picture_size
+from handcap.formats.pictures import decodes, picture_format
 from handcap.formats.rows import Rows
+from handcap.session import SessionMeta, create, new_folder
+from handcap.session.pictures import picture_size
 
 OnProgress = Callable[[str, float], None]
 
@@ -46,52 +45,22 @@ def import_euroc(
 
     Raises:
         FormatError: with file, rows and cause, when the recording is missing something or cannot be trusted.
+        OutputError: `out` holds something already, or cannot be written.
     """
     source, out = Path(source), Path(out)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise FormatError("exists already", where=out, mend="give a new folder, or remove this one")
     tell = on_progress or (lambda what, fraction: None)
     tell("Reading", 0.0)
-    recording = read_recording(source, camera)
-    with _appearing_whole(out) as folder:
-        return _write(recording, folder, out, tell)
-
-
-@contextmanager
-def _appearing_whole(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its name on success and vanishes on failure, with parents made for it."""
-    made: list[Path] = []
-    try:
-        for parent in reversed([out, *out.parents][1:]):
-            if not parent.exists():
-                parent.mkdir()
-                made.append(parent)
-        folder = out.with_name(f".{out.name}.importing-{os.getpid()}")
-        shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise FormatError(f"cannot be written ({error.strerror})", where=out, mend="give another folder") from error
-    try:
-        yield folder
-        folder.replace(out)
-    except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        for parent in reversed(made):
-            parent.rmdir()
-        if isinstance(error, OSError):
-            message = f"cannot be written ({error.strerror or error})"
-            raise FormatError(message, where=out, mend="free some disk space, or give another folder") from error
-        raise
+    with new_folder(out) as folder:
+        return _write(read_recording(source, camera), folder, out, tell)
 
 
 def _write(recording: Recording, folder: Path, out: Path, tell: OnProgress) -> ImportReport:
-    from handcap import session
-
     findings = list(recording.findings)
     bad: list[int] = []
     good: list[int] = []
     imu, pictures = recording.imu, recording.pictures
     lens = recording.rig.cameras["head"].camera
-    with session.create(folder, _meta(recording), recording.rig) as writer:
+    with create(folder, _meta(recording), recording.rig) as writer:
         take = writer.start_take()
         sent = 0
         for i, (t_ns, path) in enumerate(zip(pictures.stamp, recording.paths, strict=True)):
@@ -159,9 +128,7 @@ def _rate_hz(stamps: NDArray[np.int64]) -> float:
     return NS_PER_S / float(np.median(np.diff(stamps))) if len(stamps) > 1 else 0.0
 
 
-def _meta(recording: Recording) -> Any:
-    from handcap.session import SessionMeta
-
+def _meta(recording: Recording) -> SessionMeta:
     first_ns = int(recording.imu.stamp[0])
     stamped_utc = first_ns > _FIRST_PLAUSIBLE_UTC_NS
     created = datetime.fromtimestamp(first_ns // NS_PER_S, UTC) if stamped_utc else datetime.now(UTC)

@@ -12,6 +12,7 @@ import yaml
 from handcap.cameras import Camera, KannalaBrandt4, PinholeRadtan
 from handcap.errors import FormatError
 from handcap.geometry import Array, project_to_so3
+from handcap.session.pictures import PICTURE_LIMIT_PX
 
 _LARGEST_FILE = 1 << 20
 _LENSES: dict[str, type[Camera]] = {
@@ -120,8 +121,8 @@ class SensorYaml:
         intrinsics = self.numbers("intrinsics", 4)
         width, height = int(resolution[0]), int(resolution[1])
         fx, fy, cx, cy = intrinsics
-        if width <= 0 or height <= 0 or max(width, height) > 65535:
-            raise self.error(f"resolution must be two positive numbers, not {resolution}")
+        if width <= 0 or height <= 0 or width * height > PICTURE_LIMIT_PX:
+            raise self.error(f"resolution must be width and height in pixels, not {resolution}")
         if min(fx, fy) <= 0 or not (0 < cx < width and 0 < cy < height):
             raise self.error(f"intrinsics {intrinsics} do not fit a picture of {width} x {height} (fu, fv, cu, cv, px)")
         return _LENSES[model](width, height, (*intrinsics, *coefficients))
@@ -134,9 +135,13 @@ class SensorYaml:
 def read_sensor_yaml(path: Path, where: str) -> SensorYaml:
     """Reads plain YAML and OpenCV's dialect (first line %YAML:1.0, !!opencv-matrix)."""
     try:
-        if path.stat().st_size > _LARGEST_FILE:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise FormatError("is not a file", where=where, mend="put the right sensor.yaml there")
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+        if len(data) > _LARGEST_FILE:
             raise FormatError("too large to be a calibration", where=where, mend="put the right sensor.yaml there")
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        text = data.decode("utf-8-sig", errors="replace")
     except FileNotFoundError as error:
         raise FormatError(
             "missing: without it nobody knows lens, mounting or noise",

@@ -18,8 +18,8 @@ from handcap.formats.lerobot.card import dataset_card
 from handcap.formats.lerobot.dataset import DatasetWriter
 from handcap.formats.lerobot.grid import Timeline, lay_out, nominal_fps, pieces, poses_at
 from handcap.formats.lerobot.motion import ACTIONS, POSE_NAMES, Action, actions, pose_vector
-from handcap.formats.output import new_folder, write_json
-from handcap.session import Session, read_trajectory
+from handcap.formats.output import write_json
+from handcap.session import Session, new_folder, read_trajectory
 from handcap.types import Trajectory
 
 ROBOT_TYPE = "handcap_head"
