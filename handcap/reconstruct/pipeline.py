@@ -47,9 +47,11 @@ class ReconstructParams:
     start_keyframes: int = 45  # structure from motion over 9 s: enough turning and speeding up to fix scale and gravity
     start_attempts: int = 4
     least_start: int = 12  # keyframes of it that must come out; a covered lens may have cut the stretch in two
-    offset_rounds: int = 4
+    first_rounds: int = 1  # before tracks are joined: good enough to join them
+    final_rounds: int = 4  # stops once the offset and the noise levels have settled
     offset_converged_s: float = 2e-5
     offset_prior_s: float = 0.05  # nothing better is known of an uncalibrated offset after the coarse search
+    most_views: int = 24  # of a track in the whole take's solution
     most_noise_scale: float = 50.0
 
 
@@ -163,11 +165,11 @@ class _Work:
         solved, fine = self._start(key_tracks, seen, coarse)
         with self.step("refining", 0.7):
             imu = Preintegrator(self.imu, self.device.imu)
-            solved, offset, joint, imu = self._refine(solved, seen, imu, fine.dt_imu_cam_s, coarse)
+            solved, offset, joint, imu = self._refine(solved, seen, imu, fine.dt_imu_cam_s, self.params.first_rounds)
         with self.step("joining tracks", 0.8):
             joined = self._join(solved, seen, key_tracks.camera_t_ns)
         with self.step("refining again", 0.85):
-            solved, offset, joint, imu = self._refine(solved, joined, imu, offset, coarse)
+            solved, offset, joint, imu = self._refine(solved, joined, imu, offset, self.params.final_rounds)
         with self.step("filling in every picture", 0.95):
             return self._finish(turns, tracks, key_tracks, solved, offset, joint, fine)
 
@@ -306,21 +308,23 @@ class _Work:
         seen: landmarks.Observations,
         imu: Preintegrator,
         offset_s: float,
-        coarse: sync.CoarseSync,
+        rounds: int,
     ) -> tuple[_Solved, float, uncertainty.PoseUncertainty, Preintegrator]:
         """Bundle adjustment of the whole take, gated each round, noise levels and time offset re-estimated."""
         T_imu_cam, camera = self.mount.T_imu_cam, self.mount.camera
         states = start.states if isinstance(start, _Solved) else start
         prior, joint = self.mount.dt_sigma_s or self.params.offset_prior_s, None
-        for _ in range(self.params.offset_rounds):
+        for _ in range(rounds):
             kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
             views = np.bincount(kept.keyframe, minlength=len(states))
             if (views >= self.params.verdict.min_marks).sum() < 4:
                 raise Refused(Cause("camera_covered", measured=float(np.median(views)), limit=8.0))
             noise = pixel_noise(kept, residual)
             gauge = int(np.argmax(views >= self.params.verdict.min_marks))
+            fewer, share = landmarks.thinned(kept, self.params.most_views)
+            sigma_px = noise.solver_px * np.sqrt(share)  # the views left speak for those left out
             out = bundle.optimise(
-                states, kept, camera, T_imu_cam, imu, noise.solver_px, gauge=gauge, params=self.params.bundle
+                states, fewer, camera, T_imu_cam, imu, sigma_px, gauge=gauge, params=self.params.bundle
             )
             joint = uncertainty.pose_uncertainty(out, imu, prior, noise.variance_factor / noise.solver_factor)
             step = float(np.clip(joint.dt_step_s, -0.02, 0.02))
