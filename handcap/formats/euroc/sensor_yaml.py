@@ -23,6 +23,7 @@ _LENSES: dict[str, type[Camera]] = {
     "kannala-brandt": KannalaBrandt4,
     "fisheye": KannalaBrandt4,
 }
+_LONGEST_LENS = 20.0  # focal length over picture width: such a telephoto lens, or so wide a one, is on nobody's head
 _LONGEST_ARM_M = 3.0  # no camera sits further from its IMU; a larger number is millimetres
 _NOISE_KEYS = {
     "gyro_noise_density": "gyroscope_noise_density",
@@ -34,6 +35,11 @@ _NOISE_KEYS = {
 
 class _Loader(yaml.SafeLoader):
     """Safe, and knows OpenCV's matrix tag."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):  # a few nested ones stand for more than fits the memory
+            raise yaml.YAMLError("a calibration has no use for aliases")
+        return super().compose_node(parent, index)
 
 
 def _matrix_node(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
@@ -123,7 +129,8 @@ class SensorYaml:
         fx, fy, cx, cy = intrinsics
         if width <= 0 or height <= 0 or width * height > PICTURE_LIMIT_PX:
             raise self.error(f"resolution must be width and height in pixels, not {resolution}")
-        if min(fx, fy) <= 0 or not (0 < cx < width and 0 < cy < height):
+        near_size = all(1 / _LONGEST_LENS < f / max(width, height) < _LONGEST_LENS for f in (fx, fy))
+        if not near_size or not (0 < cx < width and 0 < cy < height):
             raise self.error(f"intrinsics {intrinsics} do not fit a picture of {width} x {height} (fu, fv, cu, cv, px)")
         return _LENSES[model](width, height, (*intrinsics, *coefficients))
 
