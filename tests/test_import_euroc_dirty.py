@@ -304,6 +304,8 @@ def test_an_output_that_exists_is_left_alone(asl, tmp_path):
         ("[-0.28, 0.07, 0.0002, 1.8e-05]", "[1, 2, 3]", "must be 4 numbers, not 3"),
         ("[40.0, 41.0, 31.5, 23.5]", "[40.0, 41.0, 300, 23.5]", "do not fit"),
         ("[40.0, 41.0, 31.5, 23.5]", "[1e9, 1e9, 31.5, 23.5]", "do not fit"),
+        ("[40.0, 41.0, 31.5, 23.5]", f"[1{'0' * 400}, 41.0, 31.5, 23.5]", "not a list of numbers"),
+        ("[-0.28, 0.07, 0.0002, 1.8e-05]", "[1e300, 0, 0, 0]", "no lens"),
         ("[40.0, 41.0, 31.5, 23.5]", "[a, b, c, d]", "not a list of numbers"),
         ("rate_hz: 20", "x: &x [1, 1]\nrate_hz: *x", "aliases"),
         ("data: [0.0, -1.0", "data: [0.5, -1.0", "not a rigid motion"),
@@ -343,3 +345,9 @@ def test_a_picture_size_that_would_fill_the_memory_is_refused(asl, tmp_path):
     assert "[64, 48]" in text
     path.write_text(text.replace("[64, 48]", "[30000, 30000]"))
     refused(asl, tmp_path, "resolution must be")
+
+
+def test_stamps_that_a_spreadsheet_shortened_are_not_called_two_streams(asl, tmp_path):
+    lines = [line.split(",", 1) for line in imu_lines(asl.values)]
+    asl.write_imu([f"{int(stamp):.9e},{rest}" for stamp, rest in lines])
+    refused(asl, tmp_path, "lost their last digits")

@@ -84,6 +84,12 @@ def without_repeats(rows: Rows, where: str) -> tuple[Rows, list[Finding]]:
     lines = tuple(int(line) for line in rows.line[conflict][:5])
     if n > few(len(rows)):
         i = int(np.flatnonzero(conflict)[0])
+        if repeat.sum() > 0.6 * len(rows):
+            raise FormatError(
+                f"stamps have lost their last digits: {len(rows)} rows share {int((~repeat).sum())} stamps",
+                where=f"{where}, line {rows.line[first[i]]}",
+                mend="export it again with whole nanoseconds; a spreadsheet program shortens them when it saves",
+            )
         raise FormatError(
             f"two streams in one file: {n} of {len(rows)} rows repeat a stamp with other content, "
             f"the first in lines {rows.line[first[i]]} and {rows.line[i]}",

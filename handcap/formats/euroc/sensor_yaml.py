@@ -24,6 +24,7 @@ _LENSES: dict[str, type[Camera]] = {
     "fisheye": KannalaBrandt4,
 }
 _LONGEST_LENS = 20.0  # focal length over picture width: such a telephoto lens, or so wide a one, is on nobody's head
+_STRONGEST_DISTORTION = 1e3  # real lenses stay below 100, even where a fit is poor
 _LONGEST_ARM_M = 3.0  # no camera sits further from its IMU; a larger number is millimetres
 _NOISE_KEYS = {
     "gyro_noise_density": "gyroscope_noise_density",
@@ -71,7 +72,7 @@ class SensorYaml:
         try:
             found = self.values[key]
             numbers = [float(v) for v in (found["data"] if isinstance(found, dict) else found)]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise self.error(f"{key} is missing or is not a list of numbers") from error
         if not np.all(np.isfinite(numbers)) or (count is not None and len(numbers) != count):
             raise self.error(f"{key} must be {count or 'finite'} numbers, not {numbers}")
@@ -81,7 +82,7 @@ class SensorYaml:
         """A number above zero, or None when it is not given."""
         try:
             number = float(self.values.get(key) or 0)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise self.error(f"{key} is not a number: {self.values[key]!r}") from error
         if not np.isfinite(number) or number < 0:
             raise self.error(f"{key} must be positive, not {number:g}")
@@ -93,7 +94,7 @@ class SensorYaml:
         data = found.get("data") if isinstance(found, dict) else found
         try:
             T = np.array(data, float).reshape(4, 4)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise self.error(f"{key} is missing or is not a 4 x 4 matrix") from error
         R = T[:3, :3]
         if not np.all(np.isfinite(T)) or np.abs(R @ R.T - np.eye(3)).max() > 0.01 or np.linalg.det(R) < 0:
@@ -124,6 +125,8 @@ class SensorYaml:
                 f"distortion_coefficients must be 4 numbers, not {len(coefficients)}",
                 "calibrate the camera with the four-parameter model",
             )
+        if max(map(abs, coefficients)) > _STRONGEST_DISTORTION:
+            raise self.error(f"distortion_coefficients {coefficients} describe no lens")
         intrinsics = self.numbers("intrinsics", 4)
         width, height = int(resolution[0]), int(resolution[1])
         fx, fy, cx, cy = intrinsics
