@@ -117,6 +117,8 @@ def visual_factors(
     smart.setDegeneracyMode(gtsam.DegeneracyMode.ZERO_ON_DEGENERACY)
     smart.setLinearizationMode(gtsam.LinearizationMode.HESSIAN)
     smart.setLandmarkDistanceThreshold(params.landmark_limit_m)
+    if not len(seen):
+        return []
     edges = np.flatnonzero(np.diff(seen.track, prepend=-1, append=-1))
     factors = []
     sigmas = np.broadcast_to(pixel_sigma, (len(edges) - 1,))

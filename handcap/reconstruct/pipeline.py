@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from handcap.causes import Cause
 from handcap.clock import NS_PER_S, nanoseconds, to_imu_clock
@@ -46,7 +47,7 @@ class ReconstructParams:
     verdict: VerdictParams = field(default_factory=VerdictParams)
     start_keyframes: int = 45  # structure from motion over 9 s: enough turning and speeding up to fix scale and gravity
     start_attempts: int = 4
-    least_start: int = 12  # keyframes of it that must come out; a covered lens may have cut the stretch in two
+    least_start: int = 8  # keyframes of it that must come out; a covered lens may have cut the stretch in two
     first_rounds: int = 1  # before tracks are joined: good enough to join them
     final_rounds: int = 4  # stops once the offset and the noise levels have settled
     offset_converged_s: float = 2e-5
@@ -106,9 +107,11 @@ def reconstruct_take(
     """
     work = _Work(pictures, imu, device, mount, params or ReconstructParams(), on_progress)
     try:
-        return work.run()
+        # Threaded sums depend on the number of cores in their last digits; the results must not.
+        with threadpool_limits(1, "blas"):
+            return work.run()
     except Refused as refused:
-        judgement = Judgement("refused", refused.causes, (), np.zeros(0, bool), work.numbers)
+        judgement = Judgement("refused", (*work.dark, *refused.causes), (), np.zeros(0, bool), work.numbers)
         return Reconstruction(judgement, None, None, None, seconds=work.seconds)
 
 
@@ -139,6 +142,7 @@ class _Work:
         self.params, self.on_progress = params, on_progress
         self.numbers: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
+        self.dark: tuple[Cause, ...] = ()  # what to say first of a take that fails for whatever reason
         self.noise_scale = 1.0  # of the IMU's stated noise, as the residuals demand
 
     @contextmanager
@@ -155,6 +159,7 @@ class _Work:
         with self.step("looking at the pictures", 0.0):
             turns = sync.visual_turns(self.pictures(), self.mount.camera, self.params.sync)
             self._note_inputs(turns)
+            self.dark = verdict.darkness(turns, limits)
             verdict.check_inputs(turns, self.imu, limits)
             verdict.check_sight(turns, limits)
             coarse = self._coarse_offset(turns)

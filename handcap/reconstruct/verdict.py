@@ -30,6 +30,7 @@ class VerdictParams:
     dark_level: float = 12.0
     bright_level: float = 243.0
     min_points: int = 15
+    most_blind: float = 0.8  # share of pictures without points beyond which nothing is tried
     fast_deg_s: float = 180.0
     accel_share: float = 0.25  # mean |a| off gravity by more than this is a unit error, not motion
     gyro_ratio: float = 8.0  # gyroscope's turning against the picture's; a unit error is 57
@@ -113,10 +114,16 @@ def turning_ratio(turns: VisualTurns, imu: ImuSamples) -> float | None:
 
 
 def check_sight(turns: VisualTurns, params: VerdictParams) -> None:
-    """Refuse a take in which the camera saw nothing for more than half of the time. Raises Refused."""
-    blind = blind_causes(turns, np.ones(len(turns.camera_t_ns), bool), params, body=None)
-    if blind and np.mean(turns.points < params.min_points) > 0.5:
-        raise Refused(*blind)
+    """Refuse a take in which the camera saw nothing for most of the time. Raises Refused."""
+    if np.mean(turns.points < params.min_points) > params.most_blind:
+        blind = blind_causes(turns, np.ones(len(turns.camera_t_ns), bool), params, body=None)
+        raise Refused(*(c for c in blind if c.code != "too_dark"))  # `darkness` says that already
+
+
+def darkness(turns: VisualTurns, params: VerdictParams) -> tuple[Cause, ...]:
+    """The cause `too_dark` for a take whose pictures are dark throughout: corners found in its noise mean little."""
+    light = float(np.median(turns.brightness)) if len(turns.brightness) else params.dark_level
+    return (Cause("too_dark", measured=light, limit=params.dark_level),) if light < params.dark_level else ()
 
 
 def blind_causes(
@@ -192,26 +199,21 @@ def check_clock(sync: CoarseSync | None, params: VerdictParams) -> None:
 def tracked_pictures(
     camera_t_ns: Stamps, keyframe_t_ns: Stamps, marks_per_keyframe: NDArray[np.int64], params: VerdictParams
 ) -> NDArray[np.bool_]:
-    """Whether each picture lies near enough to sight: between two seeing keyframes at most `longest_bridge_s` apart, or
-    within half of that of the first or the last one.
+    """Whether each picture lies within half of `longest_bridge_s` of a keyframe that sees, so that the IMU bridges it.
 
     Args:
         camera_t_ns: (f,) all pictures.
-        keyframe_t_ns: (n,) same clock.
+        keyframe_t_ns: (n,) same clock; no picture outside their span is tracked.
         marks_per_keyframe: (n,) landmarks seen.
     """
     seeing = keyframe_t_ns[marks_per_keyframe >= params.min_marks]
     if len(seeing) < 2:
         return np.zeros(len(camera_t_ns), bool)
-    bridge_ns = params.longest_bridge_s * 1e9
-    after = seeing[np.minimum(np.searchsorted(seeing, camera_t_ns, side="left"), len(seeing) - 1)]
+    after = seeing[np.minimum(np.searchsorted(seeing, camera_t_ns), len(seeing) - 1)]
     before = seeing[np.maximum(np.searchsorted(seeing, camera_t_ns, side="right") - 1, 0)]
-    inside = (camera_t_ns >= seeing[0]) & (camera_t_ns <= seeing[-1])
-    edge = np.maximum(seeing[0] - camera_t_ns, camera_t_ns - seeing[-1])
-    span = keyframe_t_ns[[0, -1]]
-    return np.where(inside, after - before <= bridge_ns, edge <= bridge_ns / 2) & (
-        (camera_t_ns >= span[0]) & (camera_t_ns <= span[1])
-    )
+    nearest = np.minimum(np.abs(after - camera_t_ns), np.abs(camera_t_ns - before))
+    spanned = (camera_t_ns >= keyframe_t_ns[0]) & (camera_t_ns <= keyframe_t_ns[-1])
+    return spanned & (nearest <= params.longest_bridge_s * 1e9 / 2)
 
 
 def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -277,15 +279,16 @@ def judge(
         numbers: as gathered by the stage.
     """
     fatal = _fatal_causes(dt_sigma_s, numbers, params)
-    tracked = tracked_pictures(camera_t_ns, keyframe_t_ns, views, params)
+    felt = ~imu_gaps(camera_t_ns, imu, params.longest_bridge_s)
+    seen = tracked_pictures(camera_t_ns, keyframe_t_ns, views, params)
+    tracked = seen & felt
     near = np.clip(np.searchsorted(keyframe_t_ns, camera_t_ns), 0, len(keyframe_t_ns) - 1)
     vague = position_sigma_m[near] > params.max_position_sigma_m
     gap = picture_gaps(camera_t_ns, params.longest_bridge_s)
-    felt = ~imu_gaps(camera_t_ns, imu, params.longest_bridge_s)
-    good = tracked & ~vague & felt
+    good = tracked & ~vague
     t_s = seconds(camera_t_ns, int(camera_t_ns[0]))
     causes = [*fatal]
-    for a, b in runs(~tracked):
+    for a, b in runs(~seen):
         span = (float(t_s[a]), float(t_s[b]))
         why = blind_causes(turns, np.isin(turns.camera_t_ns, camera_t_ns[a : b + 1]), params, "head", imu)
         causes += [Cause(c.code, "head", span, c.measured, c.limit) for c in why]
