@@ -157,11 +157,10 @@ def run_on_cores(session: Path, cores: set[int]) -> None:
 
 
 linux_only = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores can be chosen on Linux only")
-THREADED_SUMS = "BLAS adds in another order on another number of threads: covariances differ in their last digits"
 
 
 @linux_only
-@pytest.mark.parametrize("cores", [pytest.param(1, marks=pytest.mark.xfail(reason=THREADED_SUMS, strict=True)), None])
+@pytest.mark.parametrize("cores", [1, None])
 def test_a_second_run_writes_the_same_bytes_on_any_number_of_cores(mh01_session, tmp_path, cores):
     again = tmp_path / "session"
     shutil.copytree(mh01_session, again, ignore=shutil.ignore_patterns("derived"))
@@ -173,7 +172,6 @@ def test_a_second_run_writes_the_same_bytes_on_any_number_of_cores(mh01_session,
 
 @pytest.mark.slow
 @linux_only
-@pytest.mark.xfail(reason=THREADED_SUMS, strict=True)
 def test_late_stamps_give_the_same_bytes_on_one_core_and_on_two(late_session, tmp_path):
     answers = []
     for count in (1, 2):
@@ -238,10 +236,9 @@ def test_a_few_pictures_are_no_take(take):
     assert replace(take, frames=take.frames[:5]).refused_for() == ["no_pictures"]
 
 
-@pytest.mark.xfail(reason="a dark take is refused for want of motion: brightness is not looked at there", strict=True)
 def test_a_recording_in_the_dark_is_named(take):
     unlit = tuple(replace(f, image=(f.image // 100).astype(np.uint8)) for f in take.frames[:60])
-    assert replace(take, frames=unlit).refused_for() == ["too_dark"]
+    assert replace(take, frames=unlit).refused_for()[0] == "too_dark"
 
 
 def test_a_lens_covered_from_the_start_is_named(take):
@@ -265,24 +262,23 @@ def test_a_lens_covered_for_a_second_leaves_the_rest_good_and_those_rows_empty(i
     judgement, head = interrupted.judgement, interrupted.head
     assert judgement.verdict == "partial" and head is not None
     (covered,) = [c for c in judgement.causes if c.code == "camera_covered"]
-    np.testing.assert_allclose(covered.span_s, (1.6, 2.6), atol=0.21)  # to the last keyframe that saw
+    np.testing.assert_allclose(covered.span_s, (1.6, 2.6), atol=0.06)
     t_s = seconds(head.camera_t_ns, int(head.camera_t_ns[0]))
-    blind, bright = (t_s > 1.7) & (t_s < 2.5), (t_s < 1.4) | ((t_s > 2.8) & (t_s < 6.4)) | (t_s > 8.0)
+    # A quarter of a second from sight the IMU still carries the pose.
+    blind, bright = (t_s > 1.9) & (t_s < 2.3), (t_s < 1.58) | ((t_s > 2.6) & (t_s < 6.6)) | (t_s > 7.8)
     assert not head.tracked[blind].any() and head.tracked[bright].all()
     assert np.isnan(head.T_world_body[blind]).all() and np.isnan(head.cov[blind]).all()
     dense = interrupted.head_imu
     assert dense is not None
     t_s = seconds(dense.t_ns, int(head.t_ns[0]))
-    assert np.isnan(dense.T_world_body[(t_s > 1.7) & (t_s < 2.5)]).all()
+    assert np.isnan(dense.T_world_body[(t_s > 1.9) & (t_s < 2.3)]).all()
 
 
 def test_missing_pictures_are_named_and_cut_the_good_spans(interrupted):
     (missing,) = [c for c in interrupted.judgement.causes if c.code == "frames_missing"]
     np.testing.assert_allclose(missing.span_s, (6.6, 7.8), atol=0.01)
     assert {"frames_missing", "camera_covered"} <= set(speaking_codes(interrupted))
-    np.testing.assert_allclose(
-        interrupted.judgement.spans_ok_s, [(0.0, 1.55), (2.6, 6.6), (7.8, 9.2)], atol=0.21
-    )  # fmt: skip
+    np.testing.assert_allclose(interrupted.judgement.spans_ok_s, [(0.0, 1.55), (2.6, 6.6), (7.8, 9.2)], atol=0.06)
 
 
 def test_the_good_spans_of_an_interrupted_take_stay_accurate(interrupted, truth):

@@ -46,6 +46,7 @@ class VerdictParams:
     max_scale_sigma_pct: float = 5.0
     max_position_sigma_m: float = 0.15
     min_marks: int = 8  # landmarks seen from a keyframe, for it to count as tracked
+    longest_blink_s: float = 0.1  # of pictures without points that is no cover over the lens
     longest_bridge_s: float = 0.5  # without sight; the IMU alone stays within about a centimetre
     shortest_span_s: float = 1.0  # of a stretch worth keeping
 
@@ -216,6 +217,15 @@ def tracked_pictures(
     return spanned & (nearest <= params.longest_bridge_s * 1e9 / 2)
 
 
+def blind_pictures(turns: VisualTurns, params: VerdictParams) -> NDArray[np.bool_]:
+    """(f,) pictures that show nothing, in runs too long to be a blink: the IMU may bridge the pose, not the picture."""
+    blind = turns.points < params.min_points
+    for a, b in runs(blind):
+        if turns.camera_t_ns[b] - turns.camera_t_ns[a] < params.longest_blink_s * 1e9:
+            blind[a : b + 1] = False
+    return blind
+
+
 def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """First and last index of every run of True."""
     edges = np.flatnonzero(np.diff(np.r_[0, mask.astype(int), 0]))
@@ -280,12 +290,13 @@ def judge(
     """
     fatal = _fatal_causes(dt_sigma_s, numbers, params)
     felt = ~imu_gaps(camera_t_ns, imu, params.longest_bridge_s)
-    seen = tracked_pictures(camera_t_ns, keyframe_t_ns, views, params)
-    tracked = seen & felt
+    bridged = tracked_pictures(camera_t_ns, keyframe_t_ns, views, params)
+    tracked = bridged & felt
+    seen = bridged & ~blind_pictures(turns, params)[np.searchsorted(turns.camera_t_ns, camera_t_ns)]
     near = np.clip(np.searchsorted(keyframe_t_ns, camera_t_ns), 0, len(keyframe_t_ns) - 1)
     vague = position_sigma_m[near] > params.max_position_sigma_m
     gap = picture_gaps(camera_t_ns, params.longest_bridge_s)
-    good = tracked & ~vague
+    good = seen & felt & ~vague
     t_s = seconds(camera_t_ns, int(camera_t_ns[0]))
     causes = [*fatal]
     for a, b in runs(~seen):
