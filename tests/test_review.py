@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from handcap import session as session_store
 from handcap.errors import FormatError, ReviewError
 from handcap.formats.rrd import export_rrd
-from handcap.review import find_takes, open_viewer, serve, write_replay
+from handcap.review import find_takes, open_viewer, replay, serve, write_replay
 from handcap.review.colours import GOOD, POOR, UNKNOWN, traffic
 from handcap.review.material import gather
 from handcap.review.plots import speed_m_s, thinned
@@ -228,3 +228,12 @@ def test_export_rrd_writes_one_file_per_accepted_take(session: Path, tmp_path: P
     shutil.rmtree(session / "derived")
     with pytest.raises(FormatError, match="not reconstructed"):
         export_rrd(session_store.read(session), tmp_path / "other")
+
+
+def test_a_replay_that_the_disk_did_not_take_is_not_called_written(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.rrd", tmp_path / "cut.rrd"
+    whole.write_bytes(b"RRF2" + b"x" * 500 + b"RRF2FOOT\1\0\0\0")
+    cut.write_bytes(whole.read_bytes()[:300])
+    replay._require_whole(whole)
+    with pytest.raises(OSError, match="space"):
+        replay._require_whole(cut)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from handcap.review.words import drawable, verdict_text
 from handcap.session import Session, read
 
 APPLICATION = "handcap"
+_FOOTER, _END_BYTES = b"RRF2FOOT", 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,21 @@ def write_replay(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _record(shown, temporary, params, on_progress)
+        _require_whole(temporary)
         temporary.replace(out)
     except OSError as error:
         what = f"cannot be written ({error.strerror or error})"
         raise ReviewError(what, where=out, mend="free some disk space, or give another place") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _require_whole(path: Path) -> None:
+    """The SDK says nothing when the disk is full; a file that it finished ends in a footer. Raises OSError."""
+    with open(path, "rb") as file:
+        file.seek(max(path.stat().st_size - _END_BYTES, 0))
+        if _FOOTER not in file.read():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _root(session: Session, take: str, takes: Sequence[tuple[Session, str]]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from handcap.errors import OutputError
+from handcap.errors import OutputError, SessionError
 
 
 @contextmanager
@@ -38,6 +38,8 @@ def new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         for parent in reversed(made):
             parent.rmdir()
+        if isinstance(error, SessionError) and isinstance(error.__cause__, OSError):
+            error = error.__cause__  # it names the temporary folder, which is gone, and how to recover what is gone
         if isinstance(error, OSError):
             what = f"cannot be written ({error.strerror or error})"
             raise OutputError(what, where=out, mend="free some disk space, or give another folder") from error
