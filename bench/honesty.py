@@ -45,7 +45,7 @@ def main() -> None:
         held = found.honesty
         rows = estimate.tracked_only()
         T_truth = interpolate_poses(truth.t_ns, truth.T_world_body, rows.t_ns)
-        sigma_m = result.report["rel_sigma_1s"]["head"]["position_m"]
+        sigma_m = result.report["rel_sigma_1s"]["head"]
         moved = relative_honesty(rows.t_ns, T_truth, rows.T_world_body, sigma_m)
         absolute.append(held)
         relative.append(moved)

@@ -82,7 +82,7 @@ class Reconstruction:
     judgement: Judgement
     time_offset_s: float | None
     time_offset_sigma_s: float | None
-    rel_sigma_1s: dict[str, float | None] | None
+    rel_sigma_1s: tuple[float | None, float | None]  # m and rad, per axis
     head: Trajectory | None = None
     head_imu: Trajectory | None = None
     map_points: MapPoints | None = None
@@ -112,7 +112,7 @@ def reconstruct_take(
             return work.run()
     except Refused as refused:
         judgement = Judgement("refused", (*work.dark, *refused.causes), (), np.zeros(0, bool), work.numbers)
-        return Reconstruction(judgement, None, None, None, seconds=work.seconds)
+        return Reconstruction(judgement, None, None, (None, None), seconds=work.seconds)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -381,7 +381,7 @@ class _Work:
         states = _moved(solved.states, T_gauge)
         judgement = self._judge(turns, tracks, key_tracks, states, solved, views, joint)
         if judgement.verdict == "refused":
-            return Reconstruction(judgement, offset_s, joint.dt_sigma_s, None, seconds=self.seconds)
+            return Reconstruction(judgement, offset_s, joint.dt_sigma_s, (None, None), seconds=self.seconds)
         model = self.device.imu
         model = replace(
             model,

@@ -232,8 +232,8 @@ def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def relative_sigma_1s(states: States, uncertainty: PoseUncertainty) -> dict[str, float | None]:
-    """Root-mean-square sigma per axis of motion over one second: rad and m; None for a take under a second."""
+def relative_sigma_1s(states: States, uncertainty: PoseUncertainty) -> tuple[float | None, float | None]:
+    """Root-mean-square sigma per axis of motion over one second, m and rad; None for a take under a second."""
     covs = []
     for i in range(len(states)):
         j = int(np.searchsorted(states.t_ns, states.t_ns[i] + 1_000_000_000))
@@ -241,12 +241,9 @@ def relative_sigma_1s(states: States, uncertainty: PoseUncertainty) -> dict[str,
             break
         covs.append(relative_covariance(states, uncertainty, i, j))
     if not covs:
-        return {"rotation_rad": None, "position_m": None}
+        return None, None
     mean = np.mean(covs, axis=0)
-    return {
-        "rotation_rad": float(np.sqrt(np.trace(mean[:3, :3]) / 3)),
-        "position_m": float(np.sqrt(np.trace(mean[3:, 3:]) / 3)),
-    }
+    return float(np.sqrt(np.trace(mean[3:, 3:]) / 3)), float(np.sqrt(np.trace(mean[:3, :3]) / 3))
 
 
 def relative_covariance(states: States, uncertainty: PoseUncertainty, i: int, j: int) -> Array:
