@@ -16,6 +16,10 @@ from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.landmarks import Observations
 
 
+class Unsolvable(Exception):
+    """The linear system has no solution: contradictory or missing measurements."""
+
+
 @dataclass(frozen=True, slots=True)
 class BundleParams:
     iterations: int = 25
@@ -70,6 +74,8 @@ def optimise(
 ) -> Solution:
     """Minimise reprojection and inertial error over all states.
 
+    Raises Unsolvable.
+
     Args:
         states: start.
         gauge: the state whose position and yaw stay put, unless `anchors` hold others.
@@ -90,7 +96,10 @@ def optimise(
         lm.setMaxIterations(iterations)
         lm.setRelativeErrorTol(params.relative_tolerance)
         optimiser = gtsam.LevenbergMarquardtOptimizer(graph, values, lm)
-        values = optimiser.optimize()
+        try:
+            values = optimiser.optimize()
+        except RuntimeError as error:  # GTSAM's indeterminate linear system
+            raise Unsolvable(str(error).splitlines()[0] if str(error) else "indeterminate") from error
         converged = optimiser.iterations() < iterations
         states = _states(values, states)
     chi2 = [_inertial_chi2(f, values) for f in inertial_factors(steps)]

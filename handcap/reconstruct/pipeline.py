@@ -110,8 +110,9 @@ def reconstruct_take(
         # Threaded sums depend on the number of cores in their last digits; the results must not.
         with threadpool_limits(1, "blas"):
             return work.run()
-    except Refused as refused:
-        judgement = Judgement("refused", (*work.dark, *refused.causes), (), np.zeros(0, bool), work.numbers)
+    except (Refused, bundle.Unsolvable) as end:
+        causes = end.causes if isinstance(end, Refused) else (Cause("unsolvable"),)
+        judgement = Judgement("refused", (*work.dark, *causes), (), np.zeros(0, bool), work.numbers)
         return Reconstruction(judgement, None, None, (None, None), seconds=work.seconds)
 
 
@@ -195,7 +196,27 @@ class _Work:
             found = sync.CoarseSync(nominal, self.params.sync.search_s / 10, bias, 1.0, 0.0, 0.0)
         self.numbers["coarse_offset_s"] = found.dt_imu_cam_s
         self.numbers["turn_correlation"] = found.correlation
+        self.numbers["clock_drift_ms"] = self._clock_drift_ms(turns, found)
         return found
+
+    def _clock_drift_ms(self, turns: sync.VisualTurns, whole: sync.CoarseSync) -> float:
+        """Change of the offset from the take's first half to its second; 0 where it cannot be told from noise."""
+        middle = len(turns.camera_t_ns) // 2
+        halves = [
+            sync.coarse_offset(
+                half,
+                self.imu,
+                self.mount.T_imu_cam[:3, :3],
+                whole.dt_imu_cam_s,
+                replace(self.params.sync, search_s=0.1),
+            )
+            for half in (turns.part(slice(0, middle)), turns.part(slice(middle, None)))
+        ]
+        if any(h is None or not np.isfinite(h.sigma_s) or h.correlation < 0.8 for h in halves):
+            return 0.0
+        first, second = (h for h in halves if h is not None)
+        change_s = abs(second.dt_imu_cam_s - first.dt_imu_cam_s)
+        return 1e3 * change_s if change_s > 4 * np.hypot(first.sigma_s, second.sigma_s) else 0.0
 
     def _track(self, coarse: sync.CoarseSync, turns: sync.VisualTurns) -> Tracks:
         count = len(turns.camera_t_ns)
@@ -214,7 +235,11 @@ class _Work:
         """Keyframes within the IMU's span, and what they see. Raises Refused for a camera that did not move."""
         margin = nanoseconds(0.005 + 5 * min(coarse.sigma_s, 0.002))
         t_imu = to_imu_clock(tracks.camera_t_ns, coarse.dt_imu_cam_s)
-        inside = np.flatnonzero((t_imu >= self.imu.t_ns[0] + margin) & (t_imu <= self.imu.t_ns[-1] - margin))
+        start_ns, end_ns = self._imu_stretch(t_imu)
+        inside = np.flatnonzero((t_imu >= start_ns + margin) & (t_imu <= end_ns - margin))
+        if not len(inside):
+            apart_ns = min(abs(int(t_imu[0]) - end_ns), abs(int(t_imu[-1]) - start_ns))
+            raise Refused(Cause("no_overlap", measured=apart_ns / 1e9, limit=0.0))
         if len(inside) < self.params.verdict.min_pictures:
             raise Refused(
                 Cause("no_pictures", measured=float(len(inside)), limit=float(self.params.verdict.min_pictures))
@@ -228,6 +253,14 @@ class _Work:
         self.numbers |= {"keyframes": len(chosen), "view_shift_deg": shift_deg, "parallax_deg": parallax_deg}
         return key_tracks, landmarks.observations(key_tracks, self.mount.camera)
 
+    def _imu_stretch(self, t_imu: Stamps) -> tuple[int, int]:
+        """First and last IMU stamp of the stretch between long gaps that holds the most pictures."""
+        gap = np.flatnonzero(np.diff(self.imu.t_ns) > self.params.verdict.imu_split_s * NS_PER_S)
+        first, last = self.imu.t_ns[np.r_[0, gap + 1]], self.imu.t_ns[np.r_[gap, len(self.imu) - 1]]
+        held = [int(np.sum((t_imu >= a) & (t_imu <= b))) for a, b in zip(first, last, strict=True)]
+        best = int(np.argmax(held))
+        return int(first[best]), int(last[best])
+
     def _gyro_rotations(self, camera_t_ns: Stamps, coarse: sync.CoarseSync) -> Array:
         gyro = GyroRotation(self.imu, coarse.gyro_bias)
         return gyro.at(camera_t_ns, coarse.dt_imu_cam_s).as_matrix() @ self.mount.T_imu_cam[:3, :3]
@@ -240,7 +273,7 @@ class _Work:
         windows = starting_windows(
             key_tracks, ray, self._gyro_rotations(key_tracks.camera_t_ns, coarse), self.params.start_keyframes
         )
-        most = 0
+        most = unaligned = 0
         for window in windows[: self.params.start_attempts]:
             with self.step("structure from motion", 0.4):
                 poses = sfm.solve(key_tracks.of_frames(window), self.mount.camera, self.params.sfm)
@@ -250,6 +283,7 @@ class _Work:
                 continue
             started = self._metric_start(key_tracks.camera_t_ns, index, poses, seen, coarse)
             if started is None:
+                unaligned = max(unaligned, len(index))
                 continue
             states, fine, sigma = started
             self.numbers["start_keyframes"] = len(index)
@@ -267,6 +301,8 @@ class _Work:
                     lambda share: self.on_progress("growing", 0.55 + 0.15 * share),
                 )
             return grown, fine
+        if unaligned:
+            raise Refused(Cause("accel_disagrees", measured=float(unaligned)))
         raise Refused(Cause("no_initialisation", measured=float(most), limit=8.0))
 
     def _metric_start(

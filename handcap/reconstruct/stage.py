@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 import handcap
 from handcap import session as session_store
 from handcap.causes import Cause, Verdict
-from handcap.errors import ReconstructionError
+from handcap.errors import ReconstructionError, RigError
 from handcap.reconstruct.pipeline import Reconstruction, ReconstructParams, reconstruct_take
 from handcap.session import Session, Take
+from handcap.types import Frame, MountedCamera
 
 STAGE = "reconstruct"
 _VERSIONED = ("gtsam", "pycolmap", "opencv-contrib-python", "numpy", "scipy")
@@ -90,7 +91,7 @@ def _run_take(
             mend="record or import it again with the IMU connected",
         )
     result = reconstruct_take(
-        lambda: take.frames(camera),
+        lambda: _of_size(take.frames(camera), mount, session.path),
         take.imu(mount.device),
         session.rig.devices[mount.device],
         mount,
@@ -109,6 +110,20 @@ def _run_take(
     target = session.derived(take.id, STAGE)
     judgement = result.judgement
     return TakeResult(take.id, judgement.verdict, judgement.causes, report, tuple(target / name for name in names))
+
+
+def _of_size(frames: Iterator[Frame], mount: MountedCamera, where: Path) -> Iterator[Frame]:
+    """The same pictures, each as large as the calibration says. Raises RigError."""
+    wanted = (mount.camera.height, mount.camera.width)
+    for frame in frames:
+        if frame.image.shape[:2] != wanted:
+            height, width = frame.image.shape[:2]
+            raise RigError(
+                f"the pictures are {width}×{height}, but rig.json calibrates {wanted[1]}×{wanted[0]}",
+                where=where,
+                mend="use the calibration of this camera at this resolution (--rig)",
+            )
+        yield frame
 
 
 def _choose_camera(session: Session, take: Take) -> str:

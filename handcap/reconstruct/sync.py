@@ -57,6 +57,14 @@ class VisualTurns:
     flow_rad: Array
     lit: NDArray[np.bool_]
 
+    def part(self, rows: slice) -> VisualTurns:
+        """Some of the pictures; the first one's rotation is unknown."""
+        rotvec_cam = self.rotvec_cam[rows].copy()
+        rotvec_cam[:1] = np.nan
+        return VisualTurns(
+            self.camera_t_ns[rows], rotvec_cam, self.brightness[rows], self.points[rows], self.flow_rad[rows], self.lit
+        )
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CoarseSync:

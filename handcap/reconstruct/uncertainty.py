@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solveh_banded
 
 from handcap.geometry import Array
-from handcap.reconstruct.bundle import Solution, inertial_factors
+from handcap.reconstruct.bundle import Solution, Unsolvable, inertial_factors
 from handcap.reconstruct.inertial import Preintegrator
 
 _PROBE_S = 5e-4  # for the derivative by dt: far above rounding, far below the IMU's period
@@ -48,7 +48,7 @@ class PoseUncertainty:
 def pose_uncertainty(
     solution: Solution, imu: Preintegrator, dt_prior_sigma_s: float, variance_factor: float
 ) -> PoseUncertainty:
-    """Linearise at the optimum and invert.
+    """Linearise at the optimum and invert. Raises Unsolvable.
 
     Args:
         dt_prior_sigma_s: what is known of the offset beforehand, about its current value.
@@ -102,7 +102,10 @@ def pose_uncertainty(
     S[-1, -1] += 1 / dt_prior_sigma_s**2
 
     band[0] += 1e-9
-    solved = solveh_banded(band, np.c_[cross, g_chain], lower=True)
+    try:
+        solved = solveh_banded(band, np.c_[cross, g_chain], lower=True)
+    except np.linalg.LinAlgError as error:
+        raise Unsolvable(str(error)) from error
     S -= cross.T @ solved[:, :-1]
     g -= cross.T @ solved[:, -1]
     middle = (S + S.T) / 2
@@ -110,7 +113,10 @@ def pose_uncertainty(
     S[:-1, :-1] += visual
     middle[:-1, :-1] += variance_factor * visual
     scale = 1 / np.sqrt(np.maximum(np.diag(S), 1e-12))  # units differ by 1e10: condition first
-    factored = cho_factor(S * scale[:, None] * scale[None, :] + 1e-14 * np.eye(m), lower=True)
+    try:
+        factored = cho_factor(S * scale[:, None] * scale[None, :] + 1e-14 * np.eye(m), lower=True)
+    except np.linalg.LinAlgError as error:
+        raise Unsolvable(str(error)) from error
     half = cho_solve(factored, np.diag(scale)) * scale[:, None]
     step = half @ g
     cov = half @ middle @ half
