@@ -13,7 +13,8 @@ from handcap.clock import seconds
 from handcap.geometry import GRAVITY_M_S2, Array, se3, so3_exp
 from handcap.types import ImuModel, ImuSamples, Stamps
 
-_LEAST_DENSITY, _LEAST_WALK = 1e-6, 1e-7  # no sensor is better; a file that says so must not break the solver
+# No part small enough to wear is better; a file that says so must not stiffen the solver.
+_LEAST_GYRO_DENSITY, _LEAST_ACCEL_DENSITY, _LEAST_WALK = 1e-5, 1e-4, 1e-6
 _GAP_PERIODS = 5.5  # lost samples up to here are bridged by interpolation with little harm
 _GAP_GYRO_DENSITY = 0.3  # rad/s/√Hz: whatever a head does in a gap
 _GAP_ACCEL_DENSITY = 3.0  # m/s²/√Hz
@@ -108,7 +109,7 @@ def _noise(
 ) -> gtsam.PreintegrationCombinedParams:
     params = gtsam.PreintegrationCombinedParams.MakeSharedU(GRAVITY_M_S2)
     eye = np.eye(3)
-    gyro_floor, accel_floor = max(gyro_floor, _LEAST_DENSITY), max(accel_floor, _LEAST_DENSITY)
+    gyro_floor, accel_floor = max(gyro_floor, _LEAST_GYRO_DENSITY), max(accel_floor, _LEAST_ACCEL_DENSITY)
     params.setGyroscopeCovariance(eye * max(model.gyro_noise_density * scale, gyro_floor) ** 2)
     params.setAccelerometerCovariance(eye * max(model.accel_noise_density * scale, accel_floor) ** 2)
     params.setBiasOmegaCovariance(eye * max(model.gyro_random_walk * scale, _LEAST_WALK) ** 2)

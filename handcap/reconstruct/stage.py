@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -20,6 +21,8 @@ from handcap.errors import ReconstructionError, RigError
 from handcap.reconstruct.pipeline import Reconstruction, ReconstructParams, reconstruct_take
 from handcap.session import Session, Take
 from handcap.types import Frame, MountedCamera
+
+log = logging.getLogger(__name__)
 
 STAGE = "reconstruct"
 _VERSIONED = ("gtsam", "pycolmap", "opencv-contrib-python", "numpy", "scipy")
@@ -74,7 +77,14 @@ def run_session(
         def report_progress(what: str, share: float, prefix: str = prefix, k: int = k) -> None:
             on_progress(prefix + what, (k + share) / len(takes))
 
-        results.append(_run_take(session, session.take(id), params or ReconstructParams(), report_progress))
+        try:
+            results.append(_run_take(session, session.take(id), params or ReconstructParams(), report_progress))
+        except ReconstructionError as error:
+            if len(takes) == 1:
+                raise
+            # An empty take must not keep the good ones from being tried.
+            log.warning("take %s: %s", id, error)
+            results.append(TakeResult(id, "refused", (Cause("no_pictures", measured=0.0, limit=1.0),), {}, ()))
     on_progress("done", 1.0)
     return results
 
