@@ -1,0 +1,118 @@
+"""Sensors, clocks and calibrations that lie: each is named, none passes as good, none crashes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from handcap import session as session_store
+from handcap.errors import RigError
+from handcap.reconstruct import Reconstruction, reconstruct_take, run_session
+from handcap.session import SessionClock, SessionMeta
+from handcap.types import Device, Frame, ImuSamples, MountedCamera, Rig
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    frames: tuple[Frame, ...]
+    imu: ImuSamples
+    device: Device
+    mount: MountedCamera
+
+    def reconstruct(self) -> Reconstruction:
+        return reconstruct_take(lambda: iter(self.frames), self.imu, self.device, self.mount)
+
+    def codes(self) -> list[str]:
+        result = self.reconstruct()
+        assert result.judgement.verdict == "refused" and result.head is None
+        return [cause.code for cause in result.judgement.causes]
+
+
+@pytest.fixture(scope="module")
+def flight(mh01_session) -> Clip:
+    session = session_store.read(mh01_session)
+    take = session.take("0001")
+    frames = tuple(take.frames("head"))
+    return Clip(frames, take.imu("head"), session.rig.devices["head"], session.rig.cameras["head"])
+
+
+@pytest.fixture(scope="module")
+def clip(flight) -> Clip:
+    """The first 5 s of the real flight."""
+    return replace(flight, frames=flight.frames[:100])
+
+
+def test_an_accelerometer_ten_percent_short_is_told_by_gravity(clip):
+    assert "gravity_mismatch" in replace(clip, imu=replace(clip.imu, accel_imu=0.9 * clip.imu.accel_imu)).codes()
+
+
+def test_an_accelerometer_at_its_limit_is_named(clip):
+    clipped = replace(clip.imu, accel_imu=np.clip(clip.imu.accel_imu, -9.5, 9.5))
+    assert replace(clip, imu=clipped).codes() == ["imu_saturated"]
+
+
+def test_a_gyroscope_that_says_nothing_is_not_called_a_wrong_unit(clip):
+    silent = replace(clip.imu, gyro_imu=np.zeros_like(clip.imu.gyro_imu))
+    assert replace(clip, imu=silent).codes() == ["gyro_silent"]
+
+
+def test_an_upside_down_accelerometer_disagrees_with_the_pictures(clip):
+    assert replace(clip, imu=replace(clip.imu, accel_imu=-clip.imu.accel_imu)).codes() == ["accel_disagrees"]
+
+
+def test_a_camera_clock_one_percent_fast_is_named(flight):
+    start = flight.frames[0].t_ns
+    fast = tuple(replace(f, t_ns=start + round((f.t_ns - start) * 1.01)) for f in flight.frames)
+    assert "clock_drift" in replace(flight, frames=fast).codes()
+
+
+def test_clocks_that_both_jump_an_hour_leave_the_longer_side(clip):
+    middle, hour = clip.frames[30].t_ns, 3_600_000_000_000
+    frames = tuple(replace(f, t_ns=f.t_ns + hour * (f.t_ns > middle)) for f in clip.frames)
+    imu = replace(clip.imu, t_ns=clip.imu.t_ns + hour * (clip.imu.t_ns > middle))
+    result = replace(clip, frames=frames, imu=imu).reconstruct()
+    assert result.judgement.verdict == "partial" and result.head is not None
+    assert not result.head.tracked[:31].any() and result.head.tracked[31:].mean() > 0.95
+
+
+def test_an_imu_said_to_be_noiseless_is_not_believed(clip):
+    model = replace(
+        clip.device.imu,
+        gyro_noise_density=1e-12,
+        accel_noise_density=1e-12,
+        gyro_random_walk=1e-12,
+        accel_random_walk=1e-12,
+    )
+    assert replace(clip, device=replace(clip.device, imu=model)).reconstruct().judgement.verdict in ("ok", "refused")
+
+
+def test_pictures_of_another_size_than_calibrated_name_both_sizes(mh01_session, tmp_path):
+    session = session_store.read(mh01_session)
+    mount = session.rig.cameras["head"]
+    other = Rig("other", session.rig.devices, {"head": replace(mount, camera=mount.camera.scaled(0.5))})
+    session_store.write_rig(tmp_path / "rig.json", other)
+    copy = tmp_path / "session"
+    shutil.copytree(mh01_session, copy, ignore=shutil.ignore_patterns("derived"))
+    with pytest.raises(RigError, match=r"752×480.*376×240"):
+        run_session(copy, tmp_path / "rig.json")
+    assert not (copy / "derived/0001/reconstruct").exists()
+
+
+def test_an_empty_take_does_not_keep_the_next_one_from_being_tried(mh01_session, clip, tmp_path):
+    recorded = session_store.read(mh01_session)
+    source = recorded.take("0001")
+    clock = SessionClock(kind="import", utc_offset_ns=0)
+    meta = SessionMeta(id="two", created="2026-01-01T00:00:00Z", origin="import", clock=clock)
+    with session_store.create(tmp_path / "two", meta, recorded.rig) as writer:
+        with writer.start_take() as out:
+            out.add_imu_si("head", clip.imu.t_ns, clip.imu.gyro_imu, clip.imu.accel_imu)
+        with writer.start_take() as out:
+            for packet in list(source.packets("head"))[:20]:
+                out.add_image("head", packet.t_ns, packet.data, packet.format)
+            out.add_imu_si("head", clip.imu.t_ns, clip.imu.gyro_imu, clip.imu.accel_imu)
+    first, second = run_session(tmp_path / "two")
+    assert [c.code for c in first.causes] == ["no_pictures"]
+    assert [c.code for c in second.causes] == ["too_short"]
