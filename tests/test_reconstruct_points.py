@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from handcap.cameras import KannalaBrandt4, PinholeRadtan
 from handcap.geometry import inverse, se3_exp, se3_log
-from handcap.reconstruct import verdict
+from handcap.reconstruct import inputs, verdict
 from handcap.reconstruct.frontend import Tracks
 from handcap.reconstruct.keyframes import KeyframeParams, choose_keyframes, neighbour_parallax, starting_windows
 from handcap.reconstruct.landmarks import Landmarks, Observations, gate, triangulate, with_views
+from handcap.reconstruct.limits import VerdictParams
 from handcap.reconstruct.merge import merge
 from handcap.reconstruct.noise import pixel_noise
 from handcap.reconstruct.uncertainty import PoseUncertainty
@@ -230,7 +231,7 @@ def test_the_first_stretch_to_try_is_where_the_camera_moved():
 
 @given(st.lists(st.booleans(), max_size=40))
 def test_runs_name_every_true_and_nothing_else(mask):
-    found = verdict.runs(np.array(mask, bool))
+    found = inputs.runs(np.array(mask, bool))
     again = np.zeros(len(mask), bool)
     for a, b in found:
         assert a <= b and not again[a : b + 1].any()
@@ -240,7 +241,7 @@ def test_runs_name_every_true_and_nothing_else(mask):
 
 
 def test_pictures_are_tracked_within_a_quarter_of_a_second_of_a_keyframe_that_sees():
-    params = verdict.VerdictParams()
+    params = VerdictParams()
     t_ns = 50_000_000 * np.arange(101)
     keyframe_t_ns = 200_000_000 * np.arange(26)
     sees_all = verdict.tracked_pictures(t_ns, keyframe_t_ns, np.full(26, 100), params)
@@ -262,7 +263,7 @@ def test_pictures_are_tracked_within_a_quarter_of_a_second_of_a_keyframe_that_se
 def test_pictures_outside_the_keyframes_span_are_never_tracked():
     keyframe_t_ns = 1_000_000_000 + 200_000_000 * np.arange(6)
     t_ns = 50_000_000 * np.arange(60)
-    found = verdict.tracked_pictures(t_ns, keyframe_t_ns, np.full(6, 100), verdict.VerdictParams())
+    found = verdict.tracked_pictures(t_ns, keyframe_t_ns, np.full(6, 100), VerdictParams())
     np.testing.assert_array_equal(found, (t_ns >= keyframe_t_ns[0]) & (t_ns <= keyframe_t_ns[-1]))
 
 

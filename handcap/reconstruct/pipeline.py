@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,79 +15,22 @@ from threadpoolctl import threadpool_limits
 from handcap.causes import Cause
 from handcap.clock import NS_PER_S, nanoseconds, to_imu_clock
 from handcap.geometry import Array, yaw_rotation
-from handcap.reconstruct import bundle, landmarks, sfm, sync, uncertainty, verdict
-from handcap.reconstruct.align import AlignParams, align
+from handcap.reconstruct import bundle, inputs, landmarks, sfm, sync, uncertainty, verdict
+from handcap.reconstruct.align import align
 from handcap.reconstruct.bridge import bridge_covariance, bridge_poses
-from handcap.reconstruct.extend import ExtendParams, extend
-from handcap.reconstruct.frontend import FrontendParams, Tracks, rotation_predictor, track
+from handcap.reconstruct.extend import extend
+from handcap.reconstruct.frontend import Tracks, rotation_predictor, track
 from handcap.reconstruct.gyro import GyroRotation
 from handcap.reconstruct.inertial import Preintegrator, States
-from handcap.reconstruct.keyframes import KeyframeParams, choose_keyframes, neighbour_parallax, starting_windows
-from handcap.reconstruct.merge import MergeParams, describe, keyframes_to_describe, merge
+from handcap.reconstruct.keyframes import choose_keyframes, neighbour_parallax, starting_windows
+from handcap.reconstruct.limits import Refused
+from handcap.reconstruct.merge import describe, keyframes_to_describe, merge
 from handcap.reconstruct.noise import pixel_noise
-from handcap.reconstruct.verdict import Judgement, Refused, VerdictParams
+from handcap.reconstruct.result import MapPoints, Reconstruction, ReconstructParams, Residuals
+from handcap.reconstruct.verdict import Judgement
 from handcap.types import Device, Frame, ImuSamples, MountedCamera, Stamps, Trajectory
 
 Progress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class ReconstructParams:
-    """All tuning of the stage, by step."""
-
-    sync: sync.SyncParams = field(default_factory=sync.SyncParams)
-    frontend: FrontendParams = field(default_factory=FrontendParams)
-    keyframes: KeyframeParams = field(default_factory=KeyframeParams)
-    sfm: sfm.SfmParams = field(default_factory=sfm.SfmParams)
-    align: AlignParams = field(default_factory=AlignParams)
-    gate: landmarks.GateParams = field(default_factory=landmarks.GateParams)
-    bundle: bundle.BundleParams = field(default_factory=bundle.BundleParams)
-    extend: ExtendParams = field(default_factory=ExtendParams)
-    merge: MergeParams = field(default_factory=MergeParams)
-    verdict: VerdictParams = field(default_factory=VerdictParams)
-    start_keyframes: int = 45  # structure from motion over 9 s: enough turning and speeding up to fix scale and gravity
-    start_attempts: int = 4
-    least_start: int = 8  # keyframes of it that must come out; a covered lens may have cut the stretch in two
-    first_rounds: int = 1  # before tracks are joined: good enough to join them
-    final_rounds: int = 4  # stops once the offset and the noise levels have settled
-    offset_converged_s: float = 2e-5
-    offset_prior_s: float = 0.05  # nothing better is known of an uncalibrated offset after the coarse search
-    most_views: int = 24  # of a track in the whole take's solution
-    most_noise_scale: float = 50.0
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class MapPoints:
-    """Sparse map: (m, 3) points in the world, m; (m,) number of views; (m,) track ids."""
-
-    p_world: Array
-    views: NDArray[np.int64]
-    track: NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Residuals:
-    """What the solution leaves at each kept observation: (k,) stamps as recorded, (k, 2) pixel and residual, px."""
-
-    camera_t_ns: Stamps
-    pixel: Array
-    residual_px: Array
-    track: NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Reconstruction:
-    """Outcome of one take; trajectories are None when it was refused."""
-
-    judgement: Judgement
-    time_offset_s: float | None
-    time_offset_sigma_s: float | None
-    rel_sigma_1s: tuple[float | None, float | None]  # m and rad, per axis
-    head: Trajectory | None = None
-    head_imu: Trajectory | None = None
-    map_points: MapPoints | None = None
-    residuals: Residuals | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def reconstruct_take(
@@ -160,9 +103,9 @@ class _Work:
         with self.step("looking at the pictures", 0.0):
             turns = sync.visual_turns(self.pictures(), self.mount.camera, self.params.sync)
             self._note_inputs(turns)
-            self.dark = verdict.darkness(turns, limits)
-            verdict.check_inputs(turns, self.imu, limits)
-            verdict.check_sight(turns, limits)
+            self.dark = inputs.darkness(turns, limits)
+            inputs.check_inputs(turns, self.imu, limits)
+            inputs.check_sight(turns, limits)
             coarse = self._coarse_offset(turns)
         with self.step("following features", 0.1):
             tracks = self._track(coarse, turns)
@@ -189,7 +132,7 @@ class _Work:
         R_imu_cam = self.mount.T_imu_cam[:3, :3]
         nominal = self.mount.dt_imu_cam_s
         found = sync.coarse_offset(turns, self.imu, R_imu_cam, nominal, self.params.sync)
-        verdict.check_clock(found, self.params.verdict)
+        inputs.check_clock(found, self.params.verdict)
         if found is None or not np.isfinite(found.sigma_s) or found.correlation < self.params.verdict.min_correlation:
             # Too little turning to say: trust the calibration, take the bias from the gyroscope's own mean.
             bias = np.median(self.imu.gyro_imu, axis=0) if found is None else found.gyro_bias
@@ -249,7 +192,7 @@ class _Work:
         ray, _ = self.mount.camera.unproject(key_tracks.pixel)
         R_start_cam = self._gyro_rotations(key_tracks.camera_t_ns, coarse)
         parallax = neighbour_parallax(key_tracks, ray, R_start_cam, lag=min(8, len(chosen) - 1))
-        shift_deg, parallax_deg = verdict.check_motion(key_tracks, ray, R_start_cam, parallax, self.params.verdict)
+        shift_deg, parallax_deg = inputs.check_motion(key_tracks, ray, R_start_cam, parallax, self.params.verdict)
         self.numbers |= {"keyframes": len(chosen), "view_shift_deg": shift_deg, "parallax_deg": parallax_deg}
         return key_tracks, landmarks.observations(key_tracks, self.mount.camera)
 

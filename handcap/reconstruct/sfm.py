@@ -51,7 +51,7 @@ def solve(
         _write_database(pycolmap, database, tracks, camera, params)
         options = pycolmap.IncrementalPipelineOptions()
         options.multiple_models = False
-        options.num_threads = 2
+        options.num_threads = options.mapper.num_threads = 1  # with more, sums depend on who finishes first
         options.random_seed = params.seed
         options.ba_global_max_refinements, options.ba_global_max_num_iterations = 2, 20  # refined by GTSAM afterwards
         options.ba_refine_focal_length = options.ba_refine_principal_point = options.ba_refine_extra_params = False

@@ -1,0 +1,78 @@
+"""What the stage is told and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcap.geometry import Array
+from handcap.reconstruct import bundle, landmarks, sfm, sync
+from handcap.reconstruct.align import AlignParams
+from handcap.reconstruct.extend import ExtendParams
+from handcap.reconstruct.frontend import FrontendParams
+from handcap.reconstruct.keyframes import KeyframeParams
+from handcap.reconstruct.limits import VerdictParams
+from handcap.reconstruct.merge import MergeParams
+from handcap.reconstruct.verdict import Judgement
+from handcap.types import Stamps, Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class ReconstructParams:
+    """All tuning of the stage, by step."""
+
+    sync: sync.SyncParams = field(default_factory=sync.SyncParams)
+    frontend: FrontendParams = field(default_factory=FrontendParams)
+    keyframes: KeyframeParams = field(default_factory=KeyframeParams)
+    sfm: sfm.SfmParams = field(default_factory=sfm.SfmParams)
+    align: AlignParams = field(default_factory=AlignParams)
+    gate: landmarks.GateParams = field(default_factory=landmarks.GateParams)
+    bundle: bundle.BundleParams = field(default_factory=bundle.BundleParams)
+    extend: ExtendParams = field(default_factory=ExtendParams)
+    merge: MergeParams = field(default_factory=MergeParams)
+    verdict: VerdictParams = field(default_factory=VerdictParams)
+    start_keyframes: int = 45  # structure from motion over 9 s: enough turning and speeding up to fix scale and gravity
+    start_attempts: int = 4
+    least_start: int = 8  # keyframes of it that must come out; a covered lens may have cut the stretch in two
+    first_rounds: int = 1  # before tracks are joined: good enough to join them
+    final_rounds: int = 4  # stops once the offset and the noise levels have settled
+    offset_converged_s: float = 2e-5
+    offset_prior_s: float = 0.05  # nothing better is known of an uncalibrated offset after the coarse search
+    most_views: int = 24  # of a track in the whole take's solution
+    most_noise_scale: float = 50.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class MapPoints:
+    """Sparse map: (m, 3) points in the world, m; (m,) number of views; (m,) track ids."""
+
+    p_world: Array
+    views: NDArray[np.int64]
+    track: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Residuals:
+    """What the solution leaves at each kept observation: (k,) stamps as recorded, (k, 2) pixel and residual, px."""
+
+    camera_t_ns: Stamps
+    pixel: Array
+    residual_px: Array
+    track: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reconstruction:
+    """Outcome of one take; trajectories are None when it was refused."""
+
+    judgement: Judgement
+    time_offset_s: float | None
+    time_offset_sigma_s: float | None
+    rel_sigma_1s: tuple[float | None, float | None]  # m and rad, per axis
+    head: Trajectory | None = None
+    head_imu: Trajectory | None = None
+    map_points: MapPoints | None = None
+    residuals: Residuals | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
