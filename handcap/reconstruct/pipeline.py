@@ -67,7 +67,6 @@ class _Solved:
     seen: landmarks.Observations
     marks: landmarks.Landmarks
     residual: Array
-    pixel_sigma: float
 
 
 class _Work:
@@ -120,7 +119,7 @@ class _Work:
         with self.step("refining again", 0.85):
             solved, offset, joint, imu = self._refine(solved, joined, imu, offset, self.params.final_rounds)
         with self.step("filling in every picture", 0.95):
-            return self._finish(turns, tracks, key_tracks, solved, offset, joint, fine)
+            return self._finish(turns, tracks, key_tracks, solved, offset, joint)
 
     def _note_inputs(self, turns: sync.VisualTurns) -> None:
         t = turns.camera_t_ns
@@ -331,9 +330,9 @@ class _Work:
             elif settled:
                 break
         self.numbers["imu_noise_scale"] = self.noise_scale
-        kept, marks, residual, sigma = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
+        kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
         assert joint is not None
-        return _Solved(states, kept, marks, residual, sigma), offset_s, joint, imu
+        return _Solved(states, kept, marks, residual), offset_s, joint, imu
 
     def _join(self, solved: _Solved, seen: landmarks.Observations, key_stamps: Stamps) -> landmarks.Observations:
         T_world_cam = solved.states.T_world_imu @ self.mount.T_imu_cam
@@ -352,7 +351,6 @@ class _Work:
         solved: _Solved,
         offset_s: float,
         joint: uncertainty.PoseUncertainty,
-        fine: sync.FineSync,
     ) -> Reconstruction:
         views = np.bincount(solved.seen.keyframe, minlength=len(solved.states))
         first = int(np.argmax(views >= self.params.verdict.min_marks))
