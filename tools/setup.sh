@@ -19,6 +19,6 @@ tools/check_system.sh
 
 echo "handcap: installing into .venv: 1.1 GB to download, 3.2 GB on disk. Your pip settings (mirror, cache) are used."
 [ -x .venv/bin/python ] || python3 -m venv .venv
-.venv/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+.venv/bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 .venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 echo "$want" > "$stamp"
