@@ -10,15 +10,86 @@ _MAX_TAPS = 4  # along the long axis of a footprint; beyond it the picture gets 
 
 
 @njit(cache=True, nogil=True)
-def place_rays(ray_cam, R_room_cam, centre_room):
-    """(m, 3) rays to (m, 6) float32: origin, direction, room frame."""
-    out = np.empty((len(ray_cam), 6), np.float32)
-    for i in range(len(ray_cam)):
-        x, y, z = ray_cam[i, 0], ray_cam[i, 1], ray_cam[i, 2]
-        for k in range(3):
-            out[i, k] = centre_room[k]
-            out[i, 3 + k] = R_room_cam[k, 0] * x + R_room_cam[k, 1] * y + R_room_cam[k, 2] * z
+def place_rays(ray_cam, pixel, width, R_frame_cam, centre_frame):
+    """Rays of some pixels in a frame that may move against the camera from one picture row to the next.
+
+    Args:
+        ray_cam: (h·w, ..., 3) as (h·w, n, 3): n rays a pixel, camera frame.
+        pixel: (m,) which pixels.
+        width: of the picture.
+        R_frame_cam, centre_frame: (1 or h, 3, 3) and (1 or h, 3): the camera's pose at each row.
+
+    Returns:
+        (m·n, 6) float32: origin, direction.
+    """
+    n = ray_cam.shape[1]
+    out = np.empty((len(pixel) * n, 6), np.float32)
+    rows = len(R_frame_cam)
+    for i in range(len(pixel)):
+        r = pixel[i] // width if rows > 1 else 0
+        for j in range(n):
+            x, y, z = ray_cam[pixel[i], j, 0], ray_cam[pixel[i], j, 1], ray_cam[pixel[i], j, 2]
+            for k in range(3):
+                out[i * n + j, k] = centre_frame[r, k]
+                out[i * n + j, 3 + k] = (
+                    R_frame_cam[r, k, 0] * x + R_frame_cam[r, k, 1] * y + R_frame_cam[r, k, 2] * z
+                )
     return out
+
+
+@njit(cache=True, nogil=True)
+def in_cone(ray_cam, pixel, pixel_rad, axis_cam, cosine):
+    """Which of some pixels (m,) look into a cone: indices into `pixel`."""
+    out = np.empty(len(pixel), np.int64)
+    count = 0
+    for i in range(len(pixel)):
+        p = pixel[i]
+        along = ray_cam[p, 0, 0] * axis_cam[0] + ray_cam[p, 0, 1] * axis_cam[1] + ray_cam[p, 0, 2] * axis_cam[2]
+        if along > cosine and pixel_rad[p] > 0:
+            out[count] = i
+            count += 1
+    return out[:count]
+
+
+@njit(cache=True, nogil=True)
+def plane_depth(rays, surface, origin, normal):
+    """(m,) float32 distance along each ray to the plane of its surface; infinite for none."""
+    out = np.full(len(rays), np.inf, np.float32)
+    for i in range(len(rays)):
+        k = surface[i]
+        if k < 0:
+            continue
+        cosine = rays[i, 3] * normal[k, 0] + rays[i, 4] * normal[k, 1] + rays[i, 5] * normal[k, 2]
+        if cosine != 0:
+            ox, oy, oz = origin[k, 0] - rays[i, 0], origin[k, 1] - rays[i, 1], origin[k, 2] - rays[i, 2]
+            out[i] = (ox * normal[k, 0] + oy * normal[k, 1] + oz * normal[k, 2]) / cosine
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+def shade_skin(rays, triangle, corner_share, triangles, normals, albedo, occlusion, light, out):
+    """Colour (m, 3) where rays meet a mesh: colours and normals of the corners, blended.
+
+    Args:
+        rays: (m, 6) mesh frame.
+        triangle: (m,) which is met.
+        corner_share: (m, 2) barycentric weights of its second and third corner.
+        triangles, normals, albedo, occlusion: of the mesh.
+        light: (4,) around the mesh, see `light_at`, mesh frame.
+        out: changed in place.
+    """
+    for i in range(len(triangle)):
+        a, b, c = triangles[triangle[i], 0], triangles[triangle[i], 1], triangles[triangle[i], 2]
+        wb, wc = corner_share[i, 0], corner_share[i, 1]
+        wa = 1 - wb - wc
+        nx = wa * normals[a, 0] + wb * normals[b, 0] + wc * normals[c, 0]
+        ny = wa * normals[a, 1] + wb * normals[b, 1] + wc * normals[c, 1]
+        nz = wa * normals[a, 2] + wb * normals[b, 2] + wc * normals[c, 2]
+        length = max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-9)
+        open_share = wa * occlusion[a] + wb * occlusion[b] + wc * occlusion[c]
+        bright = open_share * max(light[0] + (light[1] * nx + light[2] * ny + light[3] * nz) / length, 0.12)
+        for k in range(3):
+            out[i, k] = bright * (wa * albedo[a, k] + wb * albedo[b, k] + wc * albedo[c, k])
 
 
 @njit(cache=True, nogil=True)
@@ -93,11 +164,12 @@ def gather(subrays, subsurface, per_pixel):
         per_pixel: rays per pixel.
 
     Returns:
-        Rays (k, 6), their surface (k,), pixel (k,) and share of the pixel (k,).
+        Rays (k, 6), their surface (k,), pixel (k,), share of the pixel (k,) and one subray that saw it (k,).
     """
     total = len(subrays)
     rays, surface = np.empty((total, 6), np.float32), np.empty(total, np.int32)
     pixel, share = np.empty(total, np.int64), np.empty(total, np.float32)
+    source = np.empty(total, np.int64)
     count = 0
     for i in range(0, total, per_pixel):
         begin = count
@@ -108,6 +180,7 @@ def gather(subrays, subsurface, per_pixel):
             if slot == count:
                 count += 1
                 surface[slot], pixel[slot], share[slot] = subsurface[j], i // per_pixel, 0.0
+                source[slot] = j
                 rays[slot, :3] = subrays[j, :3]
                 rays[slot, 3:] = 0.0
             rays[slot, 3:] += subrays[j, 3:]
@@ -115,7 +188,7 @@ def gather(subrays, subsurface, per_pixel):
         for slot in range(begin, count):
             rays[slot, 3:] /= share[slot]
             share[slot] /= np.float32(per_pixel)
-    return rays[:count], surface[:count], pixel[:count], share[:count]
+    return rays[:count], surface[:count], pixel[:count], share[:count], source[:count]
 
 
 @njit(cache=True, nogil=True)
@@ -168,7 +241,6 @@ def shade(
     rays,
     surface,
     pixel_rad,
-    centre,
     origin,
     axis_a,
     axis_b,
@@ -186,17 +258,23 @@ def shade(
     lumels,
     light_first,
     light_shape,
+    body_of,
+    light,
     out,
 ):
-    """Colour (m, 3) of each ray: texture filtered over the footprint of `pixel_rad`, times baked light."""
+    """Colour (m, 3) of each ray: texture filtered over the footprint of `pixel_rad`, times light.
+
+    Light is what was baked on the patch times, per body, `light[0] + light[1:] @ normal`. Rays are in the frame of the
+    body they meet; what is no patch of the scene is left black.
+    """
     for i in range(len(rays)):
         out[i, 0] = out[i, 1] = out[i, 2] = 0.0
         k = surface[i]
-        if k < 0 or pixel_rad[i] == 0.0:
+        if k < 0 or k >= len(origin) or pixel_rad[i] == 0.0:
             continue
         dx, dy, dz = float(rays[i, 3]), float(rays[i, 4]), float(rays[i, 5])
         cosine = dx * normal[k, 0] + dy * normal[k, 1] + dz * normal[k, 2]
-        ox, oy, oz = origin[k, 0] - centre[0], origin[k, 1] - centre[1], origin[k, 2] - centre[2]
+        ox, oy, oz = origin[k, 0] - rays[i, 0], origin[k, 1] - rays[i, 1], origin[k, 2] - rays[i, 2]
         if cosine > -1e-6:  # seen from behind or edge-on
             continue
         depth = (ox * normal[k, 0] + oy * normal[k, 1] + oz * normal[k, 2]) / cosine
@@ -243,4 +321,12 @@ def shade(
             _light_at(lumels, light_first[k], light_shape[k, 0], light_shape[k, 1], s / size[k, 0], t / size[k, 1])
             / taps
         )
+        body = body_of[k]
+        if body > 0:
+            turn = bend[k] * (s - size[k, 0] / 2)
+            nx = normal[k, 0] + turn * axis_a[k, 0]
+            ny = normal[k, 1] + turn * axis_a[k, 1]
+            nz = normal[k, 2] + turn * axis_a[k, 2]
+            length = np.sqrt(1 + turn * turn)
+            bright *= max(light[body, 0] + (light[body, 1] * nx + light[body, 2] * ny + light[body, 3] * nz) / length, 0.12)
         out[i, 0], out[i, 1], out[i, 2] = r * bright, g * bright, b * bright

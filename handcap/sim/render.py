@@ -1,50 +1,155 @@
-"""Scene, lens and pose to a picture.
+"""Scene, lens and shutter to a picture.
 
 Open3D finds which surface each ray meets; a compiled kernel intersects the ray with that surface's plane in double
-precision and filters its texture over the pixel's footprint. Pixels that straddle a visible edge are sampled again.
+precision and filters its texture over the pixel's footprint. Pixels that straddle a visible edge are sampled again. A
+moving body is met in its own frame: the rays go there, row by row, as the shutter does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handcap import geometry
 from handcap.cameras import Camera
 from handcap.geometry import Array
 from handcap.sim import kernel
-from handcap.sim.light import LightMap
+from handcap.sim.light import LightMap, Occlusion, light_at
 from handcap.sim.scene import Scene
 
-# Five rooks: no two share a row or column of the 5×5 grid inside the pixel. The first is the centre, already cast.
+# Five rooks: no two share a row or column of the 5×5 grid inside the pixel. The first is the centre.
 _SUBPIXELS = np.array([(0, 0), (-2, -1), (-1, 2), (1, -2), (2, 1)]) / 5
+_SHARP_PX = 0.7  # less motion during the exposure does not show
+_BLUR_STEP_PX = 2.0  # one moment of the exposure for every so many pixels of motion ...
+_MOMENTS = (4, 5, 8, 10)  # ... but a number of them whose places inside the pixel average to its centre
+_ROOKS = {4: (1, 3, 2, 4), 5: (1, 3, 0, 2, 4)}
+_NEAR_M = 0.4  # blur is judged for things this far away
+
+PoseAt = Callable[[Array], Array]  # (n,) s to (n, 4, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Shutter:
+    """When the light of one picture is gathered.
+
+    Attributes:
+        t_s: mid-exposure of the middle between first and last row.
+        line_delay_s: from one row to the next; 0 for a global shutter.
+        exposure_s: how long each row gathers light.
+    """
+
+    t_s: float
+    line_delay_s: float = 0.0
+    exposure_s: float = 0.0
+
+    def row_times(self, height: int, share: float = 0.0) -> Array:
+        """When each row is in the middle of its exposure, or `share` (-0.5..0.5) of it later; one time if all agree."""
+        t_s = self.t_s + share * self.exposure_s
+        return t_s + (np.arange(height) - (height - 1) / 2) * self.line_delay_s if self.line_delay_s else np.array([t_s])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Skin:
+    """A bending mesh as it is in the middle of the exposure; its frame may move during it.
+
+    Attributes:
+        T_room_mesh: pose over time.
+        vertices, normals: (v, 3) float32, mesh frame.
+        triangles: (k, 3) uint32.
+        albedo: (v, 3) float32 RGB, 0..255.
+        occlusion: (v,) float32 share of light that the mesh's own shape lets through.
+    """
+
+    T_room_mesh: PoseAt
+    vertices: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    triangles: NDArray[np.uint32]
+    albedo: NDArray[np.float32]
+    occlusion: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Shot:
+    """Everything that one picture depends on besides scene and lens.
+
+    Attributes:
+        shutter: when.
+        T_room_cam: the camera over time.
+        T_room_body: every moving body of the scene over time, by name; one that is missing is not there.
+        skins: hands.
+    """
+
+    shutter: Shutter
+    T_room_cam: PoseAt
+    T_room_body: Mapping[str, PoseAt] = field(default_factory=dict)
+    skins: Sequence[Skin] = ()
+
+
+def still(T_room_body: Array) -> PoseAt:
+    """A pose that does not change."""
+    return lambda t_s: np.broadcast_to(T_room_body, (len(t_s), 4, 4))
 
 
 class Lens:
     """Ray directions of every pixel of a camera, worked out once.
 
     Attributes:
-        ray_cam: (h·w, 3) float32 unit rays through the pixel centres.
         subray_cam: (h·w, 5, 3) float32 unit rays through points spread over the pixel, its centre first.
+        rook_cam: the same, five times (h·w, 1, 3).
+        every: (h·w,) all pixels.
         even: (h·w / 2,) pixels on the even fields of a checkerboard.
         pixel_rad: (h·w,) float32 angle one pixel spans; 0 outside the lens field, where the picture is black.
+        focal_px: pixels per radian on the axis.
     """
 
     def __init__(self, camera: Camera) -> None:
         self.width, self.height = camera.width, camera.height
         v, u = np.mgrid[: camera.height, : camera.width].astype(float)
         centres = np.stack([u, v], axis=-1).reshape(-1, 2)
-        ray_cam, valid = camera.unproject(centres)
-        subs = [(ray_cam, valid), *(camera.unproject(centres + offset) for offset in _SUBPIXELS[1:])]
+        subs = [camera.unproject(centres + offset) for offset in _SUBPIXELS]
         right, below = (camera.unproject(centres + offset)[0] for offset in ([0.5, 0.0], [0.0, 0.5]))
-        span = np.linalg.norm(np.cross(right - ray_cam, below - ray_cam), axis=-1)
-        for _, sub_valid in subs:
-            valid = valid & sub_valid
+        span = np.linalg.norm(np.cross(right - subs[0][0], below - subs[0][0]), axis=-1)
+        valid = np.all([ok for _, ok in subs], axis=0)
         self.even = np.flatnonzero((u + v).reshape(-1) % 2 == 0)
-        self.ray_cam = ray_cam.astype(np.float32)
+        self.every = np.arange(len(centres))
         self.subray_cam = np.stack([rays for rays, _ in subs], axis=1).astype(np.float32)
+        self.rook_cam = [np.ascontiguousarray(self.subray_cam[:, k : k + 1]) for k in range(len(_SUBPIXELS))]
         self.pixel_rad = np.where(valid, 2 * np.sqrt(span), 0.0).astype(np.float32)
+        self.focal_px = float(camera.focal_px.mean())
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Mover:
+    """A moving body or skin at one moment of the exposure.
+
+    Attributes:
+        caster: its triangles.
+        R_cam, centre: (1 or h, 3, 3) and (1 or h, 3) the camera's pose in its frame at every row.
+        axis_cam, cosine: a cone around it, camera frame.
+        surface: of each triangle, or the one number of a skin.
+    """
+
+    caster: Any
+    R_cam: Array
+    centre: Array
+    axis_cam: Array
+    cosine: float
+    surface: NDArray[np.int32] | int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Hits:
+    """What rays meet: (m,) surface, ray in the frame of what it meets (m, 6), distance; on skins, where in the mesh."""
+
+    surface: NDArray[np.int32]
+    rays: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    triangle: NDArray[np.int32]
+    corner_share: NDArray[np.float32]
 
 
 class Renderer:
@@ -54,10 +159,13 @@ class Renderer:
         import open3d as o3d
 
         self._tensor: Any = o3d.core.Tensor  # its type stubs know no numpy arrays
-        self._caster: Any = o3d.t.geometry.RaycastingScene()
-        self._caster.add_triangles(self._tensor(scene.vertices), self._tensor(scene.triangles))
-        self._surface_of = np.append(scene.surface_of, np.int32(-1))
-        self._group = np.append(scene.smooth_group, np.int32(-1)).astype(np.int32)
+        self._new_caster: Any = o3d.t.geometry.RaycastingScene
+        self._scene = scene
+        self._casters = [self._caster(body.vertices, body.triangles) for body in scene.bodies]
+        self._surface_of = [np.append(body.surface_of, np.int32(-1)) for body in scene.bodies]
+        self._sphere = [_sphere(body.vertices) for body in scene.bodies]
+        self._index = {body.name: k for k, body in enumerate(scene.bodies)}
+        self._shade = Occlusion(scene.bodies[0].vertices, scene.bodies[0].triangles)
         atlas = scene.atlas
         self._tables = (
             scene.origin,
@@ -77,12 +185,104 @@ class Renderer:
             light.lumels,
             light.first,
             light.shape,
+            scene.body_of,
         )
 
+    def _caster(self, vertices: NDArray[np.float32], triangles: NDArray[np.uint32]) -> Any:
+        caster = self._new_caster()
+        caster.add_triangles(self._tensor(np.ascontiguousarray(vertices)), self._tensor(triangles))
+        return caster
+
+    def render(self, lens: Lens, shot: Shot) -> NDArray[np.float32]:
+        """Picture (h, w, 3) float32 RGB, 0..255 where lit fully, without noise."""
+        skins = [self._caster(skin.vertices, skin.triangles) for skin in shot.skins]
+        light, skin_light = self._light(shot)
+        moments = self._moments(lens, shot)
+        if moments == 1:
+            return self._moment(lens, shot, skins, light, skin_light, 0.0, None).reshape(lens.height, lens.width, 3)
+        rooks = _ROOKS[moments if moments in _ROOKS else moments // 2]
+        picture = np.zeros((lens.height * lens.width, 3), np.float32)
+        for k in range(moments):
+            share = (k + 0.5) / moments - 0.5
+            picture += self._moment(lens, shot, skins, light, skin_light, share, rooks[k % len(rooks)])
+        return (picture / np.float32(moments)).reshape(lens.height, lens.width, 3)
+
+    def depth(self, lens: Lens, shot: Shot) -> NDArray[np.float32]:
+        """Depth (h, w) float32 along the camera's z axis in mid-exposure, m; NaN where nothing is seen."""
+        skins = [self._caster(skin.vertices, skin.triangles) for skin in shot.skins]
+        T_room_cam, movers = self._placed(lens, shot, skins, 0.0)
+        rays = kernel.place_rays(lens.rook_cam[0], lens.every, lens.width, *_split(T_room_cam))
+        hits = self._with_movers(lens, lens.rook_cam[0], lens.every, self._visible(rays, lens), rays, movers)
+        z = hits.depth * lens.subray_cam[:, 0, 2]
+        seen = (hits.surface >= 0) & (lens.pixel_rad > 0)
+        return np.where(seen, z, np.float32(np.nan)).reshape(lens.height, lens.width)
+
+    def _light(self, shot: Shot) -> tuple[Array, list[Array]]:
+        """(bodies, 4) light around every body and (4,) around every skin, each in its own frame."""
+
+        def around(pose: PoseAt, centre: Array) -> Array:
+            T = pose(np.array([shot.shutter.t_s]))[0]
+            light = light_at(self._scene.lights, self._shade, geometry.transform(T, centre))
+            return np.concatenate([light[:1], T[:3, :3].T @ light[1:]])
+
+        light = np.zeros((len(self._casters), 4))
+        light[0, 0] = 1.0
+        for name, pose in shot.T_room_body.items():
+            light[self._index[name]] = around(pose, self._sphere[self._index[name]][0])
+        return light, [around(skin.T_room_mesh, _sphere(skin.vertices)[0]) for skin in shot.skins]
+
+    def _moments(self, lens: Lens, shot: Shot) -> int:
+        """Into how many moments the exposure must be cut."""
+        if shot.shutter.exposure_s == 0:
+            return 1
+        ends = [shot.shutter.row_times(lens.height, share)[[0, -1]] for share in (-0.5, 0.5)]
+        T_cam_room = [geometry.inverse(shot.T_room_cam(t_s)) for t_s in ends]
+        step = T_cam_room[0] @ geometry.inverse(T_cam_room[1])
+        turned = np.linalg.norm(geometry.so3_log(step[:, :3, :3]), axis=-1)
+        angles = [turned + np.linalg.norm(step[:, :3, 3], axis=-1) / _NEAR_M]
+        bodies = [(pose, self._sphere[self._index[name]][0]) for name, pose in shot.T_room_body.items()]
+        bodies += [(skin.T_room_mesh, _sphere(skin.vertices)[0]) for skin in shot.skins]
+        for pose, centre in bodies:
+            seen = [geometry.transform(T @ pose(t_s), centre) for T, t_s in zip(T_cam_room, ends, strict=True)]
+            angles.append(_angle(*seen))
+        px = lens.focal_px * float(np.max(angles))
+        if px < _SHARP_PX:
+            return 1
+        return next((n for n in _MOMENTS if n * _BLUR_STEP_PX >= px), _MOMENTS[-1])
+
+    def _placed(
+        self, lens: Lens, shot: Shot, skins: Sequence[Any], share: float
+    ) -> tuple[Array, list[_Mover]]:
+        """The camera in the room and everything that moves, at one moment of the exposure."""
+        t_s = shot.shutter.row_times(lens.height, share)
+        T_room_cam = np.ascontiguousarray(shot.T_room_cam(t_s))
+        movers: list[_Mover] = []
+        first_skin = len(self._scene.origin)
+        things = [
+            (self._casters[self._index[name]], pose, self._sphere[self._index[name]], self._surface_of[self._index[name]])
+            for name, pose in shot.T_room_body.items()
+        ]
+        things += [
+            (caster, skin.T_room_mesh, _sphere(skin.vertices), first_skin + k)
+            for k, (caster, skin) in enumerate(zip(skins, shot.skins, strict=True))
+        ]
+        for caster, pose, (centre, radius), surface in things:
+            T_body_cam = geometry.inverse(pose(t_s)) @ T_room_cam
+            p_cam = geometry.transform(geometry.inverse(T_body_cam), centre)
+            distance = np.linalg.norm(p_cam, axis=-1)
+            axis = p_cam.mean(axis=0) / max(float(np.linalg.norm(p_cam.mean(axis=0))), 1e-9)
+            cosine = -1.0
+            if distance.min() > radius:
+                # Between the rows the body wanders in the picture: the cone holds all of its places.
+                apart = np.arccos(np.clip(p_cam @ axis / distance, -1, 1)) + np.arcsin(radius / distance)
+                cosine = float(np.cos(min(apart.max() + 0.01, np.pi)))
+            movers.append(_Mover(caster, *_split(T_body_cam), axis, cosine, surface))
+        return T_room_cam, movers
+
     def _surfaces(self, rays: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Which surface (m,) each ray (m, 6) meets; -1 for none."""
-        hit = self._caster.cast_rays(self._tensor(rays))["primitive_ids"].numpy()
-        return self._surface_of[np.minimum(hit, len(self._surface_of) - 1)]
+        """Which surface of the room (m,) each ray (m, 6) meets; -1 for none."""
+        hit = self._casters[0].cast_rays(self._tensor(rays))["primitive_ids"].numpy()
+        return self._surface_of[0][np.minimum(hit, len(self._surface_of[0]) - 1)]
 
     def _visible(self, rays: NDArray[np.float32], lens: Lens) -> NDArray[np.int32]:
         """Surface (h·w,) behind every pixel: half of them cast, the others only where their neighbours disagree."""
@@ -92,21 +292,103 @@ class Renderer:
         surface[between] = self._surfaces(rays[between])
         return surface
 
-    def render(self, lens: Lens, T_room_cam: Array) -> NDArray[np.float32]:
-        """Picture (h, w, 3) float32 RGB, 0..255 where lit fully, without noise."""
-        R, centre = np.ascontiguousarray(T_room_cam[:3, :3]), np.ascontiguousarray(T_room_cam[:3, 3])
-        rays = kernel.place_rays(lens.ray_cam, R, centre)
-        surface = self._visible(rays, lens)
-        picture = np.empty((len(rays), 3), np.float32)
-        kernel.shade(rays, surface, lens.pixel_rad, centre, *self._tables, picture)
-        edge = np.flatnonzero(kernel.on_edge(surface, self._group, lens.height, lens.width) & (lens.pixel_rad > 0))
-        if len(edge):
-            n = lens.subray_cam.shape[1]
-            subrays = kernel.place_rays(lens.subray_cam[edge].reshape(-1, 3), R, centre).reshape(-1, n, 6)
-            around = self._surfaces(np.ascontiguousarray(subrays[:, 1:]).reshape(-1, 6)).reshape(-1, n - 1)
-            subsurface = np.column_stack([surface[edge], around]).reshape(-1)
-            rays, surface, pixel, share = kernel.gather(subrays.reshape(-1, 6), subsurface, n)
-            colour = np.empty((len(rays), 3), np.float32)
-            kernel.shade(rays, surface, lens.pixel_rad[edge[pixel]], centre, *self._tables, colour)
-            kernel.scatter(colour, pixel, share, edge, picture)
-        return picture.reshape(lens.height, lens.width, 3)
+    def _with_movers(
+        self,
+        lens: Lens,
+        ray_cam: NDArray[np.float32],
+        pixel: NDArray[np.int64],
+        surface: NDArray[np.int32],
+        rays: NDArray[np.float32],
+        movers: Sequence[_Mover],
+    ) -> _Hits:
+        """Put what moves before the room.
+
+        Args:
+            lens: camera.
+            ray_cam: (h·w, n, 3) n rays a pixel.
+            pixel: (m,) which pixels.
+            surface, rays: (m·n,) and (m·n, 6) the room as those rays see it; changed in place.
+            movers: what may stand before it.
+        """
+        n = ray_cam.shape[1]
+        depth = kernel.plane_depth(rays, surface, self._scene.origin, self._scene.normal)
+        triangle, corner_share = np.zeros(len(rays), np.int32), np.zeros((len(rays), 2), np.float32)
+        for mover in movers:
+            at = kernel.in_cone(ray_cam, pixel, lens.pixel_rad, mover.axis_cam, mover.cosine)
+            if not len(at):
+                continue
+            there = kernel.place_rays(ray_cam, pixel[at], lens.width, mover.R_cam, mover.centre)
+            met = mover.caster.cast_rays(self._tensor(there))
+            at = (at[:, None] * n + np.arange(n)).reshape(-1)
+            distance = met["t_hit"].numpy()
+            nearer = np.flatnonzero(distance < depth[at])
+            where, hit = at[nearer], met["primitive_ids"].numpy()[nearer]
+            surface[where] = mover.surface if isinstance(mover.surface, int) else mover.surface[hit]
+            rays[where], depth[where] = there[nearer], distance[nearer]
+            triangle[where], corner_share[where] = hit, met["primitive_uvs"].numpy()[nearer]
+        return _Hits(surface, rays, depth, triangle, corner_share)
+
+    def _shaded(
+        self, hits: _Hits, pixel_rad: NDArray[np.float32], light: Array, skins: Sequence[Skin], skin_light: Sequence[Array]
+    ) -> NDArray[np.float32]:
+        colour = np.empty((len(hits.rays), 3), np.float32)
+        kernel.shade(hits.rays, hits.surface, pixel_rad, *self._tables, light, colour)
+        for k, (skin, around) in enumerate(zip(skins, skin_light, strict=True)):
+            at = np.flatnonzero(hits.surface == len(self._scene.origin) + k)
+            out = np.empty((len(at), 3), np.float32)
+            mesh = (skin.triangles, skin.normals, skin.albedo, skin.occlusion)
+            kernel.shade_skin(hits.rays[at], hits.triangle[at], hits.corner_share[at], *mesh, around, out)
+            colour[at] = out
+        return colour
+
+    def _moment(
+        self,
+        lens: Lens,
+        shot: Shot,
+        skins: Sequence[Any],
+        light: Array,
+        skin_light: Sequence[Array],
+        share: float,
+        rook: int | None,
+    ) -> NDArray[np.float32]:
+        """(h·w, 3) light at one moment, through one rook of every pixel; without, through all on visible edges."""
+        T_room_cam, movers = self._placed(lens, shot, skins, share)
+        in_room = _split(T_room_cam)
+        ray_cam = lens.rook_cam[rook or 0]
+        rays = kernel.place_rays(ray_cam, lens.every, lens.width, *in_room)
+        hits = self._with_movers(lens, ray_cam, lens.every, self._visible(rays, lens), rays, movers)
+        picture = self._shaded(hits, lens.pixel_rad, light, shot.skins, skin_light)
+        if rook is not None:
+            return picture
+        group = self._groups(len(skins))
+        edge = np.flatnonzero(kernel.on_edge(hits.surface, group, lens.height, lens.width) & (lens.pixel_rad > 0))
+        if not len(edge):
+            return picture
+        n = lens.subray_cam.shape[1]
+        subrays = kernel.place_rays(lens.subray_cam, edge, lens.width, *in_room)
+        subhits = self._with_movers(lens, lens.subray_cam, edge, self._surfaces(subrays), subrays, movers)
+        rays, surface, pixel, part, source = kernel.gather(subhits.rays, subhits.surface, n)
+        seen = _Hits(surface, rays, subhits.depth[source], subhits.triangle[source], subhits.corner_share[source])
+        colour = self._shaded(seen, lens.pixel_rad[edge[pixel]], light, shot.skins, skin_light)
+        kernel.scatter(colour, pixel, part, edge, picture)
+        return picture
+
+    def _groups(self, skins: int) -> NDArray[np.int32]:
+        """Smooth group of every surface, then of every skin, then of nothing (index -1)."""
+        highest = int(self._scene.smooth_group.max()) + 1
+        return np.concatenate([self._scene.smooth_group, highest + np.arange(skins), [-1]]).astype(np.int32)
+
+
+def _split(T: Array) -> tuple[Array, Array]:
+    return np.ascontiguousarray(T[:, :3, :3]), np.ascontiguousarray(T[:, :3, 3])
+
+
+def _sphere(vertices: NDArray[np.float32]) -> tuple[Array, float]:
+    """Centre (3,) and radius of a ball around all vertices."""
+    centre = (vertices.min(axis=0).astype(float) + vertices.max(axis=0)) / 2
+    return centre, float(np.linalg.norm(vertices - centre, axis=-1).max())
+
+
+def _angle(a: Array, b: Array) -> Array:
+    """(n,) rad between vectors (n, 3)."""
+    return np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), np.sum(a * b, axis=-1))

@@ -1,9 +1,10 @@
-"""The shape of a virtual room: flat rectangles and discs, each with a picture on it."""
+"""The shape of a virtual room and of what moves in it: flat rectangles and discs, each with a picture on it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,15 +47,91 @@ class Light:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Scene:
-    """A room ready to be rendered; room frame, z up, m.
-
-    A surface is a flat patch with its own axes: a point is `origin + s axis_a + t axis_b`, 0 <= s, t <= size.
+class Prop:
+    """A thing that can be picked up; its frame has z up and its origin in the middle of its foot.
 
     Attributes:
-        vertices: (v, 3) float32.
-        triangles: (k, 3) uint32.
-        surface_of: (k,) surface of each triangle.
+        body: its name in the scene.
+        T_room_prop: (4, 4) where it stands at first.
+        grasp_width_m: how wide jaws must open around it, along its own x axis.
+        height_m: from foot to top.
+    """
+
+    body: str
+    T_room_prop: Array
+    grasp_width_m: float
+    height_m: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Slide:
+    """A drawer: a body that slides out along a line.
+
+    Attributes:
+        body: its name in the scene.
+        T_room_body: (4, 4) when shut.
+        handle_body: (3,) middle of the handle, body frame, m.
+        pull_room: (3,) unit direction it opens to.
+        travel_m: how far.
+    """
+
+    body: str
+    T_room_body: Array
+    handle_body: Array
+    pull_room: Array
+    travel_m: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Room:
+    """What a scene module tells about the room it furnished; room frame, m.
+
+    Attributes:
+        lights: what shines.
+        standing: where heads are, and what is worth a look.
+        T_room_work: (4, 4) middle of the free work surface, x away from the person, y to the person's left, z up.
+        work_size: (2,) m of it that holds nothing but props, along x and y.
+        props: things on it, none touching another.
+        slide: a drawer within reach, if there is one.
+        path_room: (k, 2) floor points of a free walk; the first is where the person stands at work.
+    """
+
+    lights: Sequence[Light]
+    standing: Standing
+    T_room_work: Array
+    work_size: Array
+    props: Sequence[Prop]
+    slide: Slide | None
+    path_room: Array
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Body:
+    """Which triangles and surfaces of a scene move as one.
+
+    Attributes:
+        name: "" for the room itself.
+        vertices: (v, 3) float32, body frame, m.
+        triangles: (k, 3) uint32 into `vertices`.
+        surface_of: (k,) surface of each triangle, counted through the whole scene.
+    """
+
+    name: str
+    vertices: NDArray[np.float32]
+    triangles: NDArray[np.uint32]
+    surface_of: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scene:
+    """A room and its moving bodies ready to be rendered, m.
+
+    A surface is a flat patch with its own axes, in the frame of the body it belongs to: a point is
+    `origin + s axis_a + t axis_b`, 0 <= s, t <= size.
+
+    Attributes:
+        bodies: the room first; surfaces are numbered body after body.
+        body_of: (n,) index into `bodies`.
         origin, axis_a, axis_b, normal: (n, 3); axes are unit vectors, the normal looks to the visible side.
         size: (n, 2) m.
         bend: (n,) 1/m: how fast the shading normal turns along axis_a, about the patch's middle; 0 for flat things.
@@ -62,13 +139,11 @@ class Scene:
         uv: (n, 2) texture coordinates of the origin, m.
         smooth_group: (n,) patches of one group shade as one surface, their common edges are no visible edges.
         atlas: all textures.
-        lights: what shines.
-        standing: for people.
+        lights: what shines, room frame.
     """
 
-    vertices: NDArray[np.float32]
-    triangles: NDArray[np.uint32]
-    surface_of: NDArray[np.int32]
+    bodies: Sequence[Body]
+    body_of: NDArray[np.int32]
     origin: Array
     axis_a: Array
     axis_b: Array
@@ -80,18 +155,29 @@ class Scene:
     smooth_group: NDArray[np.int32]
     atlas: Atlas
     lights: Sequence[Light]
-    standing: Standing
+
+
+_Row = tuple[Array, Array, Array, Array, float, int, Array, int]
 
 
 @dataclass(eq=False)
 class SceneBuilder:
-    """Collects patches. Sizes in m; `rng` decides what is left open."""
+    """Collects the patches of one body, the room to begin with. Sizes in m; `rng` decides what is left open."""
 
     rng: np.random.Generator
-    _rows: list[tuple[Array, Array, Array, Array, float, int, Array, int]] = field(default_factory=list)
+    name: str = ""
+    _rows: list[_Row] = field(default_factory=list)
     _corners: list[Array] = field(default_factory=list)  # (m, 3) polygon of each patch
     _textures: list[Texture] = field(default_factory=list)
-    _group: int = 0
+    _others: list[SceneBuilder] = field(default_factory=list)
+    _groups: count[int] = field(default_factory=lambda: count(1))
+
+    def body(self, name: str) -> SceneBuilder:
+        """Begin something that moves on its own: patches added to what is returned are in the body's frame."""
+        assert not self.name and name and name not in [b.name for b in self._others], name
+        other = SceneBuilder(self.rng, name, _textures=self._textures, _groups=self._groups)
+        self._others.append(other)
+        return other
 
     def texture(self, texture: Texture) -> int:
         """Register a texture; returns its number."""
@@ -99,8 +185,7 @@ class SceneBuilder:
         return len(self._textures) - 1
 
     def new_group(self) -> int:
-        self._group += 1
-        return self._group
+        return next(self._groups)
 
     def quad(
         self,
@@ -185,20 +270,19 @@ class SceneBuilder:
         a, b = np.array([2 * radius_m, 0, 0]), np.array([0, 2 * radius_m, 0])
         self._add(foot + up - a / 2 - b / 2, a, b, ring[:-1] + up, top, (0, 0), 0.0, None)
 
-    def build(self, lights: Sequence[Light], standing: Standing) -> Scene:
-        columns = list(zip(*self._rows, strict=True))
+    def build(self, lights: Sequence[Light]) -> Scene:
+        """The room and every body, textures shared."""
+        builders = [self, *self._others]
+        bodies: list[Body] = []
+        first = 0
+        for builder in builders:
+            bodies.append(builder._mesh(first))
+            first += len(builder._rows)
+        columns = list(zip(*(row for builder in builders for row in builder._rows), strict=True))
         axis_a, axis_b = np.array(columns[1]), np.array(columns[2])
-        triangles, surface_of, vertices, count = [], [], [], 0
-        for i, polygon in enumerate(self._corners):
-            fan = [(count, count + k, count + k + 1) for k in range(1, len(polygon) - 1)]
-            triangles += fan
-            surface_of += [i] * len(fan)
-            vertices.append(polygon)
-            count += len(polygon)
         return Scene(
-            vertices=np.concatenate(vertices).astype(np.float32),
-            triangles=np.array(triangles, np.uint32),
-            surface_of=np.array(surface_of, np.int32),
+            bodies=tuple(bodies),
+            body_of=np.repeat(np.arange(len(builders), dtype=np.int32), [len(b._rows) for b in builders]),
             origin=np.array(columns[0]),
             axis_a=axis_a,
             axis_b=axis_b,
@@ -210,5 +294,19 @@ class SceneBuilder:
             smooth_group=np.array(columns[7], np.int32),
             atlas=pack(self._textures),
             lights=tuple(lights),
-            standing=standing,
+        )
+
+    def _mesh(self, first_surface: int) -> Body:
+        triangles, surface_of, vertices, total = [], [], [], 0
+        for i, polygon in enumerate(self._corners):
+            fan = [(total, total + k, total + k + 1) for k in range(1, len(polygon) - 1)]
+            triangles += fan
+            surface_of += [first_surface + i] * len(fan)
+            vertices.append(polygon)
+            total += len(polygon)
+        return Body(
+            self.name,
+            np.concatenate(vertices).astype(np.float32),
+            np.array(triangles, np.uint32),
+            np.array(surface_of, np.int32),
         )

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from handcap import geometry
 from handcap.geometry import Array
 from handcap.sim import label, texture
-from handcap.sim.scene import Light, Scene, SceneBuilder, Standing
+from handcap.sim.scene import Light, Room, SceneBuilder, Standing
 
 LENGTH_M, WIDTH_M, HEIGHT_M = 5.0, 4.0, 2.7
 TABLE_TOP_M = 0.75
 _COUNTER_TOP_M, _COUNTER_DEPTH_M = 0.9, 0.6
 
 
-def build(rng: np.random.Generator) -> Scene:
+def furnish(b: SceneBuilder) -> Room:
     """One kitchen; every seed furnishes and lays it differently."""
-    b = SceneBuilder(rng)
+    rng = b.rng
     _shell(b)
     table = np.array([2.45 + rng.uniform(-0.08, 0.08), 2.0 + rng.uniform(-0.1, 0.1), 0.0])
     _table(b, table)
@@ -40,7 +41,15 @@ def build(rng: np.random.Generator) -> Scene:
         ),
         gaze_weights=np.array([0.62, 0.22, 0.08, 0.08]),
     )
-    return b.build([ceiling_lamp, window], standing)
+    return Room(
+        lights=(ceiling_lamp, window),
+        standing=standing,
+        T_room_work=geometry.se3(np.eye(3), table + np.array([-0.14, 0.0, top])),
+        work_size=np.array([0.42, 0.9]),
+        props=(),
+        slide=None,
+        path_room=np.array([table[:2] + [-0.8, 0.0], [1.2, 1.0], [2.6, 0.9], [3.9, 1.4], [3.9, 2.8], [2.4, 3.1]]),
+    )
 
 
 def _muted(rng: np.random.Generator) -> Array:
