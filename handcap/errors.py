@@ -6,6 +6,7 @@ HandcapError
 ├── RigError             rig.json is missing something or contradicts itself
 ├── FormatError          a foreign file cannot be read or written
 ├── OutputError          what was to be written exists already, or cannot be written
+├── ModelError           weights of a neural network are missing, damaged or cannot be fetched
 ├── ReconstructionError  a take cannot even be tried (a take that was tried and failed gets a verdict instead)
 └── ReviewError          a replay cannot be made or shown
 """
@@ -56,6 +57,10 @@ class FormatError(HandcapError):
 
 
 class OutputError(HandcapError):
+    pass
+
+
+class ModelError(HandcapError):
     pass
 
 

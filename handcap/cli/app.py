@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from handcap import __version__
-from handcap.cli import demo, export, import_, reconstruct, recover, review, simulate
+from handcap.cli import demo, export, import_, models, reconstruct, recover, review, simulate
 from handcap.cli.outcome import print_json, stdout_for_json
 from handcap.errors import HandcapError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 
 app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
+app.add_typer(models.app, name="models")
 app.add_typer(import_.app, name="import")
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("recover")(recover.recover)
