@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from handcap import geometry
 from handcap.sim import imu
-from handcap.sim.kitchen import build
-from handcap.sim.motion import SplineMotion
+from handcap.sim.scene import SceneBuilder
+from handcap.sim.scenes.kitchen import furnish
+from handcap.sim.motion import PoseCurve
 from handcap.sim.person import HeadParams, head_motion
 from handcap.sim.rigs import HEAD_CAMERA_PITCH_RAD, head
 from handcap.sim.scene import Standing
@@ -21,7 +22,7 @@ PLACE = Standing(
 LIVELY = HeadParams()
 
 
-def walk(duration_s: float, params: HeadParams = LIVELY, seed: int = 5) -> SplineMotion:
+def walk(duration_s: float, params: HeadParams = LIVELY, seed: int = 5) -> PoseCurve:
     return head_motion(PLACE, params, duration_s, HEAD_CAMERA_PITCH_RAD, (seed,))
 
 
@@ -112,8 +113,10 @@ def test_noise_and_bias_are_as_large_as_the_rig_says() -> None:
 
 def test_every_kitchen_leaves_the_person_room_to_stand() -> None:
     for seed in (0, 7):
-        scene = build(np.random.default_rng(seed))
-        low, high = scene.standing.head_low_room, scene.standing.head_high_room
+        b = SceneBuilder(np.random.default_rng(seed))
+        room = furnish(b)
+        low, high = room.standing.head_low_room, room.standing.head_high_room
         assert np.all(low < high)
-        inside = np.all((scene.vertices > low - 0.25) & (scene.vertices < high + 0.25), axis=-1)
+        vertices = b.build(room.lights).bodies[0].vertices
+        inside = np.all((vertices > low - 0.25) & (vertices < high + 0.25), axis=-1)
         assert not inside.any()

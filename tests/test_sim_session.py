@@ -62,7 +62,8 @@ def test_the_same_arguments_give_the_same_bytes(recorded: Path, tmp_path: Path) 
     ("bad", "named"),
     [
         ({"scene": "palace"}, "kitchen"),
-        ({"rig": "gripper"}, "head"),
+        ({"rig": "tail"}, "head-stereo"),
+        ({"rig": "head+head-wide"}, "one head"),
         ({"seconds": 0.5}, "3600"),
         ({"seconds": float("nan")}, "3600"),
         ({"seconds": 1e9}, "3600"),

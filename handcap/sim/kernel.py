@@ -31,9 +31,7 @@ def place_rays(ray_cam, pixel, width, R_frame_cam, centre_frame):
             x, y, z = ray_cam[pixel[i], j, 0], ray_cam[pixel[i], j, 1], ray_cam[pixel[i], j, 2]
             for k in range(3):
                 out[i * n + j, k] = centre_frame[r, k]
-                out[i * n + j, 3 + k] = (
-                    R_frame_cam[r, k, 0] * x + R_frame_cam[r, k, 1] * y + R_frame_cam[r, k, 2] * z
-                )
+                out[i * n + j, 3 + k] = R_frame_cam[r, k, 0] * x + R_frame_cam[r, k, 1] * y + R_frame_cam[r, k, 2] * z
     return out
 
 
@@ -328,5 +326,7 @@ def shade(
             ny = normal[k, 1] + turn * axis_a[k, 1]
             nz = normal[k, 2] + turn * axis_a[k, 2]
             length = np.sqrt(1 + turn * turn)
-            bright *= max(light[body, 0] + (light[body, 1] * nx + light[body, 2] * ny + light[body, 3] * nz) / length, 0.12)
+            bright *= max(
+                light[body, 0] + (light[body, 1] * nx + light[body, 2] * ny + light[body, 3] * nz) / length, 0.12
+            )
         out[i, 0], out[i, 1], out[i, 2] = r * bright, g * bright, b * bright

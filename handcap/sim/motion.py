@@ -39,24 +39,22 @@ class Motion(Protocol):
         ...
 
 
-def _turn(axis: int, angle: Array) -> Array:
-    return geometry.so3_exp(angle[..., None] * np.eye(3)[axis])
-
-
 @dataclass(frozen=True, eq=False, slots=True)
-class SplineMotion:
-    """Position, yaw, pitch and roll as one B-spline of six numbers.
+class Curve:
+    """Numbers over time: joint angles, a jaw opening.
 
     Attributes:
-        spline: t [s] to (x, y, z [m], yaw, pitch, roll [rad]); the body's axes are x forward, y left, z up, turned by
-            `Rz(yaw) Ry(pitch) Rx(roll)`, so that a positive pitch looks down.
+        spline: t [s] to (d,).
     """
 
     spline: BSpline
 
     @classmethod
-    def through_controls(cls, start_s: float, step_s: float, controls: Array) -> SplineMotion:
-        """Control points (m, 6), m >= 6, `step_s` apart; the curve is valid from `start_s` for (m - 5) steps."""
+    def through_controls(cls, start_s: float, step_s: float, controls: Array) -> Curve:
+        """Control points (m, d), m >= 6, `step_s` apart; valid from `start_s` for (m - 5) steps.
+
+        Control i weighs on six knot spans; the middle of them, `start_s + (i - 2) step_s`, is its own time.
+        """
         knots = start_s + step_s * np.arange(-_DEGREE, len(controls) + 1)
         return cls(BSpline(knots, controls, _DEGREE, extrapolate=False))
 
@@ -64,26 +62,49 @@ class SplineMotion:
     def end_s(self) -> float:
         return float(self.spline.t[-_DEGREE - 1])
 
-    def _at(self, t_s: ArrayLike, derivative: int) -> Array:
+    def at(self, t_s: ArrayLike, derivative: int = 0) -> Array:
+        """(n,) s to (n, d), or a derivative of it."""
         value = np.asarray(self.spline(np.asarray(t_s, float), nu=derivative))
         assert np.all(np.isfinite(value)), "asked outside the motion"
         return value
 
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PoseCurve:
+    """A rigid body on a curve of seven numbers: position, and a quaternion that is brought to unit length.
+
+    The quaternion's length changes with the blend of its control points, and neither pose nor rate depends on it.
+
+    Attributes:
+        curve: t [s] to (x, y, z [m], qw, qx, qy, qz).
+    """
+
+    curve: Curve
+
+    @classmethod
+    def through_controls(cls, start_s: float, step_s: float, T_room_body: Array) -> PoseCurve:
+        """Control poses (m, 4, 4), m >= 6, `step_s` apart and less than a right angle from one to the next."""
+        quat_wxyz = geometry.quat_wxyz_from_matrix(T_room_body[:, :3, :3])
+        flips = np.cumprod(np.where(np.sum(quat_wxyz[1:] * quat_wxyz[:-1], axis=-1) < 0, -1.0, 1.0))
+        quat_wxyz[1:] *= flips[:, None]
+        return cls(Curve.through_controls(start_s, step_s, np.concatenate([T_room_body[:, :3, 3], quat_wxyz], axis=-1)))
+
+    @property
+    def end_s(self) -> float:
+        return self.curve.end_s
+
     def pose(self, t_s: ArrayLike) -> Array:
-        x = self._at(t_s, 0)
-        return geometry.se3(_turn(2, x[..., 3]) @ _turn(1, x[..., 4]) @ _turn(0, x[..., 5]), x[..., :3])
+        x = self.curve.at(t_s)
+        return geometry.se3(geometry.matrix_from_quat_wxyz(x[..., 3:]), x[..., :3])
 
     def velocity_room(self, t_s: ArrayLike) -> Array:
-        return self._at(t_s, 1)[..., :3]
+        return self.curve.at(t_s, 1)[..., :3]
 
     def acceleration_room(self, t_s: ArrayLike) -> Array:
-        return self._at(t_s, 2)[..., :3]
+        return self.curve.at(t_s, 2)[..., :3]
 
     def angular_rate_body(self, t_s: ArrayLike) -> Array:
-        _, pitch, roll = np.moveaxis(self._at(t_s, 0)[..., 3:], -1, 0)
-        yaw_rate, pitch_rate, roll_rate = np.moveaxis(self._at(t_s, 1)[..., 3:], -1, 0)
-        cp, sp, cr, sr = np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
-        return np.stack(
-            [roll_rate - yaw_rate * sp, pitch_rate * cr + yaw_rate * cp * sr, yaw_rate * cp * cr - pitch_rate * sr],
-            axis=-1,
-        )
+        # omega = 2 Im(q* dq/dt) / |q|²; a change of length along q has no imaginary part (Sola 2017, eq. 198).
+        q, dq = self.curve.at(t_s)[..., 3:], self.curve.at(t_s, 1)[..., 3:]
+        w, v, dw, dv = q[..., :1], q[..., 1:], dq[..., :1], dq[..., 1:]
+        return 2 * (w * dv - dw * v - np.cross(v, dv)) / np.sum(q * q, axis=-1, keepdims=True)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from handcap import geometry
 from handcap.geometry import Array
-from handcap.sim.motion import SplineMotion
+from handcap.sim.motion import PoseCurve
 from handcap.sim.scene import Standing
 
 _CONTROL_STEP_S = 0.25  # a quintic B-spline blurs by about 0.7 steps: head turns settle in a third of a second
@@ -79,7 +80,7 @@ def _script(rng: np.random.Generator, place: Standing, params: HeadParams, until
 
 def head_motion(
     place: Standing, params: HeadParams, duration_s: float, camera_pitch_rad: float, seed: tuple[int, ...]
-) -> SplineMotion:
+) -> PoseCurve:
     """Motion of the head's IMU (x forward, y left, z up), valid on [0, duration_s].
 
     Args:
@@ -98,6 +99,14 @@ def head_motion(
         controls = np.stack([np.interp(controls_t_s, script.t_s, column) for column in wanted.T], axis=-1)
         sway = np.repeat([params.sway_m, params.sway_rad], 3)
         controls = controls + np.random.default_rng([*seed, 1]).standard_normal(controls.shape) * sway
-    # Control i weighs on six knot spans; the middle of them is its own time.
     start_s = float(controls_t_s[0]) + 2.0 * _CONTROL_STEP_S
-    return SplineMotion.through_controls(start_s, _CONTROL_STEP_S, controls)
+    return PoseCurve.through_controls(start_s, _CONTROL_STEP_S, head_pose(controls))
+
+
+def head_pose(held: Array) -> Array:
+    """(..., 6) position [m] and yaw, pitch, roll [rad] to the head's pose (..., 4, 4): x forward, y left, z up.
+
+    Turned by `Rz(yaw) Ry(pitch) Rx(roll)`, so that a positive pitch looks down.
+    """
+    yaw, pitch, roll = (geometry.so3_exp(held[..., 3 + k, None] * np.eye(3)[2 - k]) for k in range(3))
+    return geometry.se3(yaw @ pitch @ roll, held[..., :3])

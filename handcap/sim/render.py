@@ -49,7 +49,9 @@ class Shutter:
     def row_times(self, height: int, share: float = 0.0) -> Array:
         """When each row is in the middle of its exposure, or `share` (-0.5..0.5) of it later; one time if all agree."""
         t_s = self.t_s + share * self.exposure_s
-        return t_s + (np.arange(height) - (height - 1) / 2) * self.line_delay_s if self.line_delay_s else np.array([t_s])
+        return (
+            t_s + (np.arange(height) - (height - 1) / 2) * self.line_delay_s if self.line_delay_s else np.array([t_s])
+        )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -250,16 +252,19 @@ class Renderer:
             return 1
         return next((n for n in _MOMENTS if n * _BLUR_STEP_PX >= px), _MOMENTS[-1])
 
-    def _placed(
-        self, lens: Lens, shot: Shot, skins: Sequence[Any], share: float
-    ) -> tuple[Array, list[_Mover]]:
+    def _placed(self, lens: Lens, shot: Shot, skins: Sequence[Any], share: float) -> tuple[Array, list[_Mover]]:
         """The camera in the room and everything that moves, at one moment of the exposure."""
         t_s = shot.shutter.row_times(lens.height, share)
         T_room_cam = np.ascontiguousarray(shot.T_room_cam(t_s))
         movers: list[_Mover] = []
         first_skin = len(self._scene.origin)
         things = [
-            (self._casters[self._index[name]], pose, self._sphere[self._index[name]], self._surface_of[self._index[name]])
+            (
+                self._casters[self._index[name]],
+                pose,
+                self._sphere[self._index[name]],
+                self._surface_of[self._index[name]],
+            )
             for name, pose in shot.T_room_body.items()
         ]
         things += [
@@ -329,7 +334,12 @@ class Renderer:
         return _Hits(surface, rays, depth, triangle, corner_share)
 
     def _shaded(
-        self, hits: _Hits, pixel_rad: NDArray[np.float32], light: Array, skins: Sequence[Skin], skin_light: Sequence[Array]
+        self,
+        hits: _Hits,
+        pixel_rad: NDArray[np.float32],
+        light: Array,
+        skins: Sequence[Skin],
+        skin_light: Sequence[Array],
     ) -> NDArray[np.float32]:
         colour = np.empty((len(hits.rays), 3), np.float32)
         kernel.shade(hits.rays, hits.surface, pixel_rad, *self._tables, light, colour)

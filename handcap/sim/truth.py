@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from handcap import clock, geometry, session
 from handcap.geometry import Array
-from handcap.sim.imu import ImuRecording
-from handcap.sim.motion import Motion
-from handcap.types import Rig, Trajectory
+from handcap.sim.sensors import Recording, Sensors, Stamps
+from handcap.sim.world import World
+from handcap.types import Trajectory
+
+OBJECTS = "objects"
 
 
 def world_gauge(T_room_imu: Array, T_imu_cam: Array) -> Array:
@@ -25,51 +28,89 @@ def world_gauge(T_room_imu: Array, T_imu_cam: Array) -> Array:
     return geometry.inverse(geometry.se3(geometry.yaw_rotation(yaw), T_room_imu[:3, 3]))
 
 
-def _trajectory(
-    body: str, motion: Motion, T_world_room: Array, t_ns: NDArray[np.int64], camera_t_ns: NDArray[np.int64]
-) -> Trajectory:
+def _trajectory(body: str, T_world_body: Array, t_ns: Stamps, camera_t_ns: Stamps) -> Trajectory:
     n = len(t_ns)
-    T_world_body = T_world_room @ motion.pose(clock.seconds(t_ns))
     return Trajectory(body, t_ns, camera_t_ns, T_world_body, np.full((n, 6, 6), np.nan), np.ones(n, bool))
 
 
-def write(
-    folder: Path,
-    rig: Rig,
-    motion: Motion,
-    T_world_room: Array,
-    exposed_ns: NDArray[np.int64],
-    stamped_ns: NDArray[np.int64],
-    recording: ImuRecording,
-) -> None:
-    """Write `truth/`: poses at every picture and IMU sample, biases, the true rig, offsets, events, faults.
+def write(folder: Path, world: World, sensors: Sensors, recording: Recording) -> None:
+    """Write `truth/`: every device's IMU, tool frames, jaws, hands, things, the true rig, offsets, events, faults.
+
+    `<device>_imu.parquet` has a row per IMU sample with velocity and biases; `head`, `left_tcp`, `right_tcp`,
+    `left_hand` and `right_hand` a row per picture, in the shape of a reconstruction; `objects/<thing>.parquet` likewise.
 
     Args:
         folder: to create.
-        rig: as truly mounted, with the true clock offsets.
-        motion: of the head's IMU.
-        T_world_room: see `world_gauge`.
-        exposed_ns: (n,) true mid-exposures.
-        stamped_ns: (n,) the stamps they got.
-        recording: what the IMU measured, with its true biases.
+        world: what was sensed.
+        sensors: when.
+        recording: what the IMUs measured, with their true errors.
     """
     folder.mkdir()
-    head = _trajectory("head", motion, T_world_room, exposed_ns, stamped_ns)
-    session.write_trajectory(folder / "head.parquet", head)
-    imu_ns = recording.samples.t_ns
-    session.write_trajectory(
-        folder / "head_imu.parquet",
-        _trajectory("head", motion, T_world_room, imu_ns, imu_ns),
-        {
-            "v_world": motion.velocity_room(clock.seconds(imu_ns)) @ T_world_room[:3, :3].T,
-            "gyro_bias_imu": recording.gyro_bias,
-            "accel_bias_imu": recording.accel_bias,
-        },
-    )
-    session.write_rig(folder / "rig.json", rig)
+    first = next(iter(world.rig.cameras))
+    camera = world.rig.cameras[first]
+    t_first_s = clock.seconds(sensors.exposed_ns[first][:1])
+    T_world_room = world_gauge(world.motion[camera.device].pose(t_first_s)[0], camera.T_imu_cam)
+
+    def poses(name: str, body: str, T_room_body: Array, camera: str, extra: Mapping[str, ArrayLike]) -> None:
+        t_ns, stamps = sensors.exposed_ns[camera], sensors.stamped_ns[camera]
+        session.write_trajectory(
+            folder / f"{name}.parquet", _trajectory(body, T_world_room @ T_room_body, t_ns, stamps), extra
+        )
+
+    for device, recorded in recording.imu.items():
+        t_ns, motion = sensors.imu_ns[device], world.motion[device]
+        t_s = clock.seconds(t_ns)
+        known = {
+            "v_world": motion.velocity_room(t_s) @ T_world_room[:3, :3].T,
+            "gyro_bias_imu": recorded.gyro_bias,
+            "accel_bias_imu": recorded.accel_bias,
+        }
+        along = _trajectory(device, T_world_room @ motion.pose(t_s), t_ns, recorded.samples.t_ns)
+        session.write_trajectory(folder / f"{device}_imu.parquet", along, known)
+    t_s = clock.seconds(sensors.exposed_ns[first])
+    if "head" in world.motion:
+        poses("head", "head", world.motion["head"].pose(t_s), first, {})
+    for side, opening in world.opening_m.items():
+        at = side if side in world.rig.cameras else first
+        side_t_s = clock.seconds(sensors.exposed_ns[at])
+        if side in world.rig.cameras:
+            width_m = opening.at(side_t_s)[:, 0]
+            poses(f"{side}_tcp", f"{side}_tcp", world.tools[side](side_t_s), at, {"width_m": width_m})
+        elif side in world.hands:
+            hand = world.hands[side]
+            joints = geometry.transform(T_world_room, hand.joints_room(side_t_s))
+            extra = {"joints_world": joints.reshape(len(side_t_s), 63)}
+            poses(f"{side}_hand", f"{side}_hand", hand.wrist.pose(side_t_s), at, extra)
+    (folder / OBJECTS).mkdir()
+    for name, pose in world.bodies.items():
+        if name in [world.room.slide.body if world.room.slide else "", *(prop.body for prop in world.room.props)]:
+            poses(f"{OBJECTS}/{name}", name, pose(t_s), first, {})
+    session.write_rig(folder / "rig.json", world.rig)
     facts = {
-        "dt_imu_cam_s": {name: camera.dt_imu_cam_s for name, camera in rig.cameras.items()},
-        "events": [],
+        "dt_imu_cam_s": {name: camera.dt_imu_cam_s for name, camera in world.rig.cameras.items()},
+        "events": [
+            {
+                "t_ns": int(clock.nanoseconds(event.t_s)),
+                "take": "0001",
+                "kind": event.kind,
+                "device": event.side,
+                "thing": event.thing or None,
+            }
+            for event in world.events
+        ],
         "faults": [],
+        "tags": {
+            side: [
+                {
+                    "family": tag.family,
+                    "id": tag.id,
+                    "size_m": tag.size_m,
+                    "body": tag.body,
+                    "T_body_tag": tag.T_body_tag.tolist(),
+                }
+                for tag in tags
+            ]
+            for side, tags in world.tags.items()
+        },
     }
     (folder / "truth.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,115 @@
+"""The hand-held gripper: its shape, its two fingers, the tags on them and on the cube at its back.
+
+Tool frame (tcp): z approach, x along the jaw opening, y completes; origin between the closed fingertips. Parallel to the
+gripper's camera, which sits 86 mm above and 220 mm behind, as UMI's does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from handcap import geometry
+from handcap.geometry import Array
+from handcap.sim import texture
+from handcap.sim.play import Side
+from handcap.sim.scene import SceneBuilder
+from handcap.sim.tag import tag
+from handcap.sim.texture import Texture
+
+T_CAM_TCP = geometry.se3(np.eye(3), [0.0, 0.086, 0.21965])
+FINGER_TAG_M, CUBE_TAG_M = 0.020, 0.036
+_PLATE_M, _CUBE_M = 0.026, 0.046
+_CUBE_CENTRE = np.array([0.0, -0.150, -0.285])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TagPlace:
+    """A tag on a gripper.
+
+    Attributes:
+        family, id: "4x4_50" on fingers, "36h11" on the cube.
+        size_m: edge of the black square.
+        body: the moving body that carries it.
+        T_body_tag: (4, 4): tag frame x right, y down, z into the tag, origin in its middle, as OpenCV sees it.
+    """
+
+    family: str
+    id: int
+    size_m: float
+    body: str
+    T_body_tag: Array
+
+
+def body_names(side: Side) -> tuple[str, str, str]:
+    """Bodies of one gripper: itself, the finger at negative x and the finger at positive x."""
+    return f"{side}_gripper", f"{side}_finger_a", f"{side}_finger_b"
+
+
+def number(side: Side) -> int:
+    """UMI's number of the robot on that side."""
+    return 0 if side == "right" else 1
+
+
+def build(b: SceneBuilder, side: Side) -> list[TagPlace]:
+    """Add the three bodies of a gripper; all of them in the tool frame with the jaws shut.
+
+    Returns:
+        Where its tags are.
+    """
+    rng = b.rng
+    shell = b.texture(texture.plain(rng, [60, 62, 66] if side == "left" else [88, 66, 58]))
+    pad = b.texture(texture.plain(rng, [38, 38, 40]))
+    gripper, *fingers = (b.body(name) for name in body_names(side))
+    for centre, size in (
+        ([0, 0.0, -0.16], [0.105, 0.05, 0.05]),
+        ([0, -0.008, -0.25], [0.06, 0.055, 0.09]),
+        ([0, 0.075, -0.185], [0.034, 0.11, 0.045]),  # handle
+        ([0, -0.05, -0.246], [0.026, 0.05, 0.02]),
+        ([0, -0.086, -0.254], [0.04, 0.04, 0.03]),  # camera
+        ([0, -0.115, -0.262], [0.02, 0.03, 0.015]),
+    ):
+        gripper.box(centre, size, 0.0, shell, bottom=True)
+    tags = _cube(gripper, side)
+    for k, (finger, sign) in enumerate(zip(fingers, (-1.0, 1.0), strict=True)):
+        finger.box([sign * 0.006, 0, -0.115], [0.012, 0.018, 0.115], 0.0, pad, bottom=True)
+        centre = np.array([sign * (0.012 + _PLATE_M / 2), -0.014, -0.07])
+        T = _facing(centre, geometry.inverse(T_CAM_TCP)[:3, 3])
+        printed = tag("4x4_50", 6 * number(side) + k, FINGER_TAG_M, (_PLATE_M - FINGER_TAG_M) / 2)
+        _plate(finger, T, printed, _PLATE_M)
+        _plate(finger, _turned(T), Texture(np.full((4, 4, 3), 90, np.uint8), 0.01), _PLATE_M)
+        tags.append(TagPlace("4x4_50", 6 * number(side) + k, FINGER_TAG_M, body_names(side)[1 + k], T))
+    return tags
+
+
+def _cube(gripper: SceneBuilder, side: Side) -> list[TagPlace]:
+    """Five tags looking up, back, left, right and ahead; the sixth face is glued on."""
+    tags: list[TagPlace] = []
+    for k, outward in enumerate(([0, -1, 0], [0, 0, -1], [-1, 0, 0], [1, 0, 0], [0, 0, 1])):
+        normal = np.array(outward, float)
+        T = _facing(_CUBE_CENTRE + _CUBE_M / 2 * normal, _CUBE_CENTRE + normal)
+        identity = 10 * (1 + number(side)) + k
+        _plate(gripper, T, tag("36h11", identity, CUBE_TAG_M, (_CUBE_M - CUBE_TAG_M) / 2), _CUBE_M)
+        tags.append(TagPlace("36h11", identity, CUBE_TAG_M, body_names(side)[0], T))
+    return tags
+
+
+def _facing(centre: Array, towards: Array) -> Array:
+    """A tag's pose (4, 4) at `centre`, its printed side looking `towards` a point: x right, y down, z into the tag."""
+    z = centre - towards
+    z = z / np.linalg.norm(z)
+    down = np.array([0.0, 1.0, 0.0]) if abs(z[1]) < 0.9 else np.array([0.0, 0.0, -1.0])
+    x = np.cross(down, z)
+    x /= np.linalg.norm(x)
+    return geometry.se3(np.column_stack([x, np.cross(z, x), z]), centre)
+
+
+def _turned(T: Array) -> Array:
+    """The back of a plate."""
+    return T @ geometry.se3(np.diag([-1.0, 1.0, -1.0]), [0.0, 0.0, 0.0005])
+
+
+def _plate(b: SceneBuilder, T: Array, picture: Texture, edge_m: float) -> None:
+    x, y = T[:3, 0] * edge_m, T[:3, 1] * edge_m
+    b.quad(T[:3, 3] - x / 2 + y / 2, x, -y, b.texture(picture), uv=(0, 0))

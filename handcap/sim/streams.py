@@ -1,0 +1,106 @@
+"""What comes out of the sensors: packets with stamps, one stream per sensor, merged in the order of their stamps.
+
+A recording writes them as fast as they are made; `paced` hands them out when they are due, as hardware would.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from handcap.clock import seconds
+from handcap.session import TakeWriter
+from handcap.types import ImuSamples
+from handcap.wire.handcap_pb2 import Envelope
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PicturePacket:
+    """One picture, compressed.
+
+    Attributes:
+        t_ns: the camera's stamp, session clock.
+        camera: its name.
+        data, format: as it goes to disk.
+    """
+
+    t_ns: int
+    camera: str
+    data: bytes
+    format: Literal["jpeg", "h264"]
+
+    def record(self, take: TakeWriter) -> None:
+        if self.format == "h264":
+            take.add_video(self.camera, self.t_ns, self.data)
+        else:
+            take.add_image(self.camera, self.t_ns, self.data, self.format)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ImuPacket:
+    """A few inertial samples, chip axes.
+
+    Attributes:
+        t_ns: the first sample's stamp, session clock.
+        device: its name.
+        samples: in chip axes.
+    """
+
+    t_ns: int
+    device: str
+    samples: ImuSamples
+
+    def record(self, take: TakeWriter) -> None:
+        take.add_imu_si(self.device, self.samples.t_ns, self.samples.gyro_imu, self.samples.accel_imu)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class WirePacket:
+    """One message of a board.
+
+    Attributes:
+        t_ns: when it was received, session clock.
+        device: its name.
+        envelope: the message.
+    """
+
+    t_ns: int
+    device: str
+    envelope: Envelope
+
+    def record(self, take: TakeWriter) -> None:
+        take.add_wire(self.device, self.t_ns, self.envelope)
+
+
+Packet = PicturePacket | ImuPacket | WirePacket
+
+
+def merged(streams: Iterable[Iterable[Packet]]) -> Iterator[Packet]:
+    """All packets in the order of their stamps; each stream must be in order already."""
+    return heapq.merge(*streams, key=lambda packet: packet.t_ns)
+
+
+def paced(
+    packets: Iterable[Packet],
+    speed: float = 1.0,
+    now_s: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Packet]:
+    """Hand out each packet when it is due, the first at once.
+
+    Args:
+        packets: in order.
+        speed: 2 plays twice as fast.
+        now_s, sleep: the clock that is kept.
+    """
+    first_ns = start_s = None
+    for packet in packets:
+        if first_ns is None or start_s is None:
+            first_ns, start_s = packet.t_ns, now_s()
+        wait_s = start_s + float(seconds(packet.t_ns, first_ns)) / speed - now_s()
+        if wait_s > 0:
+            sleep(wait_s)
+        yield packet
