@@ -23,7 +23,7 @@ LIVELY = HeadParams()
 
 
 def walk(duration_s: float, params: HeadParams = LIVELY, seed: int = 5) -> PoseCurve:
-    return head_motion(PLACE, params, duration_s, HEAD_CAMERA_PITCH_RAD, (seed,))
+    return head_motion(PLACE, params, duration_s, (seed,))
 
 
 @given(st.integers(0, 200))

@@ -101,7 +101,7 @@ def test_casting_every_second_ray_sees_what_casting_all_would() -> None:
 def pictures() -> list[np.ndarray]:
     scene = kitchen.build(np.random.default_rng(11))
     renderer, lens = Renderer(scene, bake(scene)), Lens(FISHEYE)
-    motion = head_motion(scene.standing, HeadParams(), 30.0, rigs.HEAD_CAMERA_PITCH_RAD, (11,))
+    motion = head_motion(scene.standing, HeadParams(), 30.0,  (11,))
     T_room_cam = motion.pose(np.arange(1.0, 29.0, 4.0)) @ rigs.head(0).cameras["head"].T_imu_cam
     arriving = photo.vignette(FISHEYE, 0.25)
     return [photo.develop(renderer.render(lens, T), arriving, 1.0, 1.5, RNG) for T in T_room_cam]

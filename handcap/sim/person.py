@@ -11,6 +11,7 @@ from handcap.geometry import Array
 from handcap.sim.motion import PoseCurve
 from handcap.sim.scene import Standing
 
+CAMERA_PITCH_RAD = float(np.deg2rad(30.0))  # the camera looks at the hands when the head is level
 _CONTROL_STEP_S = 0.25  # a quintic B-spline blurs by about 0.7 steps: head turns settle in a third of a second
 
 
@@ -47,7 +48,7 @@ class _Script:
         self.wanted.append(wanted)
 
 
-def _look(rng: np.random.Generator, place: Standing, side: float | None, camera_pitch_rad: float) -> Array:
+def _look(rng: np.random.Generator, place: Standing, side: float | None) -> Array:
     """Where to stand and how to hold the head to look at something; (6,)."""
     position = rng.uniform(place.head_low_room, place.head_high_room)
     if side is not None:
@@ -56,18 +57,18 @@ def _look(rng: np.random.Generator, place: Standing, side: float | None, camera_
     x, y, z = rng.uniform(low, high) - position
     yaw, down = np.arctan2(y, x), np.arctan2(-z, np.hypot(x, y))
     # Eyes do part of the work, so the head turns less than the gaze.
-    return np.array([*position, 0.9 * yaw, np.clip(down - camera_pitch_rad, -0.5, 0.6), rng.normal(0, 0.08)])
+    return np.array([*position, 0.9 * yaw, np.clip(down - CAMERA_PITCH_RAD, -0.5, 0.6), rng.normal(0, 0.08)])
 
 
-def _script(rng: np.random.Generator, place: Standing, params: HeadParams, until_s: float, pitch_rad: float) -> _Script:
+def _script(rng: np.random.Generator, place: Standing, params: HeadParams, until_s: float) -> _Script:
     script = _Script()
     # The first move is a side step that starts at 0.2 s, so that the first picture is taken on the way.
-    t_s, here = 0.2, _look(rng, place, 0.0, pitch_rad)
+    t_s, here = 0.2, _look(rng, place, 0.0)
     script.add(-10.0, here)
     script.add(t_s, here)
     first = True
     while t_s < until_s:
-        there = _look(rng, place, 1.0 if first else None, pitch_rad)
+        there = _look(rng, place, 1.0 if first else None)
         step_s = np.linalg.norm(there[:3] - here[:3]) / rng.uniform(*params.speed_m_s)
         turn_s = np.max(np.abs(there[3:] - here[3:])) / rng.uniform(*params.turn_rad_s)
         t_s += float(max(step_s, turn_s, 0.3))
@@ -78,20 +79,17 @@ def _script(rng: np.random.Generator, place: Standing, params: HeadParams, until
     return script
 
 
-def head_motion(
-    place: Standing, params: HeadParams, duration_s: float, camera_pitch_rad: float, seed: tuple[int, ...]
-) -> PoseCurve:
+def head_motion(place: Standing, params: HeadParams, duration_s: float, seed: tuple[int, ...]) -> PoseCurve:
     """Motion of the head's IMU (x forward, y left, z up), valid on [0, duration_s].
 
     Args:
         place: where the scene lets a person stand, and what there is to look at.
         params: liveliness.
         duration_s: s.
-        camera_pitch_rad: how far the head camera looks down when the head is level.
         seed: of this motion; a longer motion of the same seed begins with the same path.
     """
     controls_t_s = np.arange(-3.0, duration_s + 4.0, _CONTROL_STEP_S)
-    script = _script(np.random.default_rng([*seed, 0]), place, params, controls_t_s[-1] + 1.0, camera_pitch_rad)
+    script = _script(np.random.default_rng([*seed, 0]), place, params, controls_t_s[-1] + 1.0)
     if params.rest:
         controls = np.repeat(script.wanted[0][None], len(controls_t_s), axis=0)
     else:

@@ -6,7 +6,7 @@ poses are joined by minimum-jerk moves (Flash and Hogan 1985), then made into cu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from handcap import geometry
 from handcap.geometry import Array
-from handcap.sim.person import head_pose
+from handcap.sim.person import CAMERA_PITCH_RAD, head_pose
 from handcap.sim.scene import Prop, Room
 
 Side = Literal["left", "right"]
@@ -111,7 +111,7 @@ class Play:
     Attributes:
         room: where.
         rng: decides what a step leaves open.
-        camera_pitch_rad: how far the head camera looks down when the head is level.
+        T_body_cam: (4, 4) the first camera on the head's IMU frame, and on the tool frame of every gripper.
         t_s: up to where everything is written.
         head, tool, opening_m: the tracks.
         events, holds: what happened.
@@ -119,7 +119,7 @@ class Play:
 
     room: Room
     rng: np.random.Generator
-    camera_pitch_rad: float
+    T_body_cam: Mapping[str, Array]
     t_s: float = 0.0
     head: Track = field(default_factory=Track)
     tool: dict[Side, Track] = field(default_factory=lambda: {side: Track() for side in SIDES})
@@ -152,7 +152,7 @@ class Play:
         yaw, down = np.arctan2(y, x), np.arctan2(-z, np.hypot(x, y))
         # Eyes do part of the work, so the head turns less than the gaze.
         turn = 0.85 * _wrapped(yaw - self._forward_rad) + self._forward_rad
-        pitch = np.clip(down - self.camera_pitch_rad, -0.5, 0.6)
+        pitch = np.clip(down - CAMERA_PITCH_RAD, -0.5, 0.6)
         return head_pose(np.array([*position, turn, pitch, self.rng.normal(0, 0.05)]))
 
     def _frame(self) -> Array:
@@ -225,6 +225,14 @@ class Play:
         self.t_s += duration_s
         self._hold_until(self.t_s)
 
+    def note(self, kind: str, side: str, thing: str) -> None:
+        """Something has happened now."""
+        self._event(kind, side, thing)
+
+    def track(self, body: str) -> Track:
+        """Of the head, or of the tool on one side."""
+        return self.head if body == "head" else self.tool["left" if body == "left" else "right"]
+
     def _event(self, kind: str, side: str, thing: str = "") -> None:
         self.events.append(Event(self.t_s, kind, side, thing))
 
@@ -251,6 +259,21 @@ class Play:
         self.wait(0.25)
         self._tool_to(side, _raised(grasp, _CLEAR_M))
 
+    def gauge(self, side: Side, block: Prop, hold_s: float) -> None:
+        """Close the jaws on a block without lifting it, and open them again."""
+        grasp = self._grasp(self._where[block.body], 0.5 * block.height_m)
+        before = grasp.copy()
+        before[:3, 3] -= 0.09 * grasp[:3, 2]
+        self._open_to(side, min(block.grasp_width_m + 0.02, 0.1), 0.3)
+        self._tool_to(side, before)
+        self._tool_to(side, grasp, 0.4)
+        self._open_to(side, block.grasp_width_m)
+        self.wait(0.3)
+        self._event("gauge", side, block.body)
+        self.wait(hold_s)
+        self._open_to(side, min(block.grasp_width_m + 0.02, 0.1), 0.3)
+        self._tool_to(side, before, 0.4)
+
     def _take(self, side: Side, thing: str) -> None:
         self._event("grasp", side, thing)
         self.holds.append(Hold(thing, side, self.t_s, None))
@@ -265,7 +288,7 @@ class Play:
 
     def place(self, side: Side, prop: Prop, xy_work: Array) -> None:
         """Set a held thing down on the work surface at (x, y) of its frame."""
-        grasp_in_prop = geometry.inverse(self._grasp_pose(side, prop)) @ self._held_start(side)
+        grasp_in_prop = geometry.inverse(self._where[prop.body]) @ self._held_start(side)
         goal = self._where[prop.body].copy()
         surface = geometry.transform(self.room.T_room_work, [*xy_work, 0.0])
         goal[:3, 3] = surface
@@ -278,9 +301,6 @@ class Play:
         back = T.copy()
         back[:3, 3] -= 0.1 * T[:3, 2]
         self._tool_to(side, back, 0.5)
-
-    def _grasp_pose(self, side: Side, prop: Prop) -> Array:
-        return self._where[prop.body]
 
     def _held_start(self, side: Side) -> Array:
         """The tool's pose when it took what it holds."""
@@ -452,9 +472,6 @@ class Play:
         """`T_room_prop` (4, 4) of a thing that stands."""
         return self._where[prop.body]
 
-    def holding(self) -> Iterator[Side]:
-        yield from self._held
-
 
 def _wrapped(angle_rad: float) -> float:
     return float((angle_rad + np.pi) % (2 * np.pi) - np.pi)
@@ -467,7 +484,7 @@ def _raised(T: Array, by_m: float) -> Array:
 
 
 def _tool_axes(approach: Array) -> Array:
-    """Rotation (3, 3) of a tool that points along `approach` with its jaws opening level: x right, y down, z forward."""
+    """Rotation (3, 3) of a tool that points along `approach` with its jaws level: x right, y down, z forward."""
     z = approach / np.linalg.norm(approach)
     x = np.cross(z, [0.0, 0.0, 1.0])
     x /= np.linalg.norm(x)

@@ -100,8 +100,8 @@ class Lens:
     """Ray directions of every pixel of a camera, worked out once.
 
     Attributes:
-        subray_cam: (h·w, 5, 3) float32 unit rays through points spread over the pixel, its centre first.
-        rook_cam: the same, five times (h·w, 1, 3).
+        rook_cam: (h·w, 1, 3) float32 unit rays through each of five points spread over the pixel, its centre first.
+        around_cam: (h·w, 4, 3) the four that are not the centre.
         every: (h·w,) all pixels.
         even: (h·w / 2,) pixels on the even fields of a checkerboard.
         pixel_rad: (h·w,) float32 angle one pixel spans; 0 outside the lens field, where the picture is black.
@@ -118,8 +118,9 @@ class Lens:
         valid = np.all([ok for _, ok in subs], axis=0)
         self.even = np.flatnonzero((u + v).reshape(-1) % 2 == 0)
         self.every = np.arange(len(centres))
-        self.subray_cam = np.stack([rays for rays, _ in subs], axis=1).astype(np.float32)
-        self.rook_cam = [np.ascontiguousarray(self.subray_cam[:, k : k + 1]) for k in range(len(_SUBPIXELS))]
+        rays_cam = np.stack([rays for rays, _ in subs], axis=1).astype(np.float32)
+        self.rook_cam = [np.ascontiguousarray(rays_cam[:, k : k + 1]) for k in range(len(_SUBPIXELS))]
+        self.around_cam = np.ascontiguousarray(rays_cam[:, 1:])
         self.pixel_rad = np.where(valid, 2 * np.sqrt(span), 0.0).astype(np.float32)
         self.focal_px = float(camera.focal_px.mean())
 
@@ -215,7 +216,7 @@ class Renderer:
         T_room_cam, movers = self._placed(lens, shot, skins, 0.0)
         rays = kernel.place_rays(lens.rook_cam[0], lens.every, lens.width, *_split(T_room_cam))
         hits = self._with_movers(lens, lens.rook_cam[0], lens.every, self._visible(rays, lens), rays, movers)
-        z = hits.depth * lens.subray_cam[:, 0, 2]
+        z = hits.depth * lens.rook_cam[0][:, 0, 2]
         seen = (hits.surface >= 0) & (lens.pixel_rad > 0)
         return np.where(seen, z, np.float32(np.nan)).reshape(lens.height, lens.width)
 
@@ -374,9 +375,9 @@ class Renderer:
         edge = np.flatnonzero(kernel.on_edge(hits.surface, group, lens.height, lens.width) & (lens.pixel_rad > 0))
         if not len(edge):
             return picture
-        n = lens.subray_cam.shape[1]
-        subrays = kernel.place_rays(lens.subray_cam, edge, lens.width, *in_room)
-        subhits = self._with_movers(lens, lens.subray_cam, edge, self._surfaces(subrays), subrays, movers)
+        n = lens.around_cam.shape[1]
+        subrays = kernel.place_rays(lens.around_cam, edge, lens.width, *in_room)
+        subhits = self._with_movers(lens, lens.around_cam, edge, self._surfaces(subrays), subrays, movers)
         rays, surface, pixel, part, source = kernel.gather(subhits.rays, subhits.surface, n)
         seen = _Hits(surface, rays, subhits.depth[source], subhits.triangle[source], subhits.corner_share[source])
         colour = self._shaded(seen, lens.pixel_rad[edge[pixel]], light, shot.skins, skin_light)

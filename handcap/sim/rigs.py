@@ -15,10 +15,10 @@ from handcap.cameras import Camera, KannalaBrandt4, PinholeRadtan
 from handcap.errors import UsageError
 from handcap.geometry import Array
 from handcap.sim.gripper import T_CAM_TCP
+from handcap.sim.person import CAMERA_PITCH_RAD
 from handcap.sim.play import SIDES, Side
 from handcap.types import Device, ImuModel, MountedCamera, Rig
 
-HEAD_CAMERA_PITCH_RAD = np.deg2rad(30.0)  # the camera looks at the hands when the head is level
 _BASELINE_M = 0.11
 # An ICM-42688-P class part, its datasheet noise (2.8 mdps/√Hz, 70 µg/√Hz) with the margin of a real mounting.
 _IMU = ImuModel(
@@ -83,7 +83,7 @@ def parse(text: str) -> Worn:
 
 
 def _head_T_imu_cam(sideways_m: float) -> Array:
-    c, s = np.cos(HEAD_CAMERA_PITCH_RAD), np.sin(HEAD_CAMERA_PITCH_RAD)
+    c, s = np.cos(CAMERA_PITCH_RAD), np.sin(CAMERA_PITCH_RAD)
     right, forward = np.array([0.0, -1.0, 0.0]), np.array([c, 0.0, -s])
     R_imu_cam = np.column_stack([right, np.cross(forward, right), forward])
     crooked = geometry.so3_exp(np.deg2rad([1.5, -2.0, 1.0]))  # no printed mount is straight

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from handcap.geometry import Array
 from handcap.sim.mipmap import Atlas, pack
+from handcap.sim.targets import Target
 from handcap.sim.texture import Texture
 
 
@@ -83,6 +84,21 @@ class Slide:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Board:
+    """A calibration target that stands in the room.
+
+    Attributes:
+        name: a task of this name looks at it.
+        T_room_board: (4, 4) the target's frame, see `targets`.
+        target: its corners.
+    """
+
+    name: str
+    T_room_board: Array
+    target: Target
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Room:
     """What a scene module tells about the room it furnished; room frame, m.
 
@@ -94,6 +110,7 @@ class Room:
         props: things on it, none touching another.
         slide: a drawer within reach, if there is one.
         path_room: (k, 2) floor points of a free walk; the first is where the person stands at work.
+        boards: calibration targets.
     """
 
     lights: Sequence[Light]
@@ -103,6 +120,7 @@ class Room:
     props: Sequence[Prop]
     slide: Slide | None
     path_room: Array
+    boards: Sequence[Board] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -14,6 +14,7 @@ import handcap
 from handcap import clock, session
 from handcap.errors import UsageError
 from handcap.sim import imu, photo, rigs, truth, world
+from handcap.sim.bench_tasks import BENCH_TASKS
 from handcap.sim.person import HeadParams
 from handcap.sim.scenes import SCENES
 from handcap.sim.sensors import Sensors, sense
@@ -113,11 +114,11 @@ def _check(scene: str, seconds_: float, seed: int, dt_imu_cam_s: float) -> None:
 def _task(wanted: str | None, worn: rigs.Worn) -> str:
     idle = not worn.grippers and not worn.bare
     task = wanted or (world.LOOK if idle else "tidy")
-    known = [world.LOOK, *TASKS]
+    known = [world.LOOK, *TASKS, *BENCH_TASKS]
     if task not in known:
         raise UsageError(f"no task {task!r}", mend=f"choose one of: {', '.join(known)}")
     if task == world.LOOK and worn.grippers:
-        raise UsageError("nobody moves the grippers in the task 'look'", mend=f"choose one of: {', '.join(TASKS)}")
+        raise UsageError("nobody moves the grippers in the task 'look'", mend=f"choose one of: {', '.join(known[1:])}")
     return task
 
 

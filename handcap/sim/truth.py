@@ -37,7 +37,7 @@ def write(folder: Path, world: World, sensors: Sensors, recording: Recording) ->
     """Write `truth/`: every device's IMU, tool frames, jaws, hands, things, the true rig, offsets, events, faults.
 
     `<device>_imu.parquet` has a row per IMU sample with velocity and biases; `head`, `left_tcp`, `right_tcp`,
-    `left_hand` and `right_hand` a row per picture, in the shape of a reconstruction; `objects/<thing>.parquet` likewise.
+    `left_hand` and `right_hand` a row per picture, shaped like a reconstruction; `objects/<thing>.parquet` likewise.
 
     Args:
         folder: to create.

@@ -1,4 +1,4 @@
-"""Bare hands of the person: where the wrist goes and how the fingers bend so that the tool frame is where it must be."""
+"""Bare hands of the person: where the wrist goes and how the fingers bend so that the tool frame is in its place."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ from handcap import geometry
 from handcap.errors import UsageError
 from handcap.geometry import Array
 from handcap.sim import rigs, tasks
+from handcap.sim.bench_tasks import BENCH_TASKS
+from handcap.sim.gripper import T_CAM_TCP
 from handcap.sim.motion import Curve, Motion, PoseCurve
 from handcap.sim.person import HeadParams, head_motion
 from handcap.sim.play import SIDES, Event, Hold, Play, Side
@@ -98,13 +100,17 @@ def build(scene_name: str, rig: Rig, worn: rigs.Worn, task: str, head: HeadParam
     hands: dict[Side, BareHand] = {}
     if task == LOOK:
         if "head" in rig.devices:
-            motion["head"] = head_motion(room.standing, head, until_s, rigs.HEAD_CAMERA_PITCH_RAD, (seed, _MOTION))
+            motion["head"] = head_motion(room.standing, head, until_s, (seed, _MOTION))
         return World(scene, room, rig, motion, {}, {}, _resting(room), {}, {}, (), until_s)
 
     if not room.props:
         raise UsageError(f"nothing to handle in the scene {scene_name!r}", mend=f"choose the task {LOOK!r}")
-    play = Play(room, np.random.default_rng([seed, _MOTION, 0]), rigs.HEAD_CAMERA_PITCH_RAD)
-    tasks.TASKS[task](play, until_s + 1.0)
+    play = Play(room, np.random.default_rng([seed, _MOTION, 0]), _mounts(rig, worn))
+    if task in BENCH_TASKS:
+        BENCH_TASKS[task](play, until_s + 1.0)
+        head = HeadParams(sway_m=0.0, sway_rad=0.0)  # the rig is on the bench, nobody wears it
+    else:
+        tasks.TASKS[task](play, until_s + 1.0)
     sway = np.random.default_rng([seed, _MOTION, 1])
     if "head" in rig.devices:
         motion["head"] = _head(play, head, until_s, sway)
@@ -138,6 +144,13 @@ def build(scene_name: str, rig: Rig, worn: rigs.Worn, task: str, head: HeadParam
         for name, sign in zip(names[1:], (-0.5, 0.5), strict=True):
             bodies[name] = _finger(tools[side], opening[side], sign)
     return World(scene, room, rig, motion, tools, opening, bodies, hands, tags, events, until_s)
+
+
+def _mounts(rig: Rig, worn: rigs.Worn) -> dict[str, Array]:
+    """The camera to aim on every device: on the head's IMU, on the grippers' tool frame."""
+    first = next((camera for camera in rig.cameras.values() if camera.device == "head"), None)
+    mounts = {} if first is None else {"head": first.T_imu_cam}
+    return mounts | {side: geometry.inverse(T_CAM_TCP) for side in worn.grippers}
 
 
 def _control_times(until_s: float, step_s: float) -> Array:
