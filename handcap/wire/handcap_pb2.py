@@ -24,17 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rhandcap.proto\x12\x07handcap\"f\n\x08\x45nvelope\x12\x0b\n\x03seq\x18\x01 \x01(\r\x12\x0c\n\x04t_us\x18\x02 \x01(\x04\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\r\x12&\n\timu_batch\x18\n \x01(\x0b\x32\x11.handcap.ImuBatchH\x00\x42\x06\n\x04\x62ody\"\xbb\x01\n\x08ImuBatch\x12\x19\n\x11\x66irst_sample_t_ns\x18\x01 \x01(\x04\x12\x11\n\tperiod_ns\x18\x02 \x01(\r\x12\x13\n\x0bgyro_counts\x18\x03 \x03(\x11\x12\x14\n\x0c\x61\x63\x63\x65l_counts\x18\x04 \x03(\x11\x12\x12\n\ngyro_scale\x18\x05 \x01(\x01\x12\x13\n\x0b\x61\x63\x63\x65l_scale\x18\x06 \x01(\x01\x12\x16\n\x0e\x66ifo_overflows\x18\x07 \x01(\r\x12\x15\n\rtemperature_c\x18\x08 \x01(\x02\"=\n\x05ImuSI\x12\x0c\n\x04t_ns\x18\x01 \x03(\x10\x12\x12\n\ngyro_rad_s\x18\x02 \x03(\x01\x12\x12\n\naccel_m_s2\x18\x03 \x03(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rhandcap.proto\x12\x07handcap\"\x8b\x01\n\x08\x45nvelope\x12\x0b\n\x03seq\x18\x01 \x01(\r\x12\x0c\n\x04t_us\x18\x02 \x01(\x04\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\r\x12&\n\timu_batch\x18\n \x01(\x0b\x32\x11.handcap.ImuBatchH\x00\x12#\n\x07\x65ncoder\x18\x0b \x01(\x0b\x32\x10.handcap.EncoderH\x00\x42\x06\n\x04\x62ody\"\xbb\x01\n\x08ImuBatch\x12\x19\n\x11\x66irst_sample_t_ns\x18\x01 \x01(\x04\x12\x11\n\tperiod_ns\x18\x02 \x01(\r\x12\x13\n\x0bgyro_counts\x18\x03 \x03(\x11\x12\x14\n\x0c\x61\x63\x63\x65l_counts\x18\x04 \x03(\x11\x12\x12\n\ngyro_scale\x18\x05 \x01(\x01\x12\x13\n\x0b\x61\x63\x63\x65l_scale\x18\x06 \x01(\x01\x12\x16\n\x0e\x66ifo_overflows\x18\x07 \x01(\r\x12\x15\n\rtemperature_c\x18\x08 \x01(\x02\"\xc5\x01\n\x07\x45ncoder\x12\x19\n\x11\x66irst_sample_t_ns\x18\x01 \x01(\x04\x12\x11\n\tperiod_ns\x18\x02 \x01(\r\x12\x14\n\x0c\x61ngle_counts\x18\x03 \x03(\r\x12\x17\n\x0f\x63ounts_per_turn\x18\x04 \x01(\r\x12\x14\n\x0cmagnet_found\x18\x05 \x01(\x08\x12\x17\n\x0fmagnet_too_weak\x18\x06 \x01(\x08\x12\x19\n\x11magnet_too_strong\x18\x07 \x01(\x08\x12\x13\n\x0bread_errors\x18\x08 \x01(\r\"=\n\x05ImuSI\x12\x0c\n\x04t_ns\x18\x01 \x03(\x10\x12\x12\n\ngyro_rad_s\x18\x02 \x03(\x01\x12\x12\n\naccel_m_s2\x18\x03 \x03(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'handcap_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENVELOPE']._serialized_start=26
-  _globals['_ENVELOPE']._serialized_end=128
-  _globals['_IMUBATCH']._serialized_start=131
-  _globals['_IMUBATCH']._serialized_end=318
-  _globals['_IMUSI']._serialized_start=320
-  _globals['_IMUSI']._serialized_end=381
+  _globals['_ENVELOPE']._serialized_start=27
+  _globals['_ENVELOPE']._serialized_end=166
+  _globals['_IMUBATCH']._serialized_start=169
+  _globals['_IMUBATCH']._serialized_end=356
+  _globals['_ENCODER']._serialized_start=359
+  _globals['_ENCODER']._serialized_end=556
+  _globals['_IMUSI']._serialized_start=558
+  _globals['_IMUSI']._serialized_end=619
 # @@protoc_insertion_point(module_scope)
