@@ -41,14 +41,15 @@ class BareHand:
         """Follow tool poses (m, 4, 4) and openings (m,), `step_s` apart; the person's hand is drawn from the seed."""
         rng = np.random.default_rng([seed, _WEARER])
         length_m = float(np.clip(rng.normal(0.186, 0.012), 0.155, 0.215))
-        hand = Hand(HandShape(side=side, length_m=length_m, tone=int(rng.integers(_TONES))))
-        T_wrist_grip = grips.T_wrist_grip(hand, grips.pinch(_HELD_M, hand))
+        shape = HandShape(side=side, length_m=length_m, tone=int(rng.integers(_TONES)))
+        T_wrist_grip = grips.T_wrist_grip(grips.pinch(_HELD_M, shape), shape)
         # The tool's x looks right; a hand's grip x looks from thumb to fingers, which is left for the left hand.
         half_turn = np.diag([-1.0, -1.0, 1.0]) if side == "left" else np.eye(3)
         T_wrist_tool = T_wrist_grip @ geometry.se3(half_turn, np.zeros(3))
         wrist = PoseCurve.through_controls(start_s, step_s, T_room_tool @ geometry.inverse(T_wrist_tool))
-        angles = np.array([grips.pinch(float(width_m), hand) for width_m in opening_m])
-        return cls(hand, wrist, Curve.through_controls(start_s, step_s, angles), T_wrist_tool)
+        widths_m, which = np.unique(np.round(opening_m, 4), return_inverse=True)
+        angles = np.array([grips.pinch(float(width_m), shape) for width_m in widths_m])[which]
+        return cls(Hand(shape), wrist, Curve.through_controls(start_s, step_s, angles), T_wrist_tool)
 
     def T_room_tool(self, t_s: Array) -> Array:
         """(n,) s to (n, 4, 4)."""
@@ -61,6 +62,6 @@ class BareHand:
 
     def skin(self, t_s: float) -> Skin:
         """The hand's surface at a time; during a picture it moves with the wrist and does not bend."""
-        vertices, normals = self.hand.skin(self.angles.at(np.array([t_s]))[0])
-        hand = self.hand
-        return Skin(self.wrist.pose, vertices, normals, hand.triangles, hand.albedo, hand.occlusion)
+        hand, angles = self.hand, self.angles.at(np.array([t_s]))[0]
+        vertices, normals = hand.skin(angles)
+        return Skin(self.wrist.pose, vertices, normals, hand.triangles, hand.albedo, hand.occlusion_at(angles))
