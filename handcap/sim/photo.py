@@ -42,14 +42,30 @@ def exposure(params: PhotoParams, t_s: float) -> float:
 
 
 def develop(
-    light: NDArray[np.float32], arriving: NDArray[np.float32], gain: float, noise_grey: float, rng: np.random.Generator
+    light: NDArray[np.float32],
+    arriving: NDArray[np.float32],
+    gain: float | NDArray[np.float32],
+    noise_grey: float,
+    rng: np.random.Generator,
+    *,
+    shot_grey: float = 0.0,
 ) -> NDArray[np.uint8]:
-    """Light (h, w, 3), 0..255, to RGB pixels; the three colours share their noise, as after demosaicing."""
-    from handcap.sim import kernel
+    """Light to RGB pixels; the three colours share their noise, as after demosaicing.
 
-    noise = np.float32(noise_grey) * rng.standard_normal(arriving.shape, np.float32)
+    Args:
+        light: (h, w, 3), 0..255.
+        arriving: (h, w) see `vignette`.
+        gain: grey per light, one number or one per row (h,).
+        noise_grey: standard deviation in the dark.
+        rng: draws the noise.
+        shot_grey: variance of noise that each grey level of signal adds.
+    """
+    from handcap.sim import pixel
+
+    normal = rng.standard_normal(arriving.shape, np.float32)
+    row_gain = np.ascontiguousarray(np.broadcast_to(np.asarray(gain, np.float32), (len(light),)))
     picture = np.empty(light.shape, np.uint8)
-    kernel.expose(light, arriving, gain, noise, picture)
+    pixel.expose(light, arriving, row_gain, normal, np.float32(noise_grey), np.float32(shot_grey), picture)
     return picture
 
 
