@@ -15,6 +15,7 @@ from handcap import clock, session
 from handcap.errors import UsageError
 from handcap.sim import imu, photo, rigs, truth, world
 from handcap.sim.bench_tasks import BENCH_TASKS
+from handcap.sim.exposure import ExposureParams, Flicker, SensorNoise
 from handcap.sim.person import HeadParams
 from handcap.sim.scenes import SCENES
 from handcap.sim.sensors import Sensors, sense
@@ -39,7 +40,10 @@ class SimulationParams:
         codec: of the pictures.
         head: how lively the wearer is.
         imu: how good this specimen of the IMU is.
-        photo: how good the camera is.
+        photo: lens and compression.
+        exposure: how the cameras choose exposure and gain.
+        noise: of their pixels.
+        flicker: of the lamps; None for daylight.
         mounting_sd_rad, mounting_sd_m: how far the true cameras sit from where rig.json says; 0 is perfectly known.
         lens_sd: relative error of the focal length in rig.json, and of the centre in shares of the width.
         clock_errors: whether every board keeps its own time and only a fit of it is known.
@@ -55,6 +59,9 @@ class SimulationParams:
     head: HeadParams = field(default_factory=HeadParams)
     imu: imu.ImuErrors = field(default_factory=imu.ImuErrors)
     photo: photo.PhotoParams = field(default_factory=photo.PhotoParams)
+    exposure: ExposureParams = field(default_factory=ExposureParams)
+    noise: SensorNoise = field(default_factory=SensorNoise)
+    flicker: Flicker | None = None
     mounting_sd_rad: float = 0.0
     mounting_sd_m: float = 0.0
     lens_sd: float = 0.0
@@ -145,6 +152,9 @@ def _write(
         writer.start_take() as take,
         closing(recording.packets(on_progress)) as packets,
     ):
+        for device, (fit, residual_s) in sensors.fits.items():
+            known = (fit.t_ns, fit.dt_session_device_s, fit.skew, residual_s)
+            writer.journal.clock_fit(device, *known, take=take.id)
         for packet in packets:
             packet.record(take)
     truth.write(folder / "truth", played, sensors, recording)

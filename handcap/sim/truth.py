@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,20 @@ def write(folder: Path, world: World, sensors: Sensors, recording: Recording) ->
             for event in world.events
         ],
         "faults": [],
+        "clocks": {
+            device: {**asdict(board), "fit_residual_s": sensors.fits[device][1]}
+            for device, board in sensors.clocks.items()
+        },
+        "encoders": {side: asdict(encoder) for side, encoder in sensors.encoders.items()},
+        "boards": [
+            {
+                "name": board.name,
+                "T_world_board": (T_world_room @ board.T_room_board).tolist(),
+                "corner_ids": board.target.ids.tolist(),
+                "corners_board_m": board.target.corners_target.tolist(),
+            }
+            for board in world.room.boards
+        ],
         "tags": {
             side: [
                 {
