@@ -19,9 +19,10 @@ WIDTH, HEIGHT, FRAMES = 320, 240, 25
 
 
 def moving_scene() -> list[NDArray[np.uint8]]:
-    texture = np.random.default_rng(0).uniform(40, 210, (HEIGHT + 80, WIDTH + 80, 3)).astype(np.float32)
+    texture = np.random.default_rng(0).uniform(40, 210, (HEIGHT + 80, WIDTH + 80)).astype(np.float32)
     texture = cv2.GaussianBlur(texture, (0, 0), 3)
-    texture = (60 * (texture - texture.mean()) / texture.std() + 125).clip(10, 245).astype(np.uint8)
+    texture = (50 * (texture - texture.mean()) / texture.std() + 125).clip(10, 245)
+    texture = (texture[..., None] * [1.0, 0.9, 0.8]).astype(np.uint8)
     return [np.ascontiguousarray(texture[k : k + HEIGHT, 2 * k : 2 * k + WIDTH]) for k in range(FRAMES)]
 
 
