@@ -104,9 +104,11 @@ def _wrist(rng: np.random.Generator, side: str, camera: Camera) -> Array:
     elbow = np.array([lateral * 0.24, 0.42, 0.08]) + rng.normal(0, 0.09, 3)
     x = middle - elbow
     x = geometry.so3_exp(rng.normal(0, 0.35, 3)) @ (x / np.linalg.norm(x))
-    z = rng.standard_normal(3)
-    z -= (z @ x) * x
-    z /= np.linalg.norm(z)
+    # Thumb up the back of the hand looks outwards; a forearm turns 80° either way (AAOS 1965), the shoulder adds to
+    # turning the palm down.
+    outwards = np.cross(x, [0.0, -1.0, 0.0]) * lateral
+    turned = lateral * np.deg2rad(rng.uniform(-110, 80))
+    z = geometry.so3_exp(turned * x) @ (outwards / np.linalg.norm(outwards))
     R = np.stack([x, np.cross(z, x), z], axis=-1)
     return geometry.se3(R, middle - 0.09 * x)
 

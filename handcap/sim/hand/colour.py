@@ -10,18 +10,18 @@ from handcap.sim.hand.skeleton import FINGERS, bone
 # From the lightest to the darkest, as a camera sees them in good light; spread over the ten tones of E. Monk's scale.
 TONES = np.array(
     [
-        [238, 206, 188],
-        [229, 190, 165],
-        [214, 168, 138],
-        [190, 140, 108],
-        [160, 112, 82],
-        [126, 86, 62],
-        [95, 64, 47],
-        [70, 49, 39],
+        [222, 184, 162],
+        [210, 167, 141],
+        [194, 147, 117],
+        [172, 123, 93],
+        [145, 99, 73],
+        [115, 78, 56],
+        [87, 59, 44],
+        [66, 46, 37],
     ],
     float,
 )
-_PALM_OF_LIGHT = np.array([232.0, 178.0, 156.0])  # palms have little pigment
+_PALM_OF_LIGHT = np.array([220.0, 166.0, 144.0])  # palms have little pigment
 _PALM_OF_DARK = np.array([176.0, 126.0, 100.0])
 _BLOOD = np.array([1.05, 0.90, 0.88])  # skin over knuckles and at finger tips
 _NAIL = np.array([226.0, 178.0, 164.0])

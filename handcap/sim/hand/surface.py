@@ -75,7 +75,7 @@ def build(skel: Skeleton, flesh: Flesh) -> RestSurface:
     size = skel.length_m
     grid = _grid(size)
     field = _field(grid, skel, flesh)
-    corners, triangles, _, _ = marching_cubes(field, 0.0, gradient_direction="ascent")
+    corners, triangles, _, _ = marching_cubes(field, 0.0, gradient_direction="descent")
     axes = (grid.x, grid.y, grid.z)
     vertices = np.stack([np.interp(corners[:, k], np.arange(len(axes[k])), axes[k]) for k in range(3)], axis=-1)
     gradient = np.stack(np.gradient(field, *axes), axis=-1)
