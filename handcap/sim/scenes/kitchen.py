@@ -10,11 +10,14 @@ import numpy as np
 from handcap import geometry
 from handcap.geometry import Array
 from handcap.sim import label, texture
+from handcap.sim.furniture import clutter, drawer, muted, outside, props_on, shell
 from handcap.sim.scene import Light, Room, SceneBuilder, Standing
 
 LENGTH_M, WIDTH_M, HEIGHT_M = 5.0, 4.0, 2.7
 TABLE_TOP_M = 0.75
 _COUNTER_TOP_M, _COUNTER_DEPTH_M = 0.9, 0.6
+_TABLE_SIZE = (0.8, 1.4)
+_WORK_SIZE = np.array([0.42, 0.9])
 
 
 def furnish(b: SceneBuilder) -> Room:
@@ -29,8 +32,8 @@ def furnish(b: SceneBuilder) -> Room:
     window = Light(np.array([2.9, 3.95, 1.6]), np.array([0.55, 0, 0]), np.array([0, 0, 0.5]), 1.6)
     top = TABLE_TOP_M
     standing = Standing(
-        head_low_room=table + np.array([-1.05, -0.45, 1.32]),
-        head_high_room=table + np.array([-0.55, 0.45, 1.62]),
+        head_low_room=table + np.array([-0.80, -0.25, 1.30]),
+        head_high_room=table + np.array([-0.52, 0.25, 1.50]),
         gaze_boxes_room=np.array(
             [
                 [table + np.array([-0.35, -0.6, top]), table + np.array([0.35, 0.6, top + 0.15])],
@@ -41,89 +44,53 @@ def furnish(b: SceneBuilder) -> Room:
         ),
         gaze_weights=np.array([0.62, 0.22, 0.08, 0.08]),
     )
+    T_room_work = geometry.se3(np.eye(3), _work(table) + np.array([0.0, 0.0, 0.003]))
+    front = table + np.array([-_TABLE_SIZE[0] / 2 - 0.001, rng.uniform(-0.25, 0.25), TABLE_TOP_M - 0.10])
     return Room(
         lights=(ceiling_lamp, window),
         standing=standing,
-        T_room_work=geometry.se3(np.eye(3), table + np.array([-0.14, 0.0, top])),
-        work_size=np.array([0.42, 0.9]),
-        props=(),
-        slide=None,
-        path_room=np.array([table[:2] + [-0.8, 0.0], [1.2, 1.0], [2.6, 0.9], [3.9, 1.4], [3.9, 2.8], [2.4, 3.1]]),
+        T_room_work=T_room_work,
+        work_size=_WORK_SIZE,
+        props=props_on(b, T_room_work, _WORK_SIZE, int(rng.integers(1, 5))),
+        slide=drawer(b, front, [-1.0, 0.0, 0.0], [0.4, 0.42, 0.1], 0.22),
+        path_room=np.array([table[:2] + [-0.66, 0.0], [1.2, 1.0], [2.6, 0.9], [3.9, 1.4], [3.9, 2.8], [2.4, 3.1]]),
     )
 
 
-def _muted(rng: np.random.Generator) -> Array:
-    """A household colour, not too dark and not too loud."""
-    grey = rng.uniform(110, 225)
-    return np.clip(grey + rng.normal(0, 17, 3), 60, 240)
-
-
 def _shell(b: SceneBuilder) -> None:
-    rng, (x, y, z) = b.rng, (LENGTH_M, WIDTH_M, HEIGHT_M)
-    wall_colour = np.array([214, 206, 192]) + rng.normal(0, 10, 3)
-    walls = [b.texture(texture.plaster(rng, wall_colour + rng.normal(0, 5, 3))) for _ in range(4)]
+    rng = b.rng
+    wall_colour = np.array([205, 200, 190]) + rng.normal(0, 16, 3)
+    plaster = [b.texture(texture.plaster(rng, wall_colour + rng.normal(0, 5, 3))) for _ in range(2)]
+    walls = [plaster[0], plaster[1], plaster[1], plaster[0]]
     floor = b.texture(texture.wood(rng, [150, 112, 78], 2.4, 2.4, 0.12))
     ceiling = b.texture(texture.plaster(rng, [222, 220, 214]))
-    b.quad([0, 0, 0], [x, 0, 0], [0, y, 0], floor)
-    b.quad([0, 0, z], [0, y, 0], [x, 0, 0], ceiling)
-    b.quad([0, 0, 0], [0, y, 0], [0, 0, z], walls[0])
-    b.quad([x, y, 0], [0, -y, 0], [0, 0, z], walls[1])
-    b.quad([x, 0, 0], [-x, 0, 0], [0, 0, z], walls[2])
-    b.quad([0, y, 0], [x, 0, 0], [0, 0, z], walls[3])
+    shell(b, (LENGTH_M, WIDTH_M, HEIGHT_M), walls, floor, ceiling)
 
 
 def _table(b: SceneBuilder, foot: Array) -> None:
-    rng, width, depth = b.rng, 1.4, 0.8
+    rng, (depth, width) = b.rng, _TABLE_SIZE
     wood = b.texture(texture.wood(rng, [176, 134, 92], 1.5, 1.0, 0.2, texel_m=0.0015))
     b.box(foot + np.array([0, 0, TABLE_TOP_M - 0.04]), [depth, width, 0.04], 0.0, wood, bottom=True)
     for sx in (-1, 1):
         for sy in (-1, 1):
             leg = foot + np.array([sx * (depth / 2 - 0.05), sy * (width / 2 - 0.05), 0])
             b.box(leg, [0.06, 0.06, TABLE_TOP_M - 0.04], 0.0, wood)
-    mat = b.texture(texture.cloth(rng, _muted(rng)))
-    b.box(foot + np.array([-0.12, 0.05, TABLE_TOP_M]), [0.42, 0.6, 0.003], rng.uniform(-0.2, 0.2), mat)
+    mat = b.texture(texture.cloth(rng, muted(rng)))
+    work = _work(foot)
+    b.box(work, [*(_WORK_SIZE + 0.02), 0.003], 0.0, mat)
     free = np.array([depth / 2 - 0.06, width / 2 - 0.06])
-    clutter(b, foot[:2] - free, foot[:2] + free, TABLE_TOP_M + 0.003, int(rng.integers(18, 28)), 0.22)
+    keep_out = outside(work[:2], _WORK_SIZE)
+    clutter(b, foot[:2] - free, foot[:2] + free, TABLE_TOP_M, int(rng.integers(10, 20)), 0.22, keep_out)
 
 
-def clutter(b: SceneBuilder, low: Array, high: Array, z: float, count: int, tallest_m: float) -> None:
-    """Cartons, cans, cups and jars side by side on a shelf or table top, none inside another.
-
-    Args:
-        b: where to put them.
-        low, high: (2,) corners of the free area, m.
-        z: its height.
-        count: how many to try.
-        tallest_m: nothing higher.
-    """
-    rng, taken = b.rng, []
-    for _ in range(count):
-        for _attempt in range(30):
-            radius = rng.uniform(0.03, 0.095)
-            centre = rng.uniform(low + radius, high - radius) if np.all(high - low > 2 * radius) else None
-            if centre is not None and all(np.hypot(*(centre - c)) > radius + r + 0.004 for c, r in taken):
-                taken.append((centre, radius))
-                _thing(b, np.array([*centre, z]), radius, tallest_m)
-                break
-
-
-def _thing(b: SceneBuilder, foot: Array, radius: float, tallest_m: float) -> None:
-    rng = b.rng
-    if rng.random() < 0.55:
-        angle = rng.uniform(0.5, 1.07)  # half diagonal of the footprint = radius
-        size = np.array([2 * radius * np.cos(angle), 2 * radius * np.sin(angle), 0.0])
-        size[2] = np.clip(rng.uniform(0.4, 2.6) * radius, 0.03, tallest_m)
-        b.box(foot, size, rng.uniform(0, np.pi), [b.texture(t) for t in label.carton(rng, size, _muted(rng))])
-    else:
-        radius = min(radius, 0.06)
-        height = float(np.clip(rng.uniform(1.2, 3.4) * radius, 0.05, tallest_m))
-        around = label.wrapper(rng, 2 * np.pi * radius, height, _muted(rng))
-        b.cylinder(foot, radius, height, b.texture(around), b.texture(label.lid(rng, radius, _muted(rng))))
+def _work(table: Array) -> Array:
+    """Middle of the free surface, at the person's edge of the table."""
+    return table + np.array([-0.15, 0.0, TABLE_TOP_M])
 
 
 def _counter(b: SceneBuilder) -> None:
     rng, x, depth = b.rng, LENGTH_M, _COUNTER_DEPTH_M
-    front_colour = _muted(rng)
+    front_colour = muted(rng)
     stone = b.texture(texture.speckled(rng, rng.uniform(95, 170) + rng.normal(0, 6, 3)))
     b.box([x - depth / 2, 2.2, _COUNTER_TOP_M - 0.04], [depth + 0.03, 3.4, 0.04], 0.0, stone)
     for k in range(6):
@@ -147,25 +114,25 @@ def _sides(b: SceneBuilder) -> None:
     # Right wall (y = 0): pictures and a sideboard with things on it.
     for k, width in enumerate((0.5, 0.7, 0.4)):
         height, left = rng.uniform(0.4, 0.7), 3.9 - 1.1 * k
-        picture = b.texture(label.poster(rng, width, height, _muted(rng), sheets=5))
+        picture = b.texture(label.poster(rng, width, height, muted(rng), sheets=5))
         b.quad([left, 0.012, rng.uniform(1.25, 1.45)], [-width, 0, 0], [0, 0, height], picture, uv=(0, 0))
-    side = [b.texture(label.panel(rng, 1.8, 0.8, _muted(rng))) for _ in range(4)]
+    side = [b.texture(label.panel(rng, 1.8, 0.8, muted(rng))) for _ in range(4)]
     b.box([2.6, 0.2, 0], [1.8, 0.38, 0.8], 0.0, [*side, b.texture(texture.wood(rng, [140, 104, 70], 1.8, 0.4, 0.4))])
     clutter(b, np.array([1.75, 0.05]), np.array([3.45, 0.36]), 0.8, 12, 0.3)
     # Left wall (y = 4): a window, a calendar and shelves.
     outside = b.texture(label.window_view(rng, 1.1, 1.0))
     b.quad([2.35, 3.985, 1.1], [1.1, 0, 0], [0, 0, 1.0], outside, uv=(0, 0))
-    calendar = b.texture(label.poster(rng, 0.45, 0.6, _muted(rng), sheets=4))
+    calendar = b.texture(label.poster(rng, 0.45, 0.6, muted(rng), sheets=4))
     b.quad([3.65, 3.988, 1.3], [0.45, 0, 0], [0, 0, 0.6], calendar, uv=(0, 0))
     board = b.texture(texture.wood(rng, [132, 96, 66], 1.8, 0.4, 0.4))
     b.box([2.9, 3.86, 0.975], [1.6, 0.26, 0.025], 0.0, board, bottom=True)
     clutter(b, np.array([2.15, 3.75]), np.array([3.65, 3.97]), 1.0, 9, 0.25)
-    low = [b.texture(label.panel(rng, 1.5, 0.7, _muted(rng))) for _ in range(4)]
+    low = [b.texture(label.panel(rng, 1.5, 0.7, muted(rng))) for _ in range(4)]
     b.box([2.9, 3.8, 0], [1.5, 0.38, 0.7], 0.0, [*low, board])
     # Behind the person (x = 0): a bookcase and a poster.
     for k in range(4):
         z = 0.05 + 0.42 * k
         b.box([0.15, 1.3, z - 0.03], [0.28, 1.4, 0.03], 0.0, board, bottom=True)
         clutter(b, np.array([0.03, 0.65]), np.array([0.28, 1.95]), z, 9, 0.3)
-    poster = b.texture(label.poster(rng, 0.9, 1.2, _muted(rng), sheets=8))
+    poster = b.texture(label.poster(rng, 0.9, 1.2, muted(rng), sheets=8))
     b.quad([0.012, 2.5, 0.9], [0, 0.9, 0], [0, 0, 1.2], poster, uv=(0, 0))
