@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from handcap import geometry
 from handcap.geometry import GRAVITY_M_S2, Array
 from handcap.sim import imu
-from handcap.sim.motion import SplineMotion
+from handcap.sim.motion import PoseCurve
 from handcap.types import ImuModel
 
 MODEL = ImuModel(200.0, 1.7e-4, 2.0e-3, 1.9e-5, 3.0e-3)
@@ -17,8 +18,9 @@ T_NS = np.arange(1200, dtype=np.int64) * 5_000_000
 NOISELESS = replace(imu.RAW_PART, noise_scale=0.0)
 
 
-def moving(amplitude: float = 0.1) -> SplineMotion:
-    return SplineMotion.through_controls(0.0, 0.2, np.random.default_rng(3).normal(0, amplitude, (40, 6)))
+def moving(amplitude: float = 0.1) -> PoseCurve:
+    steps = np.random.default_rng(3).normal(0, amplitude, (40, 6))
+    return PoseCurve.through_controls(0.0, 0.2, geometry.se3_exp(steps))
 
 
 def record(errors: imu.ImuErrors, amplitude: float = 0.1, seed: int = 1) -> imu.ImuRecording:
