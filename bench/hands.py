@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -152,21 +153,27 @@ def _view(rng: np.random.Generator, camera: Camera, lens: Lens, arriving: Any, s
         return None
     empty = Shot(Shutter(0.0), still(T_room_cam))
     column, row = np.rint(skin_px[seen]).astype(int).T
-    before_room = skin_cam[seen, 2] < lens_depth(stage.renderer, lens, empty)[row, column]
-    if before_room.sum() < VISIBLE * len(seen) or not before_room.all():
+    if not (skin_cam[seen, 2] < _depth(stage.renderer, lens, empty)[row, column]).all():
         return None  # a hand in a table is nothing that happens
     skin = Skin(
         still(T_room_cam @ T_cam_wrist), vertices, normals, hand.triangles, hand.albedo, hand.occlusion_at(angles)
     )
-    light = stage.renderer.render(lens, Shot(Shutter(0.0), still(T_room_cam), {}, (skin,)))
-    gain = rng.uniform(0.65, 1.25)
+    shot = Shot(Shutter(0.0), still(T_room_cam), {}, (skin,))
+    bare = replace(skin, triangles=hand.triangles[hand.is_hand[hand.triangles].all(axis=1)])
+    without_arm = _depth(stage.renderer, lens, replace(shot, skins=(bare,)))
+    on_hand = without_arm < _depth(stage.renderer, lens, empty)
+    hidden = _depth(stage.renderer, lens, shot)[on_hand] < without_arm[on_hand] - 1e-3
+    if seen.mean() * (1 - hidden.mean()) < VISIBLE:
+        return None  # behind the wearer's own arm
+    light = stage.renderer.render(lens, shot)
+    gain = rng.uniform(80, 125) / float(light.mean())  # automatic exposure
     picture = photo.develop(light, arriving, gain, rng.uniform(0.8, 3.0), rng)
     to_hand = joints_cam[[0, 5, 17]].mean(axis=0)
     cosine = abs(float(T_cam_wrist[:3, 2] @ to_hand) / float(np.linalg.norm(to_hand)))
     return View(picture, joints_px, cosine > np.cos(FRONTAL_RAD), name, shape.tone, shape.length_m)
 
 
-def lens_depth(renderer: Renderer, lens: Lens, shot: Shot) -> Any:
+def _depth(renderer: Renderer, lens: Lens, shot: Shot) -> Any:
     """Depth of the room (h, w), infinite where there is nothing."""
     return np.nan_to_num(renderer.depth(lens, shot), nan=np.inf)
 
@@ -233,8 +240,8 @@ def main() -> None:
 
     with Finder() as finder:
         for name in [args.camera] if args.camera else sorted(CAMERAS):
-            stream = views(CAMERAS[name], args.seed, args.scene)
-            found = [(view, error(view, finder.find(view.picture))) for view, _ in zip(stream, range(args.views))]
+            stream = islice(views(CAMERAS[name], args.seed, args.scene), args.views)
+            found = [(view, error(view, finder.find(view.picture))) for view in stream]
             frontal, every = rates(found)
             count = sum(view.frontal for view, _ in found)
             print(
@@ -248,7 +255,9 @@ def main() -> None:
         photos = Path(os.environ.get("HANDCAP_DATA", "../shared/data")) / "hands" / "fpha_ego_rgbd"
         if photos.exists():
             hits, total = real_rate(finder, photos)
-            print(f"real egocentric photos (fpha_ego_rgbd, hand with taped sensors, moving): found in {hits} of {total}")
+            print(
+                f"real egocentric photos (fpha_ego_rgbd, hand with taped sensors, moving): found in {hits} of {total}"
+            )
         else:
             print(f"no {photos}; set HANDCAP_DATA for the rate on real photos")
 

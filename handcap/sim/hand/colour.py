@@ -66,7 +66,9 @@ def albedo(
     colour = skin + paler[:, None] * (palm - skin)
     blush, crease, nail = _finger_marks(vertices, up, T_wrist_bone, joints, share, length_m)
     lines = np.exp(-((_line_distance(vertices[:, :2] / length_m) / 0.0085) ** 2)) * _step(-up, 0.4, 0.8)
-    lines *= _step(-vertices[:, 2], 0.02 * length_m, 0.05 * length_m) * (1 - share[:, [bone(0, 1), bone(0, 2)]].sum(axis=1))
+    lines *= _step(-vertices[:, 2], 0.02 * length_m, 0.05 * length_m) * (
+        1 - share[:, [bone(0, 1), bone(0, 2)]].sum(axis=1)
+    )
     colour *= 1 + blush[:, None] * (_BLOOD - 1)
     colour *= 1 - 0.34 * crease[:, None] * np.array([0.8, 1.0, 1.05])
     colour *= 1 - 0.26 * np.clip(lines, 0, 1)[:, None] * np.array([0.7, 1.0, 1.05])
@@ -113,7 +115,7 @@ def _finger_marks(
             elif f:
                 crease += 1.0 * below * at_joint * np.exp(-(((x - 0.105) / 0.008) ** 2))
         R = T_wrist_bone[bone(f, 2), :3, :3]
-        size = np.linalg.norm(chain[3] - chain[2]) / length_m
+        size = float(np.linalg.norm(chain[3] - chain[2])) / length_m
         local = (vertices - chain[2]) @ R / length_m
         half = 0.034 if f == 0 else 0.026
         round_ = ((local[:, 0] - 0.80 * size) / (0.38 * size)) ** 4 + (local[:, 1] / half) ** 4

@@ -17,16 +17,32 @@ from handcap.sim.hand.skeleton import Skeleton
 _TIP_FLESH = 0.037  # from the tip joint to the skin of the pad, of the hand's length
 
 _PINCH_SHUT = skeleton.posture(
-    thumb=(24, 29, 42, 13, 12), index=(-6, 52, 40, 16), middle=(-2, 46, 50, 28), ring=(-2, 50, 52, 30), little=(-4, 52, 48, 28)
+    thumb=(24, 29, 42, 13, 12),
+    index=(-6, 52, 40, 16),
+    middle=(-2, 46, 50, 28),
+    ring=(-2, 50, 52, 30),
+    little=(-4, 52, 48, 28),
 )
 _PINCH_OPEN = skeleton.posture(
-    thumb=(0, 48, 42, 1, 13), index=(-8, 29, 30, 14), middle=(0, 24, 30, 16), ring=(-2, 30, 34, 18), little=(-6, 32, 32, 18)
+    thumb=(0, 48, 42, 1, 13),
+    index=(-8, 29, 30, 14),
+    middle=(0, 24, 30, 16),
+    ring=(-2, 30, 34, 18),
+    little=(-6, 32, 32, 18),
 )
 _GRASP_SHUT = skeleton.posture(
-    thumb=(10, 54, 52, 48, 36), index=(0, 68, 82, 48), middle=(0, 72, 86, 50), ring=(0, 74, 84, 50), little=(-2, 74, 78, 46)
+    thumb=(10, 54, 52, 48, 36),
+    index=(0, 68, 82, 48),
+    middle=(0, 72, 86, 50),
+    ring=(0, 74, 84, 50),
+    little=(-2, 74, 78, 46),
 )
 _GRASP_OPEN = skeleton.posture(
-    thumb=(-14, 52, 36, 0, 16), index=(5, 26, 34, 20), middle=(0, 28, 38, 22), ring=(-4, 28, 38, 22), little=(-10, 30, 34, 20)
+    thumb=(-14, 52, 36, 0, 16),
+    index=(5, 26, 34, 20),
+    middle=(0, 28, 38, 22),
+    ring=(-4, 28, 38, 22),
+    little=(-10, 30, 34, 20),
 )
 _SEARCH_STEPS = 24
 
@@ -34,7 +50,11 @@ _SEARCH_STEPS = 24
 def relaxed() -> Array:
     """Hanging or resting; fingers curl more towards the little one."""
     return skeleton.posture(
-        thumb=(8, 18, 20, 10, 15), index=(2, 24, 28, 14), middle=(0, 30, 34, 18), ring=(-2, 34, 36, 20), little=(-6, 36, 34, 18)
+        thumb=(8, 18, 20, 10, 15),
+        index=(2, 24, 28, 14),
+        middle=(0, 30, 34, 18),
+        ring=(-2, 34, 36, 20),
+        little=(-6, 36, 34, 18),
     )
 
 
@@ -52,14 +72,22 @@ def flat(spread: float = 0.5) -> Array:
 
 def fist() -> Array:
     return skeleton.posture(
-        thumb=(8, 55, 53, 55, 44), index=(0, 86, 100, 62), middle=(0, 88, 102, 64), ring=(0, 88, 100, 62), little=(0, 88, 96, 58)
+        thumb=(8, 55, 53, 55, 44),
+        index=(0, 88, 103, 72),
+        middle=(0, 89, 104, 74),
+        ring=(0, 89, 104, 74),
+        little=(0, 89, 100, 70),
     )
 
 
 def point() -> Array:
     """The index finger stretched, the others closed."""
     return skeleton.posture(
-        thumb=(9, 55, 53, 50, 40), index=(0, 6, 8, 4), middle=(0, 80, 96, 56), ring=(0, 84, 96, 58), little=(0, 84, 92, 54)
+        thumb=(9, 55, 53, 50, 40),
+        index=(0, 6, 8, 4),
+        middle=(0, 80, 96, 56),
+        ring=(0, 84, 96, 58),
+        little=(0, 84, 92, 54),
     )
 
 

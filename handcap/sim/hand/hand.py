@@ -108,7 +108,9 @@ class Hand:
         left = self._unshaded(vertices, normals, joints)
         return self.occlusion * np.minimum(left / np.maximum(self._unshaded_rest, 0.2), 1).astype(np.float32)
 
-    def _unshaded(self, vertices: Array | NDArray[np.float32], normals: Array | NDArray[np.float32], joints: Array) -> NDArray[np.float32]:
+    def _unshaded(
+        self, vertices: Array | NDArray[np.float32], normals: Array | NDArray[np.float32], joints: Array
+    ) -> NDArray[np.float32]:
         """(v,) share of light that the fingers leave to each other."""
         balls, radii, finger = surface.stand_ins(joints, self.shape.length_m, self.shape.girth)
         return kernel.shadowed(vertices, normals, self._finger, balls, radii, finger)

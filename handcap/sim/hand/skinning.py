@@ -9,7 +9,6 @@ import numpy as np
 
 from handcap import geometry
 from handcap.geometry import Array
-from handcap.sim.hand import kernel
 from handcap.sim.hand.skeleton import BONE_PARENT, BONES, FINGERS, FOREARM, PALM, bone
 
 # Half the stretch of skin that bends, shares of the hand's length: at the first, second and third joint.
@@ -71,11 +70,6 @@ def bone_motions(T_wrist_bone: Array, T_wrist_rest: Array) -> Array:
     return np.concatenate([real, dual], axis=1)
 
 
-def bend(vertices: Array, share: Array, motions: Array) -> Array:
-    """Vertices (v, 3) float32 after the bones' motions (17, 8)."""
-    return kernel.bend(vertices, share, motions)
-
-
 def _smooth(x: Array) -> Array:
     """0 below -1, 1 above 1."""
     t = np.clip((x + 1) / 2, 0, 1)
@@ -88,5 +82,3 @@ def _segment_distance(points: Array, starts: Array, ends: Array) -> Array:
     local = points[:, None] - starts
     along = np.clip(np.einsum("nmi,mi->nm", local, axis) / np.sum(axis * axis, axis=-1), 0, 1)
     return np.linalg.norm(local - along[..., None] * axis, axis=-1)
-
-

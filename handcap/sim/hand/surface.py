@@ -21,8 +21,8 @@ REST_ANGLES: Array = skeleton.posture(
     little=(-10, 22, 28, 16),
 )
 
-_CELL = 0.0132  # of the hand's length; about 2.5 mm
-_ARM_CELL = 0.035  # along the arm, where nothing is small
+_CELL = 0.0136  # of the hand's length; about 2.5 mm
+_ARM_CELL = 0.05  # along the arm, where nothing is small
 _ARM = 0.95  # how much of it there is
 _FAR = 0.07
 
@@ -75,18 +75,21 @@ def build(skel: Skeleton, flesh: Flesh) -> RestSurface:
     size = skel.length_m
     grid = _grid(size)
     field = _field(grid, skel, flesh)
-    corners, triangles, _, _ = marching_cubes(field, 0.0, gradient_direction="descent")
+    found = marching_cubes(field, 0.0, gradient_direction="descent")
+    corners, triangles = np.asarray(found[0], float), np.asarray(found[1], np.int64)
     axes = (grid.x, grid.y, grid.z)
-    vertices = np.stack([np.interp(corners[:, k], np.arange(len(axes[k])), axes[k]) for k in range(3)], axis=-1)
+    vertices = np.stack(
+        [np.asarray(np.interp(corners[:, k], np.arange(len(axes[k])), axes[k]), float) for k in range(3)], axis=-1
+    )
     gradient = np.stack(np.gradient(field, *axes), axis=-1)
     normals = _sample(gradient, corners)
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
-    return RestSurface(vertices, normals, triangles.astype(np.int64), _occlusion(field, grid, vertices, normals, size))
+    return RestSurface(vertices, normals, triangles, _occlusion(field, grid, vertices, normals, size))
 
 
 def _grid(size: float) -> Grid:
     cell = _CELL * size
-    arm = np.arange(-_ARM - 3 * _ARM_CELL, -0.2, _ARM_CELL) * size
+    arm = np.arange(-_ARM - 0.42, -0.2, _ARM_CELL) * size
     x = np.concatenate([arm, np.arange(arm[-1] + _CELL * size, 1.06 * size, cell)])
     return Grid(x, np.arange(-0.36 * size, 0.52 * size, cell), np.arange(-0.52 * size, 0.26 * size, cell))
 
@@ -126,7 +129,9 @@ def _finger(joints: Array, T_wrist_bone: Array, f: int, size: float, girth: floa
         if k < 2 and (f or k):
             middle = chain[k] + (0.56 if k == 0 else 0.5) * along
             rod = 0.16 * along
-            bodies.append(Cone(middle - rod + 0.26 * pad * down, middle + rod + 0.24 * pad * down, 0.84 * pad, 0.8 * pad))
+            bodies.append(
+                Cone(middle - rod + 0.26 * pad * down, middle + rod + 0.24 * pad * down, 0.84 * pad, 0.8 * pad)
+            )
         if k == 2:
             bodies.append(ball(chain[k] + 0.58 * along + 0.24 * pad * down, 0.86 * pad))
     return bodies
@@ -205,7 +210,8 @@ def _occlusion(field: NDArray[np.float32], grid: Grid, vertices: Array, normals:
     for k, step in enumerate(np.array([0.015, 0.03, 0.05]) * size):
         at = vertices + step * normals
         index = np.stack(
-            [np.interp(at[:, i], axis, np.arange(len(axis))) for i, axis in enumerate((grid.x, grid.y, grid.z))], axis=-1
+            [np.interp(at[:, i], axis, np.arange(len(axis))) for i, axis in enumerate((grid.x, grid.y, grid.z))],
+            axis=-1,
         )
         free = _sample(field, index)[:, 0]
         shut += 0.5 ** (k + 1) * np.clip(1 - free / step, 0, 1)
