@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,10 +79,11 @@ def build(skel: Skeleton, flesh: Flesh) -> RestSurface:
     found = marching_cubes(field, 0.0, gradient_direction="descent")
     corners, triangles = np.asarray(found[0], float), np.asarray(found[1], np.int64)
     axes = (grid.x, grid.y, grid.z)
-    vertices = np.stack(
-        [np.asarray(np.interp(corners[:, k], np.arange(len(axes[k])), axes[k]), float) for k in range(3)], axis=-1
-    )
-    gradient = np.stack(np.gradient(field, *axes), axis=-1)
+    vertices = np.empty_like(corners)
+    for k, axis in enumerate(axes):
+        vertices[:, k] = np.interp(corners[:, k], np.arange(len(axis)), axis)
+    slopes: Any = np.gradient(field, *axes)
+    gradient = np.stack(slopes, axis=-1)
     normals = _sample(gradient, corners)
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
     return RestSurface(vertices, normals, triangles, _occlusion(field, grid, vertices, normals, size))
