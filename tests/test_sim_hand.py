@@ -247,10 +247,19 @@ def bench(repository: Path) -> ModuleType:
 
 
 @pytest.mark.slow
-def test_mediapipe_finds_the_hand(bench: ModuleType) -> None:
+@pytest.mark.xfail(strict=True, reason="not reached yet: 78 % and 66 % of 200 pinhole views, see bench/hands.py")
+def test_mediapipe_finds_nine_of_ten_frontal_hands_and_three_of_four_of_all(bench: ModuleType) -> None:
     with bench.Finder() as finder:
         views = islice(bench.views(bench.CAMERAS["pinhole"], seed=7), 40)
         found = [(view, bench.error(view, finder.find(view.picture))) for view in views]
     frontal, every = bench.rates(found)
-    # bench/hands.py measures with 200 views; 40 views scatter by 7 % about it.
-    assert frontal >= 0.75 and every >= 0.6
+    assert frontal >= 0.9 and every >= 0.75
+
+
+@pytest.mark.slow
+def test_mediapipe_finds_an_open_hand_held_before_the_camera(bench: ModuleType) -> None:
+    with bench.Finder() as finder:
+        views = islice((view for view in bench.views(bench.CAMERAS["pinhole"], seed=7) if view.frontal), 25)
+        found = [(view, bench.error(view, finder.find(view.picture))) for view in views]
+    open_hands = [e < bench.CLOSE for view, e in found if view.posture in ("flat", "relaxed")]
+    assert len(open_hands) >= 5 and np.mean(open_hands) >= 0.7
