@@ -1,4 +1,4 @@
-"""Printed and woven patterns: wallpaper, rugs, shop floors, packets, price rails, book covers, paintings, coats."""
+"""Printed and woven patterns: wallpaper, rugs, slabs, packets, price rails, book covers, paintings, coats."""
 
 from __future__ import annotations
 
@@ -179,8 +179,8 @@ def rug(rng: np.random.Generator, width_m: float, depth_m: float, texel_m: float
     return upright(_wear(rng, picture, 0.07, 40), texel_m)
 
 
-def shop_floor(rng: np.random.Generator, colour: Colour, texel_m: float = 0.0035) -> Texture:
-    """Square slabs with chips in them and narrow joints; some were replaced, wheels left their marks."""
+def slabs(rng: np.random.Generator, colour: Colour, texel_m: float = 0.0035) -> Texture:
+    """Square slabs, of a floor or a ceiling, with chips in them and narrow joints; some were replaced, wheels left their marks."""
     import cv2
 
     slab, count = int(rng.choice([86, 114, 128])), 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -85,7 +85,7 @@ def spots(
                 break
 
 
-def standing(T_room_work: Array, surroundings: ArrayLike, share: ArrayLike) -> Standing:
+def standing(T_room_work: Array, surroundings: Sequence[ArrayLike], share: ArrayLike) -> Standing:
     """A head behind the free part, which looks at it and at times about.
 
     Args:
@@ -99,6 +99,6 @@ def standing(T_room_work: Array, surroundings: ArrayLike, share: ArrayLike) -> S
     return Standing(
         head_low_room=head[0],
         head_high_room=head[1],
-        gaze_boxes_room=np.concatenate([work[None], np.asarray(surroundings, float)]),
+        gaze_boxes_room=np.concatenate([work[None], np.array(surroundings, float)]),
         gaze_weights=np.array([1 - weights.sum(), *weights]),
     )
