@@ -179,13 +179,13 @@ def rug(rng: np.random.Generator, width_m: float, depth_m: float, texel_m: float
     return upright(_wear(rng, picture, 0.07, 40), texel_m)
 
 
-def slabs(rng: np.random.Generator, colour: Colour, texel_m: float = 0.0035) -> Texture:
-    """Square slabs, of a floor or a ceiling, with chips in them and narrow joints; some were replaced, wheels left their marks."""
+def slabs(rng: np.random.Generator, colour: Colour, checkered: bool, texel_m: float = 0.0035) -> Texture:
+    """Square slabs of a floor or a ceiling, with specks and narrow joints; some were replaced, wheels left marks."""
     import cv2
 
     slab, count = int(rng.choice([86, 114, 128])), 8
     n = slab * count
-    checker = rng.uniform(0.82, 1.0) if rng.random() < 0.5 else 1.0
+    checker = rng.uniform(0.8, 0.95) if checkered else 1.0
     rows, columns = np.indices((count, count))
     tone = np.where((rows + columns) % 2 == 0, 1.0, checker) * rng.uniform(0.97, 1.03, (count, count))
     tone *= np.where(rng.random((count, count)) < 0.04, 0.85, 1.0)

@@ -81,7 +81,9 @@ def _shell(b: SceneBuilder, size: Array, colour: Array) -> None:
             rng, pattern.between(rng, [95, 70, 50], [185, 145, 105]), 1.6, 1.2, rng.uniform(0.07, 0.2)
         )
     elif style < 0.8:
-        picture = pattern.slabs(rng, pattern.between(rng, [120, 115, 110], [190, 180, 165]), texel_m=0.0025)
+        picture = pattern.slabs(
+            rng, pattern.between(rng, [120, 115, 110], [190, 180, 165]), bool(rng.random() < 0.5), 0.0025
+        )
     else:
         picture = texture.speckled(rng, pattern.between(rng, [100, 95, 90], [170, 165, 160]))
     ceiling = b.texture(texture.plaster(rng, [216, 214, 208]))

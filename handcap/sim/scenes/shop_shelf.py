@@ -84,8 +84,10 @@ def _shell(b: SceneBuilder, size: Array) -> None:
     rng = b.rng
     paint = b.texture(texture.plaster(rng, pattern.between(rng, [160, 165, 170], [222, 220, 212])))
     tint = rng.normal(0, 6, 3)
-    floor = b.texture(pattern.slabs(rng, pattern.between(rng, [140, 136, 128], [205, 202, 195]) + tint))
-    ceiling = b.texture(pattern.slabs(rng, [205, 205, 202], texel_m=0.006))
+    floor = b.texture(
+        pattern.slabs(rng, pattern.between(rng, [140, 136, 128], [205, 202, 195]) + tint, bool(rng.random() < 0.5))
+    )
+    ceiling = b.texture(pattern.slabs(rng, [205, 205, 202], False, texel_m=0.006))
     shell(b, (size[0], size[1], size[2]), [paint] * 4, floor, ceiling)
 
 
