@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from handcap import geometry
 from handcap.sim import imu
-from handcap.sim.scene import SceneBuilder
-from handcap.sim.scenes.kitchen import furnish
 from handcap.sim.motion import PoseCurve
 from handcap.sim.person import HeadParams, head_motion
-from handcap.sim.rigs import HEAD_CAMERA_PITCH_RAD, head
-from handcap.sim.scene import Standing
+from handcap.sim.rigs import drawn
+from handcap.sim.scene import SceneBuilder, Standing
+from handcap.sim.scenes.kitchen import furnish
 
 PLACE = Standing(
     np.array([1.4, 1.6, 1.3]), np.array([1.9, 2.4, 1.6]), np.array([[[2.1, 1.5, 0.7], [2.8, 2.6, 0.9]]]), np.ones(1)
@@ -95,7 +94,7 @@ def test_a_longer_recording_begins_with_the_same_path() -> None:
 
 
 def test_noise_and_bias_are_as_large_as_the_rig_says() -> None:
-    model, n = head(0).devices["head"].imu, 40_000
+    model, n = drawn("head", 0).devices["head"].imu, 40_000
     t_ns = np.arange(n, dtype=np.int64) * 5_000_000
     motion = walk(201.0, HeadParams(rest=True))
     got = imu.record(motion, model, imu.ImuErrors(), t_ns, np.random.default_rng(1))

@@ -8,17 +8,19 @@ import pytest
 
 from handcap import geometry
 from handcap.cameras import Camera, KannalaBrandt4, PinholeRadtan
-from handcap.sim import kernel, kitchen, photo, rigs
+from handcap.geometry import Array
+from handcap.sim import kernel, photo, rigs
 from handcap.sim.light import LightMap, bake
 from handcap.sim.person import HeadParams, head_motion
-from handcap.sim.render import Lens, Renderer
-from handcap.sim.scene import Scene, SceneBuilder, Standing
+from handcap.sim.render import Lens, Renderer, Shot, Shutter, still
+from handcap.sim.scene import Room, Scene, SceneBuilder
+from handcap.sim.scenes.kitchen import furnish
 from handcap.sim.texture import Texture
 
-FISHEYE = rigs.head(0).cameras["head"].camera
+HEAD = rigs.drawn("head", 0).cameras["head"]
+FISHEYE = HEAD.camera
 BEYOND_180 = KannalaBrandt4(640, 480, (150.3, 150.1, 323.4, 236.8, -0.012, 0.004, -0.0021, 0.0003))
 PINHOLE = PinholeRadtan(640, 480, (430.3, 429.5, 315.4, 244.8, -0.28, 0.07, 2e-4, 2e-5))
-NOWHERE = Standing(np.zeros(3), np.ones(3), np.zeros((1, 2, 3)), np.ones(1))
 SQUARE_M = 0.06
 RNG = np.random.default_rng(0)
 
@@ -26,6 +28,17 @@ RNG = np.random.default_rng(0)
 def evenly_lit(scene: Scene) -> LightMap:
     n = len(scene.origin)
     return LightMap(np.ones(4 * n, np.float32), np.arange(n) * 4, np.full((n, 2), 2, np.int32))
+
+
+def kitchen(seed: int) -> tuple[Scene, Room]:
+    b = SceneBuilder(np.random.default_rng(seed))
+    room = furnish(b)
+    return b.build(room.lights), room
+
+
+def at(T_room_cam: Array) -> Shot:
+    """A picture by a camera that does not move, of a room in which nothing moves."""
+    return Shot(Shutter(0.0), still(T_room_cam))
 
 
 def checker_plane() -> Scene:
@@ -36,7 +49,7 @@ def checker_plane() -> Scene:
     b = SceneBuilder(np.random.default_rng(0))
     floor = b.texture(Texture(image, SQUARE_M / 60))
     b.quad([-6, -6, 0], [12, 0, 0], [0, 12, 0], floor, uv=(0, 0))
-    return b.build([], NOWHERE)
+    return b.build([])
 
 
 @pytest.mark.parametrize("camera", [FISHEYE, PINHOLE, BEYOND_180], ids=["fisheye", "pinhole", "beyond 180 degrees"])
@@ -51,7 +64,7 @@ def test_corners_in_the_picture_lie_where_the_lens_projects_them(camera: Camera)
         corners_room = np.column_stack([grid, np.zeros(len(grid))])
         true_px, valid = camera.project(geometry.transform(geometry.inverse(T_room_cam), corners_room))
         true_px = true_px[valid & camera.in_picture(true_px, 12)].astype(np.float32)
-        picture = photo.develop(renderer.render(lens, T_room_cam), np.ones((480, 640), np.float32), 1.0, 0.0, RNG)
+        picture = photo.develop(renderer.render(lens, at(T_room_cam)), np.ones((480, 640), np.float32), 1.0, 0.0, RNG)
         grey = np.ascontiguousarray(picture[..., 0])
         found = cv2.cornerSubPix(grey, true_px[:, None].copy(), (4, 4), (-1, -1), (3, 50, 1e-3))[:, 0]
         errors.append(np.linalg.norm(found - true_px, axis=-1))
@@ -65,10 +78,10 @@ def test_a_slanted_edge_is_smooth() -> None:
     b = SceneBuilder(np.random.default_rng(0))
     white = b.texture(Texture(np.full((4, 4, 3), 200, np.uint8), 0.01))
     b.quad([0, -5, 0], [5, 0, 0], [0, 10, 0], white)  # lies at x >= 0, nothing beside it
-    scene = b.build([], NOWHERE)
+    scene = b.build([])
     camera = PinholeRadtan(160, 120, (200.0, 200.0, 79.6, 59.8, 0, 0, 0, 0))
     T_room_cam = geometry.se3(np.diag([1.0, -1.0, -1.0]) @ geometry.so3_exp([0, 0, 0.17]), [0.0, 0.0, 1.0])
-    grey = Renderer(scene, evenly_lit(scene)).render(Lens(camera), T_room_cam)[..., 0]
+    grey = Renderer(scene, evenly_lit(scene)).render(Lens(camera), at(T_room_cam))[..., 0]
     # The sum along a row tells where the edge crosses it: a straight line, to a small part of a pixel.
     crossing_px = 160 - grey.sum(axis=1) / 200.0
     rows = np.arange(120)
@@ -81,30 +94,34 @@ def test_nearer_things_hide_farther_ones() -> None:
     dim, bright = (b.texture(Texture(np.full((4, 4, 3), v, np.uint8), 0.01)) for v in (60, 180))
     b.quad([-5, -5, 0], [10, 0, 0], [0, 10, 0], dim)
     b.box([0, 0, 0], [0.2, 0.2, 0.2], 0.4, bright)
-    scene = b.build([], NOWHERE)
+    scene = b.build([])
     T_room_cam = geometry.se3(np.diag([1.0, -1.0, -1.0]), [0.0, 0.0, 1.0])
-    grey = Renderer(scene, evenly_lit(scene)).render(Lens(FISHEYE), T_room_cam)[..., 0]
+    grey = Renderer(scene, evenly_lit(scene)).render(Lens(FISHEYE), at(T_room_cam))[..., 0]
     u, v = np.rint(FISHEYE.project(np.array([0.0, 0.0, 0.8]))[0]).astype(int)
     assert grey[v, u] == pytest.approx(180) and grey[v, u - 150] == pytest.approx(60)
 
 
 def test_casting_every_second_ray_sees_what_casting_all_would() -> None:
-    scene = kitchen.build(np.random.default_rng(4))
+    scene, room = kitchen(4)
     renderer, lens = Renderer(scene, evenly_lit(scene)), Lens(FISHEYE)
-    T_room_cam = geometry.se3(rigs.head(0).cameras["head"].T_imu_cam[:3, :3], scene.standing.head_low_room)
-    rays = kernel.place_rays(lens.ray_cam, T_room_cam[:3, :3], T_room_cam[:3, 3])
+    T_room_cam = geometry.se3(HEAD.T_imu_cam[:3, :3], room.standing.head_low_room)
+    R_room_cam, centre_room = (
+        np.ascontiguousarray(T_room_cam[None, :3, :3]),
+        np.ascontiguousarray(T_room_cam[None, :3, 3]),
+    )
+    rays = kernel.place_rays(lens.rook_cam[0], lens.every, lens.width, R_room_cam, centre_room)
     missed = renderer._visible(rays, lens) != renderer._surfaces(rays)
     assert missed.sum() <= 30  # of 307200: slivers thinner than a pixel and a half
 
 
 @pytest.fixture(scope="module")
 def pictures() -> list[np.ndarray]:
-    scene = kitchen.build(np.random.default_rng(11))
+    scene, room = kitchen(11)
     renderer, lens = Renderer(scene, bake(scene)), Lens(FISHEYE)
-    motion = head_motion(scene.standing, HeadParams(), 30.0,  (11,))
-    T_room_cam = motion.pose(np.arange(1.0, 29.0, 4.0)) @ rigs.head(0).cameras["head"].T_imu_cam
+    motion = head_motion(room.standing, HeadParams(), 30.0, (11,))
+    T_room_cam = motion.pose(np.arange(1.0, 29.0, 4.0)) @ HEAD.T_imu_cam
     arriving = photo.vignette(FISHEYE, 0.25)
-    return [photo.develop(renderer.render(lens, T), arriving, 1.0, 1.5, RNG) for T in T_room_cam]
+    return [photo.develop(renderer.render(lens, at(T)), arriving, 1.0, 1.5, RNG) for T in T_room_cam]
 
 
 def test_a_kitchen_offers_corners_all_over_the_picture(pictures: list[np.ndarray]) -> None:
@@ -119,3 +136,62 @@ def test_a_kitchen_is_neither_blown_out_nor_black(pictures: list[np.ndarray]) ->
     for picture in pictures:
         assert 60 < picture.mean() < 170
         assert np.mean(picture > 250) < 0.01 and np.mean(picture.max(axis=-1) < 8) < 0.02
+
+
+def test_a_rolling_shutter_leans_a_moving_edge_by_its_speed() -> None:
+    b = SceneBuilder(np.random.default_rng(0))
+    white = b.texture(Texture(np.full((4, 4, 3), 200, np.uint8), 0.01))
+    b.quad([0, -5, 0], [5, 0, 0], [0, 10, 0], white)
+    scene = b.build([])
+    camera = PinholeRadtan(160, 120, (200.0, 200.0, 79.5, 59.5, 0, 0, 0, 0))
+    speed_m_s, line_delay_s = 0.5, 5e-4
+
+    def moving(t_s: Array) -> Array:
+        shift = np.zeros((len(t_s), 3))
+        shift[:, 0], shift[:, 2] = -speed_m_s * t_s, 1.0
+        return geometry.se3(np.diag([1.0, -1.0, -1.0]), shift)
+
+    grey = Renderer(scene, evenly_lit(scene)).render(Lens(camera), Shot(Shutter(0.0, line_delay_s), moving))[..., 0]
+    crossing_px = 159.5 - grey.sum(axis=1) / 200.0
+    rows = np.arange(120)
+    expected_px = 79.5 + 200.0 * speed_m_s * line_delay_s * (rows - 59.5)
+    np.testing.assert_allclose(crossing_px, expected_px, atol=0.25)
+    slope, _ = np.polyfit(rows, crossing_px, 1)
+    assert slope == pytest.approx(200.0 * speed_m_s * line_delay_s, rel=0.02)
+
+
+def test_a_moving_body_lies_where_its_pose_says_and_hides_the_room() -> None:
+    b = SceneBuilder(np.random.default_rng(0))
+    dim, bright = (b.texture(Texture(np.full((4, 4, 3), v, np.uint8), 0.01)) for v in (60, 180))
+    b.quad([-5, -5, 0], [10, 0, 0], [0, 10, 0], dim)
+    b.body("box").box([0, 0, 0], [0.1, 0.1, 0.1], 0.0, bright, bottom=True)
+    scene = b.build([])
+    renderer, lens = Renderer(scene, evenly_lit(scene)), Lens(PINHOLE)
+    T_room_cam = geometry.se3(np.diag([1.0, -1.0, -1.0]), [0.0, 0.0, 1.0])
+    for x in (-0.2, 0.0, 0.15):
+        T_room_box = geometry.se3(np.eye(3), [x, 0.05, 0.3])
+        depth = renderer.depth(lens, Shot(Shutter(0.0), still(T_room_cam), {"box": still(T_room_box)}))
+        middle = geometry.transform(geometry.inverse(T_room_cam), [x, 0.05, 0.4])
+        u, v = np.rint(PINHOLE.project(middle)[0]).astype(int)
+        assert depth[v, u] == pytest.approx(0.6, abs=1e-5)
+        assert depth[v + 150, u] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_blur_spreads_a_moving_edge_over_the_way_it_goes() -> None:
+    b = SceneBuilder(np.random.default_rng(0))
+    white = b.texture(Texture(np.full((4, 4, 3), 200, np.uint8), 0.01))
+    b.quad([0, -5, 0], [5, 0, 0], [0, 10, 0], white)
+    scene = b.build([])
+    camera = PinholeRadtan(160, 120, (200.0, 200.0, 79.5, 59.5, 0, 0, 0, 0))
+    speed_m_s, exposure_s = 1.0, 0.05  # ten pixels
+
+    def moving(t_s: Array) -> Array:
+        shift = np.zeros((len(t_s), 3))
+        shift[:, 0], shift[:, 2] = -speed_m_s * t_s, 1.0
+        return geometry.se3(np.diag([1.0, -1.0, -1.0]), shift)
+
+    shot = Shot(Shutter(0.0, 0.0, exposure_s), moving)
+    row = Renderer(scene, evenly_lit(scene)).render(Lens(camera), shot)[60, :, 0] / 200.0
+    ramp = np.clip((np.arange(160) - 79.5) / 10 + 0.5, 0, 1)
+    np.testing.assert_allclose(row, ramp, atol=0.11)  # one of ten moments
+    assert row.mean() == pytest.approx(ramp.mean(), abs=0.002)

@@ -7,6 +7,7 @@ callers may apply all faults of a stream one after the other.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -119,12 +120,19 @@ def parse_fault(text: str, rig: Rig | None = None) -> Fault:
     start_s, end_s = float(match["start"]), float(match["end"])
     if not start_s < end_s:
         raise UsageError(f"fault {text!r} ends before it starts", mend="write the earlier second first")
+    fault = Fault(kind, start_s, end_s, name)
     if rig is not None:
-        on = KINDS[kind].on
+        check([fault], rig)
+    return fault
+
+
+def check(faults: Sequence[Fault], rig: Rig) -> None:
+    """Raises UsageError for a fault that strikes what the rig has not."""
+    for fault in faults:
+        on = KINDS[fault.kind].on
         known = rig.cameras if on == "camera" else rig.devices
-        if name not in known:
-            raise UsageError(f"no {on} {name!r} for {kind}", mend=f"choose one of: {', '.join(known)}")
-    return Fault(kind, start_s, end_s, name)
+        if fault.name not in known:
+            raise UsageError(f"no {on} {fault.name!r} for {fault.kind}", mend=f"choose one of: {', '.join(known)}")
 
 
 def _kinds() -> str:

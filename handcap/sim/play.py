@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from numpy.typing import NDArray
+
 from handcap import geometry
 from handcap.geometry import Array
 from handcap.sim.person import CAMERA_PITCH_RAD, head_pose
@@ -84,7 +86,7 @@ class Level:
         return (1 - s) * value[i] + s * value[np.minimum(i + 1, len(value) - 1)]
 
 
-def _between(key_t_s: Sequence[float], t_s: Array) -> tuple[Array, Array]:
+def _between(key_t_s: Sequence[float], t_s: Array) -> tuple[NDArray[np.intp], Array]:
     """Index of the key before each time, and how far a minimum-jerk move has come to the next, 0..1."""
     keys = np.array(key_t_s)
     i = np.clip(np.searchsorted(keys, t_s, side="right") - 1, 0, len(keys) - 1)

@@ -21,7 +21,8 @@ from handcap.sim import kernel
 from handcap.sim.light import LightMap, Occlusion, light_at
 from handcap.sim.scene import Scene
 
-# Five rooks: no two share a row or column of the 5×5 grid inside the pixel. The first is the centre.
+# Five rooks: no two share a row or column of the 5×5 grid inside the pixel, so that an edge of any slope covers it in
+# even steps. The first is the centre.
 _SUBPIXELS = np.array([(0, 0), (-2, -1), (-1, 2), (1, -2), (2, 1)]) / 5
 _SHARP_PX = 0.7  # less motion during the exposure does not show
 _BLUR_STEP_PX = 2.0  # one moment of the exposure for every so many pixels of motion ...
@@ -48,10 +49,10 @@ class Shutter:
 
     def row_times(self, height: int, share: float = 0.0) -> Array:
         """When each row is in the middle of its exposure, or `share` (-0.5..0.5) of it later; one time if all agree."""
-        t_s = self.t_s + share * self.exposure_s
-        return (
-            t_s + (np.arange(height) - (height - 1) / 2) * self.line_delay_s if self.line_delay_s else np.array([t_s])
-        )
+        t_s = np.array([self.t_s + share * self.exposure_s])
+        if not self.line_delay_s:
+            return t_s
+        return t_s + (np.arange(height) - (height - 1) / 2) * self.line_delay_s
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -101,7 +102,7 @@ class Lens:
 
     Attributes:
         rook_cam: (h·w, 1, 3) float32 unit rays through each of five points spread over the pixel, its centre first.
-        around_cam: (h·w, 4, 3) the four that are not the centre.
+        rooks_cam: (h·w, 5, 3) all of them.
         every: (h·w,) all pixels.
         even: (h·w / 2,) pixels on the even fields of a checkerboard.
         pixel_rad: (h·w,) float32 angle one pixel spans; 0 outside the lens field, where the picture is black.
@@ -120,7 +121,7 @@ class Lens:
         self.every = np.arange(len(centres))
         rays_cam = np.stack([rays for rays, _ in subs], axis=1).astype(np.float32)
         self.rook_cam = [np.ascontiguousarray(rays_cam[:, k : k + 1]) for k in range(len(_SUBPIXELS))]
-        self.around_cam = np.ascontiguousarray(rays_cam[:, 1:])
+        self.rooks_cam = rays_cam
         self.pixel_rad = np.where(valid, 2 * np.sqrt(span), 0.0).astype(np.float32)
         self.focal_px = float(camera.focal_px.mean())
 
@@ -375,9 +376,9 @@ class Renderer:
         edge = np.flatnonzero(kernel.on_edge(hits.surface, group, lens.height, lens.width) & (lens.pixel_rad > 0))
         if not len(edge):
             return picture
-        n = lens.around_cam.shape[1]
-        subrays = kernel.place_rays(lens.around_cam, edge, lens.width, *in_room)
-        subhits = self._with_movers(lens, lens.around_cam, edge, self._surfaces(subrays), subrays, movers)
+        n = lens.rooks_cam.shape[1]
+        subrays = kernel.place_rays(lens.rooks_cam, edge, lens.width, *in_room)
+        subhits = self._with_movers(lens, lens.rooks_cam, edge, self._surfaces(subrays), subrays, movers)
         rays, surface, pixel, part, source = kernel.gather(subhits.rays, subhits.surface, n)
         seen = _Hits(surface, rays, subhits.depth[source], subhits.triangle[source], subhits.corner_share[source])
         colour = self._shaded(seen, lens.pixel_rad[edge[pixel]], light, shot.skins, skin_light)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,25 +14,27 @@ from numpy.typing import NDArray
 
 from handcap import clock
 from handcap.cameras import Camera
+from handcap.geometry import Array
 from handcap.session.inertial import to_session_clock
 from handcap.session.journal import ClockFit
-from handcap.sim import imu, photo
+from handcap.sim import faults, imu, photo
 from handcap.sim.boardclock import BoardClock, fitted
 from handcap.sim.encoder import JawEncoder, encoder_envelopes
 from handcap.sim.exposure import Exposures, automatic
+from handcap.sim.faults import Fault
 from handcap.sim.streams import ImuPacket, Packet, PicturePacket, WirePacket, merged
 from handcap.sim.video import H264Encoder
 from handcap.sim.world import World
-from handcap.types import ImuSamples, Rig
+from handcap.types import Rig
 
 if TYPE_CHECKING:
-    from handcap.sim.render import Renderer
+    from handcap.sim.render import PoseAt, Renderer
     from handcap.sim.simulation import SimulationParams
 
 _MARGIN_S = 1.0  # the IMU runs this long before the first picture and after the last
 _IMU_PACKET = 10  # samples
 # Each purpose draws from its own stream, so that one more number in one place changes nothing elsewhere.
-_IMU, _PHOTO, _CLOCK, _ENCODER = 3, 4, 6, 8
+_IMU, _PHOTO, _CLOCK, _ENCODER, _FAULT = 3, 4, 6, 8, 9
 _ENCODER_HZ = 100.0
 _METER_EVERY = 5  # pictures: rooms do not change their brightness faster
 _LATE_S = 0.05  # boards whose clock must be fitted begin so much later: no stamp is before the session
@@ -51,8 +53,12 @@ class Sensors:
         clocks: of the boards; the first device's clock is the session's and needs none.
         fits: what the host knows of those clocks, and its residual, s.
         imu_ns: (n,) true times of the IMU samples, by device.
-        exposed_ns: (k,) true mid-exposures, by camera.
-        stamped_ns: (k,) the stamps those pictures get, session clock, by camera.
+        imu_stamped_ns: (n,) the stamps they get, session clock.
+        imu_kept: (n,) which of them arrive.
+        schedule_ns: (m,) true mid-exposures of all pictures that the cameras take.
+        shown: (k,) which of those each recorded picture shows, by camera.
+        exposed_ns: (k,) when each recorded picture should have been taken, true time, by camera.
+        stamped_ns: (k,) the stamps they get, session clock, by camera.
         encoders: of the jaws, by side.
     """
 
@@ -61,6 +67,10 @@ class Sensors:
     clocks: Mapping[str, BoardClock]
     fits: Mapping[str, tuple[ClockFit, float]]
     imu_ns: Mapping[str, Stamps]
+    imu_stamped_ns: Mapping[str, Stamps]
+    imu_kept: Mapping[str, NDArray[np.bool_]]
+    schedule_ns: Stamps
+    shown: Mapping[str, NDArray[np.int64]]
     exposed_ns: Mapping[str, Stamps]
     stamped_ns: Mapping[str, Stamps]
     encoders: Mapping[str, JawEncoder]
@@ -89,16 +99,55 @@ class Sensors:
             clocks=clocks,
             fits=fits,
             imu_ns=imu_ns,
-            exposed_ns=dict.fromkeys(rig.cameras, exposed),
+            imu_stamped_ns={},
+            imu_kept={},
+            schedule_ns=exposed,
+            shown={},
+            exposed_ns={},
             stamped_ns={},
             encoders={side: JawEncoder.drawn(serial) for side in rig.grippers},
         )
-        # A camera is triggered by its board, whose clock stamps it.
-        stamped_ns = {
-            name: sensors.as_stamped(camera.device, exposed) - clock.nanoseconds(camera.dt_imu_cam_s)
-            for name, camera in rig.cameras.items()
-        }
-        return replace(sensors, stamped_ns=stamped_ns)
+        return sensors._struck(rig)
+
+    def _struck(self, rig: Rig) -> Sensors:
+        """With the stamps that come out and without what gets lost, all faults applied."""
+        imu_stamped: dict[str, Stamps] = {}
+        imu_kept: dict[str, NDArray[np.bool_]] = {}
+        for name, t_ns in self.imu_ns.items():
+            striking = [fault for fault in self.params.faults if fault.strikes_board(name)]
+            imu_stamped[name] = self._stamps(striking, self.as_stamped(name, t_ns))
+            imu_kept[name] = self._kept(striking, t_ns)
+        shown: dict[str, NDArray[np.int64]] = {}
+        exposed: dict[str, Stamps] = {}
+        stamped: dict[str, Stamps] = {}
+        for name, camera in rig.cameras.items():
+            striking = [fault for fault in self.params.faults if fault.strikes_camera(name, camera.device)]
+            number = np.arange(len(self.schedule_ns))
+            for fault in striking:
+                number = number[faults.shown_instead(fault, self.schedule_ns)]
+            # A camera is triggered by its board, whose clock stamps it.
+            at_board = self.as_stamped(camera.device, self.schedule_ns) - clock.nanoseconds(camera.dt_imu_cam_s)
+            kept = self._kept(striking, self.schedule_ns)
+            shown[name], exposed[name] = number[kept], self.schedule_ns[kept]
+            stamped[name] = self._stamps(striking, at_board)[kept]
+        return replace(
+            self, imu_stamped_ns=imu_stamped, imu_kept=imu_kept, shown=shown, exposed_ns=exposed, stamped_ns=stamped
+        )
+
+    def fault_rng(self, fault: Fault) -> np.random.Generator:
+        """The same numbers for every stream that a fault strikes."""
+        return np.random.default_rng([self.seed, _FAULT, list(self.params.faults).index(fault)])
+
+    def _stamps(self, striking: Sequence[Fault], t_ns: Stamps) -> Stamps:
+        for fault in striking:
+            t_ns = faults.stamps_after(fault, t_ns, self.fault_rng(fault))
+        return t_ns
+
+    def _kept(self, striking: Sequence[Fault], t_ns: Stamps) -> NDArray[np.bool_]:
+        kept = np.ones(len(t_ns), bool)
+        for fault in striking:
+            kept &= faults.keeps(fault, t_ns, self.fault_rng(fault))
+        return kept
 
     def as_stamped(self, device: str, t_ns: Stamps) -> Stamps:
         """What the host makes of a board's stamps of true times (n,): session clock, wrong by the fit's residual."""
@@ -118,7 +167,7 @@ class Recording:
     Attributes:
         world: what is sensed.
         sensors: by what.
-        imu: every device's samples, imu axes, stamped on the session clock, with their true errors.
+        imu: every device's samples at their true times, imu axes, with their true errors.
     """
 
     world: World
@@ -136,12 +185,12 @@ class Recording:
             pictures.close()
 
     def _imu_packets(self, device: str) -> Iterator[Packet]:
-        R_chip_imu = self.world.rig.devices[device].R_imu_chip.T
-        samples = self.imu[device].samples
-        for start in range(0, len(samples), _IMU_PACKET):
+        R_chip_imu, kept = self.world.rig.devices[device].R_imu_chip.T, self.sensors.imu_kept[device]
+        samples, stamps = self.imu[device].samples, self.sensors.imu_stamped_ns[device][kept]
+        gyro, accel = samples.gyro_imu[kept] @ R_chip_imu.T, samples.accel_imu[kept] @ R_chip_imu.T
+        for start in range(0, len(stamps), _IMU_PACKET):
             rows = slice(start, start + _IMU_PACKET)
-            gyro, accel = samples.gyro_imu[rows] @ R_chip_imu.T, samples.accel_imu[rows] @ R_chip_imu.T
-            yield ImuPacket(int(samples.t_ns[start]), device, ImuSamples(samples.t_ns[rows], gyro, accel))
+            yield ImuPacket(device, stamps[rows], gyro[rows], accel[rows])
 
     def _encoder_packets(self, side: str) -> Iterator[Packet]:
         sensors = self.sensors
@@ -149,10 +198,13 @@ class Recording:
         rng = np.random.default_rng([sensors.seed, _ENCODER, list(sensors.encoders).index(side) + 1])
         opening_m = self.world.opening_m["left" if side == "left" else "right"].at(clock.seconds(t_ns))[:, 0]
         counts = sensors.encoders[side].counts(opening_m, rng)
+        striking = [fault for fault in sensors.params.faults if fault.strikes_board(side)]
         shown_ns = sensors.clocks[side].stamps(t_ns) if side in sensors.clocks else t_ns
         received_ns = sensors.as_stamped(side, t_ns) + _WIRE_NS
         for last, envelope in encoder_envelopes(shown_ns, counts, boot_id=int(rng.integers(1, 2**32))):
-            yield WirePacket(int(received_ns[last]), side, envelope)
+            at_ns = t_ns[last : last + 1]
+            if not any(fault.kind == "unplug" and fault.active(at_ns)[0] for fault in striking):
+                yield WirePacket(int(received_ns[last]), side, envelope)
 
 
 def sense(world: World, sensors: Sensors) -> Recording:
@@ -161,40 +213,46 @@ def sense(world: World, sensors: Sensors) -> Recording:
     for k, (device, t_ns) in enumerate(sensors.imu_ns.items()):
         rng = np.random.default_rng([sensors.seed, _IMU, k])
         model = world.rig.devices[device].imu
-        recorded = imu.record(world.motion[device], model, sensors.params.imu, t_ns, rng)
-        samples = replace(recorded.samples, t_ns=sensors.as_stamped(device, t_ns))
-        recordings[device] = replace(recorded, samples=samples)
+        recordings[device] = imu.record(world.motion[device], model, sensors.params.imu, t_ns, rng)
     return Recording(world, sensors, recordings)
 
 
 def _pictures(world: World, sensors: Sensors, on_progress: Callable[[int, int], None]) -> Generator[PicturePacket]:
     """Pictures of all cameras in the order of their stamps; each depends on its camera and number only."""
-    from handcap.sim.light import bake
     from handcap.sim.render import Lens, Renderer, Shot, Shutter
 
     params = sensors.params
-    renderer = Renderer(world.scene, bake(world.scene))
+    renderer = Renderer(world.scene, world.light)
     names = list(world.rig.cameras)
     lenses = {name: Lens(world.rig.cameras[name].camera) for name in names}
     arriving = {name: photo.vignette(world.rig.cameras[name].camera, params.photo.vignetting) for name in names}
 
+    striking = {
+        name: [fault for fault in params.faults if fault.strikes_camera(name, world.rig.cameras[name].device)]
+        for name in names
+    }
     exposures = {name: _exposures(renderer, world, sensors, name) for name in names}
     encode = {name: _encoder(params, world.rig.cameras[name].camera) for name in names}
 
     def picture(name: str, k: int) -> NDArray[np.uint8]:
-        t_s = float(clock.seconds(sensors.exposed_ns[name][k]))
+        t_ns = int(sensors.schedule_ns[k])
+        t_s = float(clock.seconds(t_ns))
         exposure_s = float(exposures[name].exposure_s[k]) if params.blur else 0.0
         shutter = Shutter(t_s, world.rig.cameras[name].line_delay_s, exposure_s)
-        light = renderer.render(lenses[name], Shot(shutter, world.T_room_cam(name), world.bodies, world.skins(t_s)))
-        gain, grey_per_light = float(exposures[name].gain[k]), exposures[name].brightness[k]
-        rows_s = shutter.row_times(len(light))
-        lamps = params.flicker.row_gain(rows_s, exposures[name].exposure_s[k]) if params.flicker else 1.0
+        shot = Shot(shutter, _camera_pose(world, sensors, name), world.bodies, world.skins(t_s))
+        light = renderer.render(lenses[name], shot)
+        for fault in striking[name]:
+            light = faults.light_after(fault, light, t_ns)
+        gain, brightness = float(exposures[name].gain[k]), np.full(len(light), exposures[name].brightness[k])
+        flicker = next((lamp for f in striking[name] if (lamp := faults.flicker_in(f, t_ns))), params.flicker)
+        if flicker is not None:
+            brightness *= flicker.row_gain(shutter.row_times(len(light)), exposures[name].exposure_s[k])
         rng = np.random.default_rng([sensors.seed, _PHOTO, names.index(name), k])
         noise = params.noise
         return photo.develop(
             light,
             arriving[name],
-            np.float32(grey_per_light) * lamps,
+            brightness.astype(np.float32),
             noise.read_grey(gain),
             rng,
             shot_grey=noise.shot_grey(gain),
@@ -203,7 +261,11 @@ def _pictures(world: World, sensors: Sensors, on_progress: Callable[[int, int], 
     def packet(t_ns: int, name: str, developed: Future[NDArray[np.uint8]]) -> PicturePacket:
         return PicturePacket(t_ns, name, encode[name](developed.result()), params.codec)
 
-    order = sorted((int(t_ns), name, k) for name in names for k, t_ns in enumerate(sensors.stamped_ns[name]))
+    order = sorted(
+        (int(t_ns), name, int(k))
+        for name in names
+        for k, t_ns in zip(sensors.shown[name], sensors.stamped_ns[name], strict=True)
+    )
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[tuple[int, str, Future[NDArray[np.uint8]]]] = deque()
@@ -221,12 +283,40 @@ def _pictures(world: World, sensors: Sensors, on_progress: Callable[[int, int], 
                 future.cancel()
 
 
+def depth_pictures(world: World, sensors: Sensors) -> Iterator[tuple[str, int, NDArray[np.uint16]]]:
+    """Camera, true mid-exposure [ns] and depth along its z axis [mm, 0 unknown] of every recorded picture."""
+    from handcap.sim.render import Lens, Renderer, Shot, Shutter
+
+    renderer = Renderer(world.scene, world.light)
+    for name, camera in world.rig.cameras.items():
+        lens, pose = Lens(camera.camera), _camera_pose(world, sensors, name)
+        for t_ns in sensors.exposed_ns[name]:
+            t_s = float(clock.seconds(t_ns))
+            shot = Shot(Shutter(t_s, camera.line_delay_s), pose, world.bodies, world.skins(t_s))
+            depth_mm = np.nan_to_num(1000 * renderer.depth(lens, shot))
+            yield name, int(t_ns), np.rint(np.clip(depth_mm, 0, 65535)).astype(np.uint16)
+
+
+def _camera_pose(world: World, sensors: Sensors, name: str) -> PoseAt:
+    """Where a camera is, screws that give way included."""
+    mounted = world.T_room_cam(name)
+    slips = [fault for fault in sensors.params.faults if fault.kind == "mount_slip" and fault.name == name]
+
+    def pose(t_s: Array) -> Array:
+        T = mounted(t_s)
+        for fault in slips:
+            T = T @ faults.slip(fault, t_s, sensors.fault_rng(fault))
+        return T
+
+    return pose
+
+
 def _exposures(renderer: Renderer, world: World, sensors: Sensors, name: str) -> Exposures:
     """What automatic exposure makes of every picture of a camera, from thumbnails of the room without things in it."""
     from handcap.sim.render import Lens, Shot, Shutter
 
     lens = Lens(world.rig.cameras[name].camera.scaled(1 / 16))
-    t_s = clock.seconds(sensors.exposed_ns[name])
+    t_s = clock.seconds(sensors.schedule_ns)
     some = np.unique(np.append(np.arange(0, len(t_s), _METER_EVERY), len(t_s) - 1))
     seen = [renderer.render(lens, Shot(Shutter(float(t_s[k])), world.T_room_cam(name))).mean() for k in some]
     return automatic(sensors.params.exposure, np.interp(np.arange(len(t_s)), some, seen))

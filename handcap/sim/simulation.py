@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,18 +13,21 @@ import numpy as np
 import handcap
 from handcap import clock, session
 from handcap.errors import UsageError
-from handcap.sim import imu, photo, rigs, truth, world
+from handcap.sim import faults, imu, photo, rigs, truth, world
 from handcap.sim.bench_tasks import BENCH_TASKS
 from handcap.sim.exposure import ExposureParams, Flicker, SensorNoise
+from handcap.sim.faults import Fault
 from handcap.sim.person import HeadParams
 from handcap.sim.scenes import SCENES
 from handcap.sim.sensors import Sensors, sense
 from handcap.sim.tasks import TASKS
-from handcap.types import Rig
+from handcap.types import Rig, Trajectory
 
 SHORTEST_S, LONGEST_S = 1.0, 3600.0
 MOST_OFFSET_S = 0.5
 _UTC_2026_NS = 1_767_225_600 * clock.NS_PER_S  # 2026-01-01T00:00:00Z
+# How far a printed rig is off its drawing: a degree and a millimetre at the mount, half a percent at the lens.
+DRAWING_SD: Mapping[str, float] = {"mounting_sd_rad": 0.0175, "mounting_sd_m": 0.001, "lens_sd": 0.005}
 _SPECIMEN = 5  # stream of random numbers that makes the rig's mounting errors
 
 
@@ -66,7 +69,7 @@ class SimulationParams:
     mounting_sd_m: float = 0.0
     lens_sd: float = 0.0
     clock_errors: bool = True
-    faults: Sequence[object] = ()
+    faults: Sequence[Fault] = ()
     depth: bool = False
 
 
@@ -79,6 +82,7 @@ def simulate(
     seed: int = 0,
     dt_imu_cam_s: float = 0.0,
     params: SimulationParams = SimulationParams(),
+    head_path: Trajectory | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a session of a person in a room, with `truth/` beside it.
@@ -91,6 +95,7 @@ def simulate(
         seed: same seed and arguments, same bytes.
         dt_imu_cam_s: true clock offset of every camera, t_imu = t_cam + dt; rig.json says 0.
         params: what the sensors and the wearer are like.
+        head_path: a path for the head's IMU to follow, moved to where people stand; the task is then "look".
         on_progress: called with (pictures done, pictures in all).
 
     Returns:
@@ -101,9 +106,12 @@ def simulate(
     """
     _check(scene, seconds, seed, dt_imu_cam_s)
     task = _task(params.task, rigs.parse(rig))
+    if head_path is not None and (task != world.LOOK or rigs.parse(rig).head is None):
+        raise UsageError("a given path needs a head, and hands with nothing to do", mend="use --rig head --task look")
     out = Path(out)
     with session.new_folder(out) as folder:
-        _write(folder, scene, seconds, rig, task, seed, dt_imu_cam_s, params, on_progress or (lambda done, total: None))
+        report = on_progress or (lambda done, total: None)
+        _write(folder, scene, seconds, rig, task, seed, dt_imu_cam_s, params, head_path, report)
     return out
 
 
@@ -138,14 +146,16 @@ def _write(
     seed: int,
     dt_imu_cam_s: float,
     params: SimulationParams,
+    head_path: Trajectory | None,
     on_progress: Callable[[int, int], None],
 ) -> None:
     drawn = rigs.drawn(rig, seed, params.line_delay_s)
+    faults.check(params.faults, drawn)
     rng = np.random.default_rng([seed, _SPECIMEN])
     mounted = rigs.specimen(drawn, params.mounting_sd_rad, params.mounting_sd_m, params.lens_sd, rng)
     true_rig = rigs.with_offset(mounted, dt_imu_cam_s)
     sensors = Sensors.of(true_rig, duration_s, params, seed)
-    played = world.build(scene, true_rig, rigs.parse(rig), task, params.head, sensors.end_s, seed)
+    played = world.build(scene, true_rig, rigs.parse(rig), task, params.head, sensors.end_s, seed, head_path)
     recording = sense(played, sensors)
     with (
         session.create(folder, _meta(scene, task, seed, true_rig), drawn) as writer,

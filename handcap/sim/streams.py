@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from handcap.clock import seconds
+from handcap.geometry import Array
 from handcap.session import TakeWriter
-from handcap.types import ImuSamples
 from handcap.wire.handcap_pb2 import Envelope
 
 
@@ -44,17 +47,24 @@ class ImuPacket:
     """A few inertial samples, chip axes.
 
     Attributes:
-        t_ns: the first sample's stamp, session clock.
         device: its name.
-        samples: in chip axes.
+        sample_t_ns: (n,) stamps, session clock; a clock that jumps may turn them back.
+        gyro_chip: (n, 3) rad/s.
+        accel_chip: (n, 3) m/s².
     """
 
-    t_ns: int
     device: str
-    samples: ImuSamples
+    sample_t_ns: NDArray[np.int64]
+    gyro_chip: Array
+    accel_chip: Array
+
+    @property
+    def t_ns(self) -> int:
+        """The first sample's stamp."""
+        return int(self.sample_t_ns[0])
 
     def record(self, take: TakeWriter) -> None:
-        take.add_imu_si(self.device, self.samples.t_ns, self.samples.gyro_imu, self.samples.accel_imu)
+        take.add_imu_si(self.device, self.sample_t_ns, self.gyro_chip, self.accel_chip)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

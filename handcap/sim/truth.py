@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from handcap import clock, geometry, session
+from handcap.errors import SessionError
 from handcap.geometry import Array
-from handcap.sim.sensors import Recording, Sensors, Stamps
+from handcap.sim.sensors import Recording, Sensors, Stamps, depth_pictures
 from handcap.sim.world import World
 from handcap.types import Trajectory
 
@@ -49,7 +50,7 @@ def write(folder: Path, world: World, sensors: Sensors, recording: Recording) ->
     folder.mkdir()
     first = next(iter(world.rig.cameras))
     camera = world.rig.cameras[first]
-    t_first_s = clock.seconds(sensors.exposed_ns[first][:1])
+    t_first_s = clock.seconds(sensors.schedule_ns[:1])
     T_world_room = world_gauge(world.motion[camera.device].pose(t_first_s)[0], camera.T_imu_cam)
 
     def poses(name: str, body: str, T_room_body: Array, camera: str, extra: Mapping[str, ArrayLike]) -> None:
@@ -66,7 +67,7 @@ def write(folder: Path, world: World, sensors: Sensors, recording: Recording) ->
             "gyro_bias_imu": recorded.gyro_bias,
             "accel_bias_imu": recorded.accel_bias,
         }
-        along = _trajectory(device, T_world_room @ motion.pose(t_s), t_ns, recorded.samples.t_ns)
+        along = _trajectory(device, T_world_room @ motion.pose(t_s), t_ns, sensors.imu_stamped_ns[device])
         session.write_trajectory(folder / f"{device}_imu.parquet", along, known)
     t_s = clock.seconds(sensors.exposed_ns[first])
     if "head" in world.motion:
@@ -86,6 +87,8 @@ def write(folder: Path, world: World, sensors: Sensors, recording: Recording) ->
     for name, pose in world.bodies.items():
         if name in [world.room.slide.body if world.room.slide else "", *(prop.body for prop in world.room.props)]:
             poses(f"{OBJECTS}/{name}", name, pose(t_s), first, {})
+    if sensors.params.depth:
+        _write_depth(folder / "depth", world, sensors)
     session.write_rig(folder / "rig.json", world.rig)
     facts = {
         "dt_imu_cam_s": {name: camera.dt_imu_cam_s for name, camera in world.rig.cameras.items()},
@@ -99,7 +102,7 @@ def write(folder: Path, world: World, sensors: Sensors, recording: Recording) ->
             }
             for event in world.events
         ],
-        "faults": [],
+        "faults": [fault.as_truth("0001") for fault in sensors.params.faults],
         "clocks": {
             device: {**asdict(board), "fit_residual_s": sensors.fits[device][1]}
             for device, board in sensors.clocks.items()
@@ -129,3 +132,14 @@ def write(folder: Path, world: World, sensors: Sensors, recording: Recording) ->
         },
     }
     (folder / "truth.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_depth(folder: Path, world: World, sensors: Sensors) -> None:
+    """`depth/<camera>/<t_ns>.png`: 16 bit, mm along the camera's z axis; 0 where nothing is seen or it lies behind."""
+    import cv2
+
+    for name, t_ns, depth_mm in depth_pictures(world, sensors):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        written = cv2.imwrite(str(folder / name / f"{t_ns:015d}.png"), depth_mm)
+        if not written:
+            raise SessionError("cannot be written", where=folder / name, mend="free some disk space")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,18 +12,19 @@ import numpy as np
 from handcap import geometry
 from handcap.errors import UsageError
 from handcap.geometry import Array
-from handcap.sim import rigs, tasks
+from handcap.sim import gripper, rigs, tasks
 from handcap.sim.bench_tasks import BENCH_TASKS
-from handcap.sim.gripper import T_CAM_TCP
+from handcap.sim.follow import followed
+from handcap.sim.gripper import T_CAM_TCP, TagPlace
+from handcap.sim.light import LightMap, bake
 from handcap.sim.motion import Curve, Motion, PoseCurve
 from handcap.sim.person import HeadParams, head_motion
 from handcap.sim.play import SIDES, Event, Hold, Play, Side
 from handcap.sim.scene import Room, Scene, SceneBuilder
 from handcap.sim.scenes import SCENES
-from handcap.types import Rig
+from handcap.types import Rig, Trajectory
 
 if TYPE_CHECKING:
-    from handcap.sim.gripper import TagPlace
     from handcap.sim.render import PoseAt, Skin
     from handcap.sim.wearer import BareHand
 
@@ -40,6 +42,7 @@ class World:
 
     Attributes:
         scene: room and bodies.
+        light: baked on it.
         room: what its furnisher told.
         rig: as it truly is.
         motion: of every device's IMU, by device.
@@ -53,6 +56,7 @@ class World:
     """
 
     scene: Scene
+    light: LightMap
     room: Room
     rig: Rig
     motion: Mapping[str, Motion]
@@ -75,7 +79,16 @@ class World:
         return [hand.skin(t_s) for hand in self.hands.values()]
 
 
-def build(scene_name: str, rig: Rig, worn: rigs.Worn, task: str, head: HeadParams, until_s: float, seed: int) -> World:
+def build(
+    scene_name: str,
+    rig: Rig,
+    worn: rigs.Worn,
+    task: str,
+    head: HeadParams,
+    until_s: float,
+    seed: int,
+    head_path: Trajectory | None = None,
+) -> World:
     """Furnish a room, write a person's script, and turn it into smooth motion.
 
     Args:
@@ -86,22 +99,23 @@ def build(scene_name: str, rig: Rig, worn: rigs.Worn, task: str, head: HeadParam
         head: liveliness of the head.
         until_s: everything must be known until then.
         seed: of room and motion.
+        head_path: for the head's IMU to follow, in the task LOOK.
+
+    Raises:
+        UsageError: the room has nothing for the task, or the path is too short or too long for it.
     """
-    from handcap.sim import gripper
-
-    b = SceneBuilder(np.random.default_rng([seed, _SCENE]))
-    room = SCENES[scene_name](b)
-    tags = {side: gripper.build(b, side) for side in worn.grippers}
-    scene = b.build(room.lights)
-
+    furnished = _furnished(scene_name, seed, worn.grippers)
+    scene, room, tags, light = furnished.scene, furnished.room, furnished.tags, furnished.light
     motion: dict[str, Motion] = {}
     tools: dict[Side, PoseAt] = {}
     opening: dict[Side, Curve] = {}
     hands: dict[Side, BareHand] = {}
     if task == LOOK:
-        if "head" in rig.devices:
+        if head_path is not None:
+            motion["head"] = followed(head_path, scene, room, until_s)
+        elif "head" in rig.devices:
             motion["head"] = head_motion(room.standing, head, until_s, (seed, _MOTION))
-        return World(scene, room, rig, motion, {}, {}, _resting(room), {}, {}, (), until_s)
+        return World(scene, light, room, rig, motion, {}, {}, _resting(room), {}, {}, (), until_s)
 
     if not room.props:
         raise UsageError(f"nothing to handle in the scene {scene_name!r}", mend=f"choose the task {LOOK!r}")
@@ -143,7 +157,24 @@ def build(scene_name: str, rig: Rig, worn: rigs.Worn, task: str, head: HeadParam
         bodies[names[0]] = tools[side]
         for name, sign in zip(names[1:], (-0.5, 0.5), strict=True):
             bodies[name] = _finger(tools[side], opening[side], sign)
-    return World(scene, room, rig, motion, tools, opening, bodies, hands, tags, events, until_s)
+    return World(scene, light, room, rig, motion, tools, opening, bodies, hands, tags, events, until_s)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Furnished:
+    scene: Scene
+    room: Room
+    tags: Mapping[Side, Sequence[TagPlace]]
+    light: LightMap
+
+
+@lru_cache(maxsize=2)  # a room is 100 MB of textures; it depends on no more than this
+def _furnished(scene_name: str, seed: int, grippers: tuple[Side, ...]) -> _Furnished:
+    b = SceneBuilder(np.random.default_rng([seed, _SCENE]))
+    room = SCENES[scene_name](b)
+    tags: dict[Side, Sequence[TagPlace]] = {side: gripper.build(b, side) for side in grippers}
+    scene = b.build(room.lights)
+    return _Furnished(scene, room, tags, bake(scene))
 
 
 def _mounts(rig: Rig, worn: rigs.Worn) -> dict[str, Array]:
