@@ -113,8 +113,8 @@ def main() -> None:
             furnish_s = [each.furnish_s for each in looks]
             print(
                 f"{name}: seeds apart {np.mean([pair[0] for pair in pairs]):.1f} on average, {distance:.1f} at least "
-                f"(seeds {j} and {i}); two views {APART_S} s apart {np.median(moved):.1f} (median), {max(moved):.1f} at "
-                f"most; furnished in {np.median(furnish_s):.1f} s (median), {max(furnish_s):.1f} at most; "
+                f"(seeds {j} and {i}); two views {APART_S} s apart {np.median(moved):.1f} (median), {max(moved):.1f} "
+                f"at most; furnished in {np.median(furnish_s):.1f} s (median), {max(furnish_s):.1f} at most; "
                 f"{len(looks)} seeds in {time.perf_counter() - began_s:.0f} s",
                 flush=True,
             )

@@ -60,6 +60,7 @@ def simulate(
     from handcap.formats.tum import read_tum
     from handcap.sim.faults import parse_fault
     from handcap.sim.imu import RAW_PART, ImuErrors
+    from handcap.sim.rigs import CALIBRATED, PRINTED
 
     params = sim.SimulationParams(
         task=task,
@@ -69,7 +70,7 @@ def simulate(
         imu=RAW_PART if raw_imu else ImuErrors(),
         faults=tuple(parse_fault(text) for text in fault or ()),
         depth=depth,
-        **(sim.DRAWING_SD if drawing else {}),
+        scatter=PRINTED if drawing else CALIBRATED,
     )
     with progress(as_json) as on_progress:
         sim.simulate(

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from handcap import geometry

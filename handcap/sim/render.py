@@ -49,10 +49,10 @@ class Shutter:
 
     def row_times(self, height: int, share: float = 0.0) -> Array:
         """When each row is in the middle of its exposure, or `share` (-0.5..0.5) of it later; one time if all agree."""
-        t_s = np.array([self.t_s + share * self.exposure_s])
+        t_s = self.t_s + share * self.exposure_s
         if not self.line_delay_s:
-            return t_s
-        return t_s + (np.arange(height) - (height - 1) / 2) * self.line_delay_s
+            return np.array([t_s])
+        return t_s + (np.arange(height, dtype=float) - (height - 1) / 2) * self.line_delay_s
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -128,20 +128,38 @@ def _device(name: str, serial: int) -> Device:
     return Device(_IMU, _R_IMU_CHIP[name], uid=f"virtual-{name}-{serial:08d}")
 
 
-def specimen(rig: Rig, mounting_sd_rad: float, mounting_sd_m: float, lens_sd: float, rng: np.random.Generator) -> Rig:
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """How much specimens of a rig differ from its drawing; standard deviations.
+
+    Attributes:
+        mounting_rad, mounting_m: of every camera, per axis.
+        lens: of the focal length, relative; the centre moves by as much of the width.
+    """
+
+    mounting_rad: float = 0.0
+    mounting_m: float = 0.0
+    lens: float = 0.0
+
+
+CALIBRATED = Scatter()  # rig.json knows this very specimen
+PRINTED = Scatter(mounting_rad=0.0175, mounting_m=0.001, lens=0.005)  # a printed mount, a lens from the shelf
+
+
+def specimen(rig: Rig, scatter: Scatter, rng: np.random.Generator) -> Rig:
     """One rig as it truly left the bench: every camera sits a little off the drawing, every lens is a little different.
 
     Args:
         rig: as drawn.
-        mounting_sd_rad, mounting_sd_m: standard deviation per axis.
-        lens_sd: relative standard deviation of the focal length; the centre moves by as much of the width.
+        scatter: how far off.
         rng: of this specimen.
     """
     cameras: dict[str, MountedCamera] = {}
     for name, camera in rig.cameras.items():
-        slip = geometry.se3_exp(rng.standard_normal(6) * np.repeat([mounting_sd_rad, mounting_sd_m], 3))
+        sd = np.repeat([scatter.mounting_rad, scatter.mounting_m], 3)
+        slip = geometry.se3_exp(rng.standard_normal(6) * sd)
         fx, fy, cx, cy, *terms = camera.camera.params
-        stretch, *shift = rng.standard_normal(3) * lens_sd
+        stretch, *shift = rng.standard_normal(3) * scatter.lens
         width = camera.camera.width
         params = (fx * (1 + stretch), fy * (1 + stretch), cx + width * shift[0], cy + width * shift[1], *terms)
         lens = replace(camera.camera, params=params)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +26,6 @@ from handcap.types import Rig, Trajectory
 SHORTEST_S, LONGEST_S = 1.0, 3600.0
 MOST_OFFSET_S = 0.5
 _UTC_2026_NS = 1_767_225_600 * clock.NS_PER_S  # 2026-01-01T00:00:00Z
-# How far a printed rig is off its drawing: a degree and a millimetre at the mount, half a percent at the lens.
-DRAWING_SD: Mapping[str, float] = {"mounting_sd_rad": 0.0175, "mounting_sd_m": 0.001, "lens_sd": 0.005}
 _SPECIMEN = 5  # stream of random numbers that makes the rig's mounting errors
 
 
@@ -47,8 +45,7 @@ class SimulationParams:
         exposure: how the cameras choose exposure and gain.
         noise: of their pixels.
         flicker: of the lamps; None for daylight.
-        mounting_sd_rad, mounting_sd_m: how far the true cameras sit from where rig.json says; 0 is perfectly known.
-        lens_sd: relative error of the focal length in rig.json, and of the centre in shares of the width.
+        scatter: how far the true cameras are from what rig.json says.
         clock_errors: whether every board keeps its own time and only a fit of it is known.
         faults: what goes wrong.
         depth: whether truth/depth gets a depth picture for every picture.
@@ -65,9 +62,7 @@ class SimulationParams:
     exposure: ExposureParams = field(default_factory=ExposureParams)
     noise: SensorNoise = field(default_factory=SensorNoise)
     flicker: Flicker | None = None
-    mounting_sd_rad: float = 0.0
-    mounting_sd_m: float = 0.0
-    lens_sd: float = 0.0
+    scatter: rigs.Scatter = rigs.CALIBRATED
     clock_errors: bool = True
     faults: Sequence[Fault] = ()
     depth: bool = False
@@ -152,7 +147,7 @@ def _write(
     drawn = rigs.drawn(rig, seed, params.line_delay_s)
     faults.check(params.faults, drawn)
     rng = np.random.default_rng([seed, _SPECIMEN])
-    mounted = rigs.specimen(drawn, params.mounting_sd_rad, params.mounting_sd_m, params.lens_sd, rng)
+    mounted = rigs.specimen(drawn, params.scatter, rng)
     true_rig = rigs.with_offset(mounted, dt_imu_cam_s)
     sensors = Sensors.of(true_rig, duration_s, params, seed)
     played = world.build(scene, true_rig, rigs.parse(rig), task, params.head, sensors.end_s, seed, head_path)
