@@ -36,18 +36,42 @@ def place_rays(ray_cam, pixel, width, R_frame_cam, centre_frame):
     return out
 
 
-@njit(cache=True, nogil=True)
-def in_cone(ray_cam, pixel, pixel_rad, axis_cam, cosine):
-    """Which of some pixels (m,) look into a cone: indices into `pixel`."""
-    out = np.empty(len(pixel), np.int64)
+@njit(cache=True, nogil=True, error_model="numpy")
+def rays_into_box(ray_cam, pixel, pixel_rad, width, R_frame_cam, centre_frame, axis_cam, cosine, low, high):
+    """Rays of some pixels that look into a cone and enter a box.
+
+    Args:
+        ray_cam, pixel, width, R_frame_cam, centre_frame: as for `place_rays`.
+        pixel_rad: (h·w,) 0 outside the lens field.
+        axis_cam, cosine: the cone about the box, camera frame.
+        low, high: (3,) corners of the box, in the frame that moves.
+
+    Returns:
+        (k,) which rays, counted through the (m·n) of all pixels, and (k, 6) float32 origin, direction.
+    """
+    n = ray_cam.shape[1]
+    which, rays = np.empty(len(pixel) * n, np.int64), np.empty((len(pixel) * n, 6), np.float32)
     count = 0
     for i in range(len(pixel)):
         p = pixel[i]
         along = ray_cam[p, 0, 0] * axis_cam[0] + ray_cam[p, 0, 1] * axis_cam[1] + ray_cam[p, 0, 2] * axis_cam[2]
-        if along > cosine and pixel_rad[p] > 0:
-            out[count] = i
-            count += 1
-    return out[:count]
+        if along <= cosine or pixel_rad[p] == 0:
+            continue
+        row = p // width if len(R_frame_cam) > 1 else 0
+        R, centre = R_frame_cam[row], centre_frame[row]
+        for j in range(n):
+            x, y, z = ray_cam[p, j, 0], ray_cam[p, j, 1], ray_cam[p, j, 2]
+            enter, leave = 0.0, np.inf
+            for c in range(3):
+                rays[count, c] = centre[c]
+                rays[count, 3 + c] = R[c, 0] * x + R[c, 1] * y + R[c, 2] * z
+                slope = 1.0 / rays[count, 3 + c]  # infinite along a face, which the comparisons bear
+                one, other = (low[c] - centre[c]) * slope, (high[c] - centre[c]) * slope
+                enter, leave = max(enter, min(one, other)), min(leave, max(one, other))
+            if enter <= leave:
+                which[count] = i * n + j
+                count += 1
+    return which[:count], rays[:count]
 
 
 @njit(cache=True, nogil=True)
@@ -177,7 +201,7 @@ def gather(subrays, subsurface, per_pixel):
     """One ray per surface that a pixel sees, through the middle of what it sees of it.
 
     Args:
-        subrays: (m·per_pixel, 6).
+        subrays: (m·per_pixel, 6), those of one pixel after the other.
         subsurface: (m·per_pixel,).
         per_pixel: rays per pixel.
 
@@ -323,16 +347,19 @@ def shade(
         taps = max(taps, 1)
         m = texture[k]
         texel = texel_m[m]
-        lod = np.log2(max(max(minor, major / taps) / texel, 1.0))
-        lod = min(lod, tex_levels[m] - 1.0)
-        level = int(lod)
+        # The level whose texels are about as large as the footprint; a loop is faster than a logarithm.
+        coarse = max(minor, major / taps) / texel
+        level = 0
+        while coarse >= 2.0 and level < tex_levels[m] - 1:
+            coarse *= 0.5
+            level += 1
         # Half-way between two levels they are blended; near one, it will do alone: half the work, and still no seam.
-        blend = min(max(2 * (lod - level) - 0.5, 0.0), 1.0)
+        blend = min(max(2.0 * (coarse - 1.15), 0.0), 1.0) if level < tex_levels[m] - 1 else 0.0
         level_share = (1 - blend, blend)
         # In shares of the picture's edge; the whole part is which repetition it is.
-        u = (s + uv[k, 0]) / (texel * tex_width[m, 0])
-        v = (t + uv[k, 1]) / (texel * tex_height[m, 0])
-        step_u, step_v = major * la / (texel * tex_width[m, 0]), major * lb / (texel * tex_height[m, 0])
+        per_u, per_v = 1.0 / (texel * tex_width[m, 0]), 1.0 / (texel * tex_height[m, 0])
+        u, v = (s + uv[k, 0]) * per_u, (t + uv[k, 1]) * per_v
+        step_u, step_v = major * la * per_u, major * lb * per_v
         r = g = b = np.float32(0.0)
         for tap in range(taps):
             shift = (tap + 0.5) / taps - 0.5

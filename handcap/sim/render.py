@@ -8,7 +8,7 @@ moving body is met in its own frame: the rays go there, row by row, as the shutt
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ _SHARP_PX = 0.7  # less motion during the exposure does not show
 _BLUR_STEP_PX = 2.0  # one moment of the exposure for every so many pixels of motion ...
 _MOMENTS = (4, 5, 8, 10)  # ... but a number of them whose places inside the pixel average to its centre
 _ROOKS = {4: (1, 3, 2, 4), 5: (1, 3, 0, 2, 4)}
+_SKIN_M = 1e-5  # a ray along a face is a ray into the box
 _NEAR_M = 0.4  # blur is judged for things this far away
 
 PoseAt = Callable[[Array], Array]  # (n,) s to (n, 4, 4)
@@ -102,7 +103,7 @@ class Lens:
 
     Attributes:
         rook_cam: (h·w, 1, 3) float32 unit rays through each of five points spread over the pixel, its centre first.
-        rooks_cam: (h·w, 5, 3) all of them.
+        around_cam: (h·w, 4, 3) the four that are not the centre.
         every: (h·w,) all pixels.
         even: (h·w / 2,) pixels on the even fields of a checkerboard.
         pixel_rad: (h·w,) float32 angle one pixel spans; 0 outside the lens field, where the picture is black.
@@ -121,9 +122,19 @@ class Lens:
         self.every = np.arange(len(centres))
         rays_cam = np.stack([rays for rays, _ in subs], axis=1).astype(np.float32)
         self.rook_cam = [np.ascontiguousarray(rays_cam[:, k : k + 1]) for k in range(len(_SUBPIXELS))]
-        self.rooks_cam = rays_cam
+        self.around_cam = np.ascontiguousarray(rays_cam[:, 1:])
         self.pixel_rad = np.where(valid, 2 * np.sqrt(span), 0.0).astype(np.float32)
         self.focal_px = float(camera.focal_px.mean())
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Bounds:
+    """Where a mesh is, its frame: within `radius` of `centre` and between the corners `low` and `high` (3,)."""
+
+    centre: Array
+    radius: float
+    low: Array
+    high: Array
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -134,6 +145,7 @@ class _Mover:
         caster: its triangles.
         R_cam, centre: (1 or h, 3, 3) and (1 or h, 3) the camera's pose in its frame at every row.
         axis_cam, cosine: a cone around it, camera frame.
+        bounds: of its triangles.
         surface: of each triangle, or the one number of a skin.
     """
 
@@ -142,6 +154,7 @@ class _Mover:
     centre: Array
     axis_cam: Array
     cosine: float
+    bounds: _Bounds
     surface: NDArray[np.int32] | int
 
 
@@ -155,6 +168,21 @@ class _Hits:
     triangle: NDArray[np.int32]
     corner_share: NDArray[np.float32]
 
+    def at(self, rows: NDArray[np.int64]) -> _Hits:
+        """Some of them."""
+        return _Hits(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+    def beside(self, others: _Hits) -> _Hits:
+        """Each of these followed by its share of the others, which are a multiple in number."""
+
+        def joined(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+            rows, each = len(one), one.shape[1:]
+            n = len(other) // max(rows, 1)
+            pair = (one.reshape(rows, 1, *each), other.reshape(rows, n, *each))
+            return np.concatenate(pair, axis=1).reshape(rows * (n + 1), *each)
+
+        return _Hits(*(joined(getattr(self, each.name), getattr(others, each.name)) for each in fields(self)))
+
 
 class Renderer:
     """One scene, ready for many pictures; `render` may be called from several threads at once."""
@@ -167,7 +195,7 @@ class Renderer:
         self._scene = scene
         self._casters = [self._caster(body.vertices, body.triangles) for body in scene.bodies]
         self._surface_of = [np.append(body.surface_of, np.int32(-1)) for body in scene.bodies]
-        self._sphere = [_sphere(body.vertices) for body in scene.bodies]
+        self._bounds = [_bounds(body.vertices) for body in scene.bodies]
         self._index = {body.name: k for k, body in enumerate(scene.bodies)}
         self._shade = Occlusion(scene.bodies[0].vertices, scene.bodies[0].triangles)
         atlas = scene.atlas
@@ -232,8 +260,8 @@ class Renderer:
         light = np.zeros((len(self._casters), 4))
         light[0, 0] = 1.0
         for name, pose in shot.T_room_body.items():
-            light[self._index[name]] = around(pose, self._sphere[self._index[name]][0])
-        return light, [around(skin.T_room_mesh, _sphere(skin.vertices)[0]) for skin in shot.skins]
+            light[self._index[name]] = around(pose, self._bounds[self._index[name]].centre)
+        return light, [around(skin.T_room_mesh, _bounds(skin.vertices).centre) for skin in shot.skins]
 
     def _moments(self, lens: Lens, shot: Shot) -> int:
         """Into how many moments the exposure must be cut."""
@@ -244,8 +272,8 @@ class Renderer:
         step = T_cam_room[0] @ geometry.inverse(T_cam_room[1])
         turned = np.linalg.norm(geometry.so3_log(step[:, :3, :3]), axis=-1)
         angles = [turned + np.linalg.norm(step[:, :3, 3], axis=-1) / _NEAR_M]
-        bodies = [(pose, self._sphere[self._index[name]][0]) for name, pose in shot.T_room_body.items()]
-        bodies += [(skin.T_room_mesh, _sphere(skin.vertices)[0]) for skin in shot.skins]
+        bodies = [(pose, self._bounds[self._index[name]].centre) for name, pose in shot.T_room_body.items()]
+        bodies += [(skin.T_room_mesh, _bounds(skin.vertices).centre) for skin in shot.skins]
         for pose, centre in bodies:
             seen = [geometry.transform(T @ pose(t_s), centre) for T, t_s in zip(T_cam_room, ends, strict=True)]
             angles.append(_angle(*seen))
@@ -264,26 +292,26 @@ class Renderer:
             (
                 self._casters[self._index[name]],
                 pose,
-                self._sphere[self._index[name]],
+                self._bounds[self._index[name]],
                 self._surface_of[self._index[name]],
             )
             for name, pose in shot.T_room_body.items()
         ]
         things += [
-            (caster, skin.T_room_mesh, _sphere(skin.vertices), first_skin + k)
+            (caster, skin.T_room_mesh, _bounds(skin.vertices), first_skin + k)
             for k, (caster, skin) in enumerate(zip(skins, shot.skins, strict=True))
         ]
-        for caster, pose, (centre, radius), surface in things:
+        for caster, pose, bounds, surface in things:
             T_body_cam = geometry.inverse(pose(t_s)) @ T_room_cam
-            p_cam = geometry.transform(geometry.inverse(T_body_cam), centre)
+            p_cam = geometry.transform(geometry.inverse(T_body_cam), bounds.centre)
             distance = np.linalg.norm(p_cam, axis=-1)
             axis = p_cam.mean(axis=0) / max(float(np.linalg.norm(p_cam.mean(axis=0))), 1e-9)
             cosine = -1.0
-            if distance.min() > radius:
+            if distance.min() > bounds.radius:
                 # Between the rows the body wanders in the picture: the cone holds all of its places.
-                apart = np.arccos(np.clip(p_cam @ axis / distance, -1, 1)) + np.arcsin(radius / distance)
+                apart = np.arccos(np.clip(p_cam @ axis / distance, -1, 1)) + np.arcsin(bounds.radius / distance)
                 cosine = float(np.cos(min(apart.max() + 0.01, np.pi)))
-            movers.append(_Mover(caster, *_split(T_body_cam), axis, cosine, surface))
+            movers.append(_Mover(caster, *_split(T_body_cam), axis, cosine, bounds, surface))
         return T_room_cam, movers
 
     def _surfaces(self, rays: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -317,16 +345,24 @@ class Renderer:
             surface, rays: (m·n,) and (m·n, 6) the room as those rays see it; changed in place.
             movers: what may stand before it.
         """
-        n = ray_cam.shape[1]
         depth = kernel.plane_depth(rays, surface, self._scene.origin, self._scene.normal)
         triangle, corner_share = np.zeros(len(rays), np.int32), np.zeros((len(rays), 2), np.float32)
         for mover in movers:
-            at = kernel.in_cone(ray_cam, pixel, lens.pixel_rad, mover.axis_cam, mover.cosine)
+            at, there = kernel.rays_into_box(
+                ray_cam,
+                pixel,
+                lens.pixel_rad,
+                lens.width,
+                mover.R_cam,
+                mover.centre,
+                mover.axis_cam,
+                mover.cosine,
+                mover.bounds.low,
+                mover.bounds.high,
+            )
             if not len(at):
                 continue
-            there = kernel.place_rays(ray_cam, pixel[at], lens.width, mover.R_cam, mover.centre)
             met = mover.caster.cast_rays(self._tensor(there))
-            at = (at[:, None] * n + np.arange(n)).reshape(-1)
             distance = met["t_hit"].numpy()
             nearer = np.flatnonzero(distance < depth[at])
             where, hit = at[nearer], met["primitive_ids"].numpy()[nearer]
@@ -369,18 +405,18 @@ class Renderer:
         ray_cam = lens.rook_cam[rook or 0]
         rays = kernel.place_rays(ray_cam, lens.every, lens.width, *in_room)
         hits = self._with_movers(lens, ray_cam, lens.every, self._visible(rays, lens), rays, movers)
-        picture = self._shaded(hits, lens.pixel_rad, light, shot.skins, skin_light)
         if rook is not None:
-            return picture
+            return self._shaded(hits, lens.pixel_rad, light, shot.skins, skin_light)
         group = self._groups(len(skins))
         edge = np.flatnonzero(kernel.on_edge(hits.surface, group, lens.height, lens.width) & (lens.pixel_rad > 0))
-        if not len(edge):
-            return picture
-        n = lens.rooks_cam.shape[1]
-        subrays = kernel.place_rays(lens.rooks_cam, edge, lens.width, *in_room)
-        subhits = self._with_movers(lens, lens.rooks_cam, edge, self._surfaces(subrays), subrays, movers)
-        rays, surface, pixel, part, source = kernel.gather(subhits.rays, subhits.surface, n)
-        seen = _Hits(surface, rays, subhits.depth[source], subhits.triangle[source], subhits.corner_share[source])
+        centres = hits.at(edge)
+        hits.surface[edge] = -1  # left black, they are filled in below
+        picture = self._shaded(hits, lens.pixel_rad, light, shot.skins, skin_light)
+        around = kernel.place_rays(lens.around_cam, edge, lens.width, *in_room)
+        spread = self._with_movers(lens, lens.around_cam, edge, self._surfaces(around), around, movers)
+        rooks = centres.beside(spread)
+        rays, surface, pixel, part, source = kernel.gather(rooks.rays, rooks.surface, len(_SUBPIXELS))
+        seen = replace(rooks.at(source), rays=rays, surface=surface)
         colour = self._shaded(seen, lens.pixel_rad[edge[pixel]], light, shot.skins, skin_light)
         kernel.scatter(colour, pixel, part, edge, picture)
         return picture
@@ -395,10 +431,10 @@ def _split(T: Array) -> tuple[Array, Array]:
     return np.ascontiguousarray(T[:, :3, :3]), np.ascontiguousarray(T[:, :3, 3])
 
 
-def _sphere(vertices: NDArray[np.float32]) -> tuple[Array, float]:
-    """Centre (3,) and radius of a ball around all vertices."""
-    centre = (vertices.min(axis=0).astype(float) + vertices.max(axis=0)) / 2
-    return centre, float(np.linalg.norm(vertices - centre, axis=-1).max())
+def _bounds(vertices: NDArray[np.float32]) -> _Bounds:
+    low, high = vertices.min(axis=0).astype(float) - _SKIN_M, vertices.max(axis=0).astype(float) + _SKIN_M
+    centre = (low + high) / 2
+    return _Bounds(centre, float(np.linalg.norm(vertices - centre, axis=-1).max()), low, high)
 
 
 def _angle(a: Array, b: Array) -> Array:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcap import clock
-from handcap.cameras import Camera
 from handcap.geometry import Array
 from handcap.session.inertial import to_session_clock
 from handcap.session.journal import ClockFit
@@ -38,6 +37,7 @@ _IMU, _PHOTO, _CLOCK, _ENCODER, _FAULT = 3, 4, 6, 8, 9
 _ENCODER_HZ = 100.0
 _METER_EVERY = 5  # pictures: rooms do not change their brightness faster
 _LATE_S = 0.05  # boards whose clock must be fitted begin so much later: no stamp is before the session
+_AHEAD = 2  # pictures begun per core before the first of them is written
 _WIRE_NS = 800_000  # a message is on its way for this long
 
 Stamps = NDArray[np.int64]
@@ -232,7 +232,6 @@ def _pictures(world: World, sensors: Sensors, on_progress: Callable[[int, int], 
         for name in names
     }
     exposures = {name: _exposures(renderer, world, sensors, name) for name in names}
-    encode = {name: _encoder(params, world.rig.cameras[name].camera) for name in names}
 
     def picture(name: str, k: int) -> NDArray[np.uint8]:
         t_ns = int(sensors.schedule_ns[k])
@@ -258,8 +257,16 @@ def _pictures(world: World, sensors: Sensors, on_progress: Callable[[int, int], 
             shot_grey=noise.shot_grey(gain),
         )
 
-    def packet(t_ns: int, name: str, developed: Future[NDArray[np.uint8]]) -> PicturePacket:
-        return PicturePacket(t_ns, name, encode[name](developed.result()), params.codec)
+    # Pictures that stand alone are compressed where they were made, those of a stream in their order.
+    streams = {name: H264Encoder(lens.width, lens.height, params.camera_rate_hz) for name, lens in lenses.items()}
+
+    def finished(name: str, k: int) -> NDArray[np.uint8] | bytes:
+        pixels = picture(name, k)
+        return pixels if params.codec == "h264" else photo.jpeg(pixels, params.photo.jpeg_quality)
+
+    def packet(t_ns: int, name: str, made: Future[NDArray[np.uint8] | bytes]) -> PicturePacket:
+        data = made.result()
+        return PicturePacket(t_ns, name, data if isinstance(data, bytes) else streams[name].encode(data), params.codec)
 
     order = sorted(
         (int(t_ns), name, int(k))
@@ -268,11 +275,11 @@ def _pictures(world: World, sensors: Sensors, on_progress: Callable[[int, int], 
     )
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[tuple[int, str, Future[NDArray[np.uint8]]]] = deque()
+        waiting: deque[tuple[int, str, Future[NDArray[np.uint8] | bytes]]] = deque()
         try:
             for done, (t_ns, name, k) in enumerate(order):
-                waiting.append((t_ns, name, pool.submit(picture, name, k)))
-                if len(waiting) > workers:
+                waiting.append((t_ns, name, pool.submit(finished, name, k)))
+                if len(waiting) > _AHEAD * workers:
                     yield packet(*waiting.popleft())
                     on_progress(done + 1 - len(waiting), len(order))
             while waiting:
@@ -320,9 +327,3 @@ def _exposures(renderer: Renderer, world: World, sensors: Sensors, name: str) ->
     some = np.unique(np.append(np.arange(0, len(t_s), _METER_EVERY), len(t_s) - 1))
     seen = [renderer.render(lens, Shot(Shutter(float(t_s[k])), world.T_room_cam(name))).mean() for k in some]
     return automatic(sensors.params.exposure, np.interp(np.arange(len(t_s)), some, seen))
-
-
-def _encoder(params: SimulationParams, camera: Camera) -> Callable[[NDArray[np.uint8]], bytes]:
-    if params.codec == "h264":
-        return H264Encoder(camera.width, camera.height, params.camera_rate_hz).encode
-    return lambda picture: photo.jpeg(picture, params.photo.jpeg_quality)
