@@ -54,7 +54,7 @@ class Hardship:
 
 HARDSHIPS: Mapping[str, Hardship] = {
     "look": Hardship("head", "look", seeds=2),
-    "grippers": Hardship("full", "tidy", seeds=2),
+    "grippers": Hardship("head+left+right", "tidy", seeds=2),
     "hands": Hardship("hands", "tidy", seeds=2),
     "walk": Hardship("head", "walk", seeds=2),
     "shake": Hardship("head", "shake"),

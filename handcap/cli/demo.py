@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from handcap.cli.demo_table import Row, error_rows, print_table, result_rows
 from handcap.cli.options import AsJson, Lang
 from handcap.cli.outcome import Outcome, finish
 from handcap.cli.progress import OnProgress, progress
-from handcap.errors import FormatError, HandcapError, ReconstructionError, UsageError
+from handcap.errors import FormatError, HandcapError, ModelError, ReconstructionError, UsageError
 
 if TYPE_CHECKING:
     from handcap.session import Session
@@ -32,6 +33,7 @@ class _Chain:
 
     Attributes:
         dataset, picture: None when no take could be reconstructed.
+        views: what every camera saw; None for a single camera.
         rows: of the table.
     """
 
@@ -41,10 +43,12 @@ class _Chain:
     replay: Path
     dataset: Path | None
     picture: Path | None
+    views: Path | None
     rows: list[Row]
 
     def outputs(self) -> list[Path]:
-        return [p for p in (self.session.path, self.dataset, self.replay, self.picture) if p is not None]
+        found = (self.session.path, self.dataset, self.replay, self.picture, self.views)
+        return [path for path in found if path is not None]
 
 
 def demo(
@@ -52,7 +56,7 @@ def demo(
         Path | None, typer.Option("--from", help="Real recording: an ASL folder (mav0 as EuRoC has it) or a session.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="New folder for the results; default: demo, demo-2, ...")] = None,
-    seconds: Annotated[float, typer.Option(help="Length of the simulated recording.", min=2.0, max=600.0)] = 15.0,
+    seconds: Annotated[float, typer.Option(help="Length of the simulated recording.", min=2.0, max=600.0)] = 10.0,
     as_json: AsJson = False,
     lang: Lang = "en",
 ) -> None:
@@ -107,15 +111,16 @@ def _run(source: Path | None, folder: Path, seconds: float, lang: Language, on_p
     if source is None:
         path = sim.simulate(
             folder / "session",
+            rig="full",
             seconds=seconds,
             dt_imu_cam_s=_OFFSET_S,
-            on_progress=lambda done, total: step(0.0, 0.45)("Simulating", done / total),
+            on_progress=lambda done, total: step(0.0, 0.65)("Simulating", done / total),
         )
     else:
         path = _session_from(source, folder, step(0.0, 0.1))
     session = session_store.read(path)
     if not all((session.derived(take, "reconstruct") / "report.json").exists() for take in session.takes):
-        reconstruct.run_session(path, on_progress=step(0.45 if source is None else 0.1, 0.9))
+        reconstruct.run_session(path, on_progress=step(0.65 if source is None else 0.1, 0.9))
     session = session_store.read(path)
     found = review.find_takes([path])
     takes = {take: review.verdict(opened, take) for opened, take in found}
@@ -123,7 +128,7 @@ def _run(source: Path | None, folder: Path, seconds: float, lang: Language, on_p
     review.write_replay(found, folder / "replay.rrd", on_progress=step(0.9, 0.93))
     best = next((take for take, verdict in takes.items() if verdict in ("ok", "partial")), None)
     if best is None:
-        return _Chain(session, takes, causes, folder / "replay.rrd", None, None, [])
+        return _Chain(session, takes, causes, folder / "replay.rrd", None, None, None, [])
     truth = _truth(session, source)
     rows = result_rows(session, best)
     if truth is not None:
@@ -132,8 +137,13 @@ def _run(source: Path | None, folder: Path, seconds: float, lang: Language, on_p
         "a virtual rig in a virtual kitchen" if session.meta.origin == "simulation" else f"session {session.meta.id}"
     )
     review.draw_still(session, best, folder / "picture.png", truth, f"handcap demo: {title}")
+    views = folder / "cameras.png" if len(session.rig.cameras) > 1 else None
+    if views is not None:
+        review.draw_views(session, best, views)
     export_lerobot(session, folder / "lerobot", on_progress=step(0.93, 1.0))
-    return _Chain(session, takes, causes, folder / "replay.rrd", folder / "lerobot", folder / "picture.png", rows)
+    return _Chain(
+        session, takes, causes, folder / "replay.rrd", folder / "lerobot", folder / "picture.png", views, rows
+    )
 
 
 def _session_from(source: Path, folder: Path, on_progress: OnProgress) -> Path:
@@ -177,11 +187,25 @@ def _title(chain: _Chain, simulated: bool, lang: Language) -> str:
 def _last_lines(chain: _Chain, simulated: bool, lang: Language) -> list[str]:
     lines = list(chain.causes)
     names = {
-        "en": ("session", "robot dataset (LeRobot v3.0)", "replay", "picture"),
-        "zh": ("会话", "机器人数据集(LeRobot v3.0)", "回放", "图片"),
+        "en": ("session", "robot dataset (LeRobot v3.0)", "replay", "picture", "what each camera saw"),
+        "zh": ("会话", "机器人数据集(LeRobot v3.0)", "回放", "图片", "各相机所见"),
     }[lang]
-    paths = (chain.session.path, chain.dataset, chain.replay, chain.picture)
+    paths = (chain.session.path, chain.dataset, chain.replay, chain.picture, chain.views)
     lines += [f"{name}: {path}" for name, path in zip(names, paths, strict=True) if path is not None]
+    if chain.session.rig.grippers:
+        lines.append(
+            {
+                "en": "Reconstructed: the head. The grippers are recorded too; they and bare hands follow.",
+                "zh": "已重建:头部。夹爪数据也已录制;夹爪与裸手的重建将在后续版本提供。",
+            }[lang]
+        )
+    if (problem := _missing_models(simulated)) is not None:
+        lines.append(
+            {
+                "en": f"The weights for bare hands are not here yet ({problem.what}): {problem.mend}",
+                "zh": f"裸手模型权重尚未下载({problem.what}):{problem.mend}",
+            }[lang]
+        )
     following = {
         "en": ("look at it", "your own recording", "read on"),
         "zh": ("查看回放", "使用您自己的录制", "继续阅读"),
@@ -192,6 +216,21 @@ def _last_lines(chain: _Chain, simulated: bool, lang: Language) -> list[str]:
         "README.md, docs/formats.md, handcap --help",
     )
     return [*lines, "", *(f"{word}: {command}" for word, command in zip(following, commands, strict=True))]
+
+
+def _missing_models(simulated: bool) -> HandcapError | None:
+    """Fetch what hands will need; why that failed. Only a first try-out does: a real recording may have no network."""
+    if not simulated:
+        return None
+    from handcap import models
+
+    try:
+        models.ensure(models.HAND_LANDMARKER)
+    except ModelError as error:
+        if os.environ.get("CI"):
+            raise
+        return error
+    return None
 
 
 def _error(chain: _Chain) -> HandcapError | None:

@@ -6,11 +6,13 @@
 from handcap.review.replay import ReplayParams, find_takes, write_replay
 from handcap.review.still import draw_still
 from handcap.review.viewer import open_viewer, require_display, serve
+from handcap.review.views import draw_views
 from handcap.review.words import spoken_verdict, verdict
 
 __all__ = [
     "ReplayParams",
     "draw_still",
+    "draw_views",
     "find_takes",
     "open_viewer",
     "require_display",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,11 +78,10 @@ class Occlusion:
         return ~self._caster.test_occlusions(self._tensor(rays), 0.0, reach).numpy()
 
 
-def _lamp_points(lamp: Light) -> Iterator[Array]:
-    steps = (np.arange(_GRID) + 0.5) / _GRID * 2 - 1
-    for a in steps:
-        for b in steps:
-            yield lamp.centre_room + a * lamp.half_a + b * lamp.half_b
+def _lamp_points(lamp: Light) -> Array:
+    """(_GRID², 3) spread over the lamp."""
+    a, b = np.meshgrid(*[(np.arange(_GRID) + 0.5) / _GRID * 2 - 1] * 2, indexing="ij")
+    return lamp.centre_room + a.reshape(-1, 1) * lamp.half_a + b.reshape(-1, 1) * lamp.half_b
 
 
 def _facing(lamp: Light) -> Array:
@@ -139,7 +138,7 @@ def light_at(lights: Sequence[Light], shade: Occlusion, point_room: Array) -> Ar
     """
     out = np.array([_AMBIENT, 0.0, 0.0, 0.0])
     for lamp in lights:
-        to = np.array(list(_lamp_points(lamp))) - point_room
+        to = _lamp_points(lamp) - point_room
         distance = np.linalg.norm(to, axis=-1)
         to_unit = to / distance[:, None]
         weight = lamp.power / _GRID**2 / np.maximum(distance, 0.3) ** 2 * np.maximum(-to_unit @ _facing(lamp), 0)

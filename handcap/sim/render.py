@@ -19,6 +19,7 @@ from handcap.cameras import Camera
 from handcap.geometry import Array
 from handcap.sim import kernel
 from handcap.sim.light import LightMap, Occlusion, light_at
+from handcap.sim.once import once
 from handcap.sim.scene import Scene
 
 # Five rooks: no two share a row or column of the 5×5 grid inside the pixel, so that an edge of any slope covers it in
@@ -197,6 +198,7 @@ class Renderer:
         self._surface_of = [np.append(body.surface_of, np.int32(-1)) for body in scene.bodies]
         self._bounds = [_bounds(body.vertices) for body in scene.bodies]
         self._index = {body.name: k for k, body in enumerate(scene.bodies)}
+        self._skin_caster = once(self._cast_skin)
         self._shade = Occlusion(scene.bodies[0].vertices, scene.bodies[0].triangles)
         atlas = scene.atlas
         self._tables = (
@@ -225,9 +227,12 @@ class Renderer:
         caster.add_triangles(self._tensor(np.ascontiguousarray(vertices)), self._tensor(triangles))
         return caster
 
+    def _cast_skin(self, skin: Skin) -> Any:
+        return self._caster(skin.vertices, skin.triangles)
+
     def render(self, lens: Lens, shot: Shot) -> NDArray[np.float32]:
         """Picture (h, w, 3) float32 RGB, 0..255 where lit fully, without noise."""
-        skins = [self._caster(skin.vertices, skin.triangles) for skin in shot.skins]
+        skins = [self._skin_caster(skin) for skin in shot.skins]
         light, skin_light = self._light(shot)
         moments = self._moments(lens, shot)
         if moments == 1:
@@ -241,7 +246,7 @@ class Renderer:
 
     def depth(self, lens: Lens, shot: Shot) -> NDArray[np.float32]:
         """Depth (h, w) float32 along the camera's z axis in mid-exposure, m; NaN where nothing is seen."""
-        skins = [self._caster(skin.vertices, skin.triangles) for skin in shot.skins]
+        skins = [self._skin_caster(skin) for skin in shot.skins]
         T_room_cam, movers = self._placed(lens, shot, skins, 0.0)
         rays = kernel.place_rays(lens.rook_cam[0], lens.every, lens.width, *_split(T_room_cam))
         hits = self._with_movers(lens, lens.rook_cam[0], lens.every, self._visible(rays, lens), rays, movers)

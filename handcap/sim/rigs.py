@@ -44,7 +44,7 @@ HEADS: Mapping[str, Camera] = {
     "head-wide": _WIDE,
     "head-fisheye200": _FISHEYE_200,
 }
-ALIASES: Mapping[str, str] = {"gripper": "right", "full": "head+left+right", "hands": "head-stereo+bare"}
+ALIASES: Mapping[str, str] = {"gripper": "right", "full": "head-stereo+left+right", "hands": "head-stereo+bare"}
 # The gripper's board sits in its back, askew; imu axes: x forward along the approach, y left, z up.
 _T_TCP_IMU = geometry.se3(
     np.column_stack([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]) @ geometry.so3_exp([0.02, -0.03, 0.015]),

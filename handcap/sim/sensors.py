@@ -21,6 +21,7 @@ from handcap.sim.boardclock import BoardClock, fitted
 from handcap.sim.encoder import JawEncoder, encoder_envelopes
 from handcap.sim.exposure import Exposures, automatic
 from handcap.sim.faults import Fault
+from handcap.sim.once import once
 from handcap.sim.streams import ImuPacket, Packet, PicturePacket, WirePacket, merged
 from handcap.sim.video import H264Encoder
 from handcap.sim.world import World
@@ -231,6 +232,7 @@ def _pictures(world: World, sensors: Sensors, on_progress: Callable[[int, int], 
         name: [fault for fault in params.faults if fault.strikes_camera(name, world.rig.cameras[name].device)]
         for name in names
     }
+    skins = once(world.skins)  # cameras that look at the same time see the same hands
     exposures = {name: _exposures(renderer, world, sensors, name) for name in names}
 
     def picture(name: str, k: int) -> NDArray[np.uint8]:
@@ -238,7 +240,7 @@ def _pictures(world: World, sensors: Sensors, on_progress: Callable[[int, int], 
         t_s = float(clock.seconds(t_ns))
         exposure_s = float(exposures[name].exposure_s[k]) if params.blur else 0.0
         shutter = Shutter(t_s, world.rig.cameras[name].line_delay_s, exposure_s)
-        shot = Shot(shutter, _camera_pose(world, sensors, name), world.bodies, world.skins(t_s))
+        shot = Shot(shutter, _camera_pose(world, sensors, name), world.bodies, skins(t_s))
         light = renderer.render(lenses[name], shot)
         for fault in striking[name]:
             light = faults.light_after(fault, light, t_ns)
