@@ -96,22 +96,54 @@ def _camera(rng: np.random.Generator, room: Room) -> Array:
     return geometry.se3(R @ geometry.so3_exp([0, 0, rng.normal(0, 0.1)]), eye)
 
 
-def _wrist(rng: np.random.Generator, side: str, camera: Camera) -> Array:
-    """`T_cam_wrist`: the arm comes from the wearer's shoulder below the camera, turned about itself at random."""
+# After ANSUR II (2012), rounded, for a hand of 0.19 m: joint of the shoulder from the eye (acromion less the
+# way to the joint inside it), upper arm (shoulder to elbow), forearm (elbow to wrist).
+_SHOULDER_OUT_M, _SHOULDER_DOWN_M, _SHOULDER_BACK_M = 0.18, 0.24, 0.10
+_UPPER_ARM_M, _FOREARM_M = 0.30, 0.26
+
+
+def _wrist(
+    rng: np.random.Generator, shape: HandShape, angles: Array, camera: Camera, T_room_cam: Array
+) -> Array | None:
+    """`T_cam_wrist`: at the end of an arm that hangs from the wearer's shoulder; None beyond its reach."""
     pixel = rng.uniform([0.15, 0.2], [0.85, 0.9]) * [camera.width, camera.height]
     ray, _ = camera.unproject(pixel)
-    middle = ray * rng.uniform(0.3, 0.7)
-    lateral = 1.0 if side == "right" else -1.0
-    elbow = np.array([lateral * 0.24, 0.42, 0.08]) + rng.normal(0, 0.09, 3)
-    x = middle - elbow
-    x = geometry.so3_exp(rng.normal(0, 0.35, 3)) @ (x / np.linalg.norm(x))
-    # Thumb up the back of the hand looks outwards; a forearm turns 80° either way (AAOS 1965), the shoulder adds to
-    # turning the palm down.
-    outwards = np.cross(x, [0.0, -1.0, 0.0]) * lateral
-    turned = lateral * np.deg2rad(rng.uniform(-110, 80))
+    middle = geometry.transform(T_room_cam, ray * rng.uniform(0.3, 0.7))
+    size = shape.length_m / 0.19
+    lateral = 1.0 if shape.side == "right" else -1.0
+    # The trunk stays upright when the head looks down, and need not face where the head does.
+    up, heading = np.array([0.0, 0.0, 1.0]), rng.normal(0, 0.25)
+    right = geometry.so3_exp(heading * up) @ (T_room_cam[:3, 0] * [1, 1, 0])
+    right /= np.linalg.norm(right)
+    ahead = np.cross(up, right)
+    eye_shoulder = lateral * _SHOULDER_OUT_M * right - _SHOULDER_DOWN_M * up - _SHOULDER_BACK_M * ahead
+    shoulder = T_room_cam[:3, 3] + size * eye_shoulder + rng.normal(0, 0.03, 3)
+    to = middle - shoulder
+    far = float(np.linalg.norm(to))
+    to /= far
+    upper, lower = size * _UPPER_ARM_M, size * _FOREARM_M + 0.47 * shape.length_m
+    if not abs(upper - lower) + 0.05 < far < upper + lower - 0.01:
+        return None
+    # The elbow is free to swing about the line from shoulder to hand: it hangs, or is raised outwards a little.
+    down = np.cross(to, np.cross(-up, to))
+    swing = -lateral * np.deg2rad(rng.uniform(0, 50))
+    down = geometry.so3_exp(swing * to) @ (down / np.linalg.norm(down))
+    along = (upper**2 - lower**2 + far**2) / (2 * far)
+    elbow = shoulder + along * to + np.sqrt(max(upper**2 - along**2, 0.0)) * down
+    x = (middle - elbow) / np.linalg.norm(middle - elbow)
+    # With the thumb to the shoulder, the back of the hand looks out of the plane of the bent arm; a forearm turns 80°
+    # either way from there (AAOS 1965).
+    outwards = lateral * np.cross(down, to)
+    outwards -= (outwards @ x) * x
+    turned = lateral * np.deg2rad(rng.uniform(-80, 80))
     z = geometry.so3_exp(turned * x) @ (outwards / np.linalg.norm(outwards))
-    R = np.stack([x, np.cross(z, x), z], axis=-1)
-    return geometry.se3(R, middle - 0.09 * x)
+    R_room_forearm = np.stack([x, np.cross(z, x), z], axis=-1)
+    # The hand bends on the forearm, not the forearm on the hand.
+    flexion, deviation = angles[:2]
+    R_palm_forearm = geometry.so3_exp([0, 0, -deviation]) @ geometry.so3_exp([0, -flexion, 0])
+    wrist = middle - 0.47 * shape.length_m * x
+    T_room_wrist = geometry.se3(R_room_forearm @ R_palm_forearm.T, wrist)
+    return geometry.inverse(T_room_cam) @ T_room_wrist
 
 
 def views(camera: Camera, seed: int, scene: str = "kitchen", rooms: int = 4) -> Iterator[View]:
@@ -137,8 +169,11 @@ def _view(rng: np.random.Generator, camera: Camera, lens: Lens, arriving: Any, s
         sleeve_m=float(rng.choice([0.05, 0.09, 0.3])),
         seed=int(rng.integers(1 << 30)),
     )
-    T_room_cam, T_cam_wrist = _camera(rng, stage.room), _wrist(rng, shape.side, camera)
+    T_room_cam = _camera(rng, stage.room)
     name, angles = _posture(rng, shape)
+    T_cam_wrist = _wrist(rng, shape, angles, camera, T_room_cam)
+    if T_cam_wrist is None:
+        return None
     hand = Hand(shape)
     joints_cam = geometry.transform(T_cam_wrist, hand.joints_wrist(angles))
     vertices, normals = hand.skin(angles)

@@ -48,8 +48,9 @@ def jaws(play: Play, until_s: float) -> None:
     """Each gripper closes on every gauge block, from the narrow to the wide and back, and opens again."""
     assert play.room.props, "no gauge blocks"
     order = [*play.room.props, *reversed(play.room.props)]
+    held = [side for side in SIDES if side in play.T_body_cam] or SIDES
     while play.t_s < until_s:
-        for side in SIDES:
+        for side in held:
             for gauge in order:
                 play.gauge(side, gauge, _GAUGE_S)
             play.rest()

@@ -62,14 +62,16 @@ class JawEncoder:
         return np.floor(read_rad * (COUNTS_PER_TURN / _TURN_RAD)).astype(np.int64) % COUNTS_PER_TURN
 
     def opening_m(self, counts: ArrayLike) -> Array:
-        """Jaw openings (n,) from readings (n,) of a jaw that turns its magnet by less than half a turn either way."""
+        """Jaw openings (n,) from readings (n,); from a tenth of a turn below shut to nine tenths above it."""
         # The middle of the step that the reading stands for.
         read_rad = (np.asarray(counts, float) + 0.5) * (_TURN_RAD / COUNTS_PER_TURN)
         true_rad = read_rad
         for _ in range(30):  # contracts by the eccentricity, a hundredth
             true_rad = read_rad - self.eccentricity_rad * np.sin(true_rad - self.eccentricity_phase_rad)
-        from_zero = (true_rad - self.zero_rad + np.pi) % _TURN_RAD - np.pi
-        return from_zero * self.metres_per_rad
+        # A jaw hardly closes past shut, and opens by most of a turn.
+        opened_rad = (true_rad - self.zero_rad) * np.sign(self.metres_per_rad)
+        opened_rad = (opened_rad + 0.1 * _TURN_RAD) % _TURN_RAD - 0.1 * _TURN_RAD
+        return opened_rad * abs(self.metres_per_rad)
 
 
 def encoder_envelopes(

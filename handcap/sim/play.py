@@ -23,6 +23,8 @@ SIDES: tuple[Side, Side] = ("left", "right")
 
 _REACH_M_S = 0.45  # mean speed of an unhurried reach
 _TURN_RAD_S = 1.4
+_HEAD_RAD_S = 2.0  # mean speed of a head that looks elsewhere; the peak is nearly twice that
+_EYES_FIRST_S = 0.2  # a hand arrives no earlier than so long before the head has turned to it
 _WALK_M_S = 0.85
 _STEP_HZ = 1.8  # steps a second
 _CLEAR_M = 0.11  # things are carried this far above others
@@ -191,6 +193,9 @@ class Play:
             turn = float(np.linalg.norm(geometry.so3_log(here[:3, :3].T @ T_room_tool[:3, :3])))
             duration_s = max(distance / _REACH_M_S, turn / _TURN_RAD_S, 0.35) * self.rng.uniform(0.85, 1.15)
         self._gaze(T_room_tool[:3, 3], duration_s)
+        early_s = self.head.t_s[-1] - (self.t_s + duration_s)
+        if early_s > _EYES_FIRST_S:
+            self.t_s += early_s - _EYES_FIRST_S
         self._hold_until(self.t_s)
         self.t_s += duration_s
         self.tool[side].add(self.t_s, T_room_tool)
@@ -205,7 +210,9 @@ class Play:
         start = max(self.head.t_s[-1], self.t_s)
         if start > self.head.t_s[-1]:
             self.head.add(start, self.head.T_room[-1])
-        self.head.add(start + max(0.8 * duration_s, 0.25), self._head(position, point))
+        looking = self._head(position, point)
+        turn_rad = np.linalg.norm(geometry.so3_log(self.head.T_room[-1][:3, :3].T @ looking[:3, :3]))
+        self.head.add(start + max(0.8 * duration_s, 0.25, float(turn_rad) / _HEAD_RAD_S), looking)
 
     def _hold_until(self, t_s: float) -> None:
         """Key poses of everything that has stood still until now, so that the next move begins now."""

@@ -29,6 +29,7 @@ _SHARP_PX = 0.7  # less motion during the exposure does not show
 _BLUR_STEP_PX = 2.0  # one moment of the exposure for every so many pixels of motion ...
 _MOMENTS = (4, 5, 8, 10)  # ... but a number of them whose places inside the pixel average to its centre
 _ROOKS = {4: (1, 3, 2, 4), 5: (1, 3, 0, 2, 4)}
+_BLOCK_PX, _BLOCK_SLACK_RAD = 16, 0.01  # a ray may lie half a pixel beside the pixel's middle
 _SKIN_M = 1e-5  # a ray along a face is a ray into the box
 _NEAR_M = 0.4  # blur is judged for things this far away
 
@@ -124,8 +125,34 @@ class Lens:
         rays_cam = np.stack([rays for rays, _ in subs], axis=1).astype(np.float32)
         self.rook_cam = [np.ascontiguousarray(rays_cam[:, k : k + 1]) for k in range(len(_SUBPIXELS))]
         self.around_cam = np.ascontiguousarray(rays_cam[:, 1:])
+        self._blocks, self._block_axis, self._block_rad = _blocks(
+            np.nan_to_num(rays_cam[:, 0]), camera.width, camera.height
+        )
         self.pixel_rad = np.where(valid, 2 * np.sqrt(span), 0.0).astype(np.float32)
         self.focal_px = float(camera.focal_px.mean())
+
+    def towards(self, axis_cam: Array, cosine: float) -> NDArray[np.int64]:
+        """Pixels (m,), whole blocks of them, among which are all that look into a cone."""
+        apart = np.arccos(np.clip(self._block_axis @ axis_cam, -1, 1))
+        near = np.flatnonzero(apart <= np.arccos(np.clip(cosine, -1, 1)) + self._block_rad)
+        return np.concatenate([self._blocks[k] for k in near]) if len(near) else self.every[:0]
+
+
+def _blocks(rays_cam: NDArray[np.float32], width: int, height: int) -> tuple[list[NDArray[np.int64]], Array, Array]:
+    """Pixels of each square of _BLOCK_PX, a direction (n, 3) in their middle, and how far (n,) others look from it."""
+    number = np.arange(width * height).reshape(height, width)
+    squares = [
+        number[v : v + _BLOCK_PX, u : u + _BLOCK_PX].reshape(-1)
+        for v in range(0, height, _BLOCK_PX)
+        for u in range(0, width, _BLOCK_PX)
+    ]
+    axes = [rays_cam[square].mean(axis=0, dtype=float) for square in squares]
+    axes = [axis / max(float(np.linalg.norm(axis)), 1e-9) for axis in axes]
+    reach = [
+        float(np.arccos(np.clip(rays_cam[square] @ axis, -1, 1)).max()) + _BLOCK_SLACK_RAD
+        for square, axis in zip(squares, axes, strict=True)
+    ]
+    return squares, np.array(axes), np.array(reach)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -345,7 +372,7 @@ class Renderer:
 
         Args:
             lens: camera.
-            ray_cam: (h·w, n, 3) n rays a pixel.
+            ray_cam: (h·w, n, 3) n rays a pixel; one where all pixels are meant.
             pixel: (m,) which pixels.
             surface, rays: (m·n,) and (m·n, 6) the room as those rays see it; changed in place.
             movers: what may stand before it.
@@ -353,9 +380,10 @@ class Renderer:
         depth = kernel.plane_depth(rays, surface, self._scene.origin, self._scene.normal)
         triangle, corner_share = np.zeros(len(rays), np.int32), np.zeros((len(rays), 2), np.float32)
         for mover in movers:
+            some = lens.towards(mover.axis_cam, mover.cosine) if pixel is lens.every else pixel
             at, there = kernel.rays_into_box(
                 ray_cam,
-                pixel,
+                some,
                 lens.pixel_rad,
                 lens.width,
                 mover.R_cam,
@@ -367,6 +395,8 @@ class Renderer:
             )
             if not len(at):
                 continue
+            if pixel is lens.every:
+                at = some[at]  # one ray a pixel
             met = mover.caster.cast_rays(self._tensor(there))
             distance = met["t_hit"].numpy()
             nearer = np.flatnonzero(distance < depth[at])
