@@ -10,7 +10,7 @@ import numpy as np
 from handcap import geometry
 from handcap.errors import UsageError
 from handcap.geometry import Array
-from handcap.sim.play import SIDES, Play, Track
+from handcap.sim.play import SIDES, Play, Side, Track
 from handcap.sim.scene import Board
 
 _HOLD_S = 2.5  # a pose is held this long
@@ -48,7 +48,7 @@ def jaws(play: Play, until_s: float) -> None:
     """Each gripper closes on every gauge block, from the narrow to the wide and back, and opens again."""
     assert play.room.props, "no gauge blocks"
     order = [*play.room.props, *reversed(play.room.props)]
-    held = [side for side in SIDES if side in play.T_body_cam] or SIDES
+    held: list[Side] = [side for side in SIDES if side in play.T_body_cam] or [*SIDES]
     while play.t_s < until_s:
         for side in held:
             for gauge in order:

@@ -17,6 +17,7 @@ LENGTH_M, WIDTH_M, HEIGHT_M = 5.0, 4.0, 2.7
 TABLE_TOP_M = 0.75
 _COUNTER_TOP_M, _COUNTER_DEPTH_M = 0.9, 0.6
 _TABLE_SIZE = (0.8, 1.4)
+_CLEAR_M = 0.4  # from the middle of someone who walks to the table
 _WORK_SIZE = np.array([0.42, 0.9])
 
 
@@ -53,8 +54,15 @@ def furnish(b: SceneBuilder) -> Room:
         work_size=_WORK_SIZE,
         props=props_on(b, T_room_work, _WORK_SIZE, int(rng.integers(1, 5))),
         slide=drawer(b, front, [-1.0, 0.0, 0.0], [0.4, 0.42, 0.1], 0.22),
-        path_room=np.array([table[:2] + [-0.66, 0.0], [1.2, 1.0], [2.6, 0.9], [3.9, 1.4], [3.9, 2.8], [2.4, 3.1]]),
+        path_room=_round_the_table(table),
     )
+
+
+def _round_the_table(table: Array) -> Array:
+    """Floor points (k, 2) from the person's place past the right of the table, along the counter to its left."""
+    right, left = table[1] - _TABLE_SIZE[1] / 2 - _CLEAR_M, table[1] + _TABLE_SIZE[1] / 2 + _CLEAR_M
+    here = table[:2] + [-0.66, 0.0]
+    return np.array([here, [1.2, 1.0], [3.1, right], [3.9, 1.4], [3.9, 2.9], [3.1, left], [2.4, left]])
 
 
 def _shell(b: SceneBuilder) -> None:
