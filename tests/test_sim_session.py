@@ -208,6 +208,7 @@ def test_a_recorded_path_is_walked_again(tmp_path: Path) -> None:
         ({"dt_imu_cam_s": 8.0}, "0.5"),
         ({"seed": -1}, "seed"),
         ({"params": sim.SimulationParams(task="juggle")}, "tidy"),
+        ({"params": sim.SimulationParams(line_delay_s=1e-3)}, "104 µs"),
         ({"rig": "gripper", "params": sim.SimulationParams(task="look")}, "tidy"),
         ({"params": sim.SimulationParams(faults=(parse_fault("unplug@1-2:left"),))}, "head"),
     ],

@@ -170,6 +170,20 @@ class Take:
             text = "take %s, %s: %d samples with repeated or backward stamps left out"
             log.warning(text, self.id, device, reader.dropped)
 
+    def wire(self, device: str) -> Iterator[tuple[int, Envelope]]:
+        """Messages of a device's board with the time they were received, session clock, in that order."""
+        topic = f"/{device}/wire"
+        if topic not in self._index.schemas:
+            return
+        for path, offset, raw in self._index.messages(topic):
+            envelope = Envelope()
+            try:
+                envelope.ParseFromString(bytes(raw.data))
+            except DecodeError as error:
+                self._index.report(path, offset, f"a message of {device} is lost: {error}")
+                continue
+            yield raw.log_time, envelope
+
     def imu_dropped(self, device: str) -> int:
         """Samples that the last full reading left out because their stamps did not increase."""
         return self._imu_dropped.get(device, 0)

@@ -24,6 +24,7 @@ from handcap.types import Rig
 Stamps = NDArray[np.int64]
 
 _JITTER_S = 0.005  # mean delay of a busy USB bus: past the tenth of a period that GB/Z 218.1 allows at 30 Hz
+_LAST_S = 4000.0
 _LOSS, _BURST = 0.4, 3  # share of pictures lost, and how many in a row on average
 _JUMP_S = (0.02, 0.2)  # least and most that a clock jumps, either way
 _SLIP_RAD, _SLIP_M = np.deg2rad(3.0), 0.005  # a screw gives way
@@ -120,6 +121,8 @@ def parse_fault(text: str, rig: Rig | None = None) -> Fault:
     start_s, end_s = float(match["start"]), float(match["end"])
     if not start_s < end_s:
         raise UsageError(f"fault {text!r} ends before it starts", mend="write the earlier second first")
+    if end_s > _LAST_S:
+        raise UsageError(f"fault {text!r} ends later than any recording", mend=f"end it by {_LAST_S:g} s")
     fault = Fault(kind, start_s, end_s, name)
     if rig is not None:
         check([fault], rig)

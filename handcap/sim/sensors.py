@@ -22,7 +22,7 @@ from handcap.sim.encoder import JawEncoder, encoder_envelopes
 from handcap.sim.exposure import Exposures, automatic
 from handcap.sim.faults import Fault
 from handcap.sim.once import once
-from handcap.sim.streams import ImuPacket, Packet, PicturePacket, WirePacket, merged
+from handcap.sim.streams import Packet, PicturePacket, WirePacket, imu_packets, merged
 from handcap.sim.video import H264Encoder
 from handcap.sim.world import World
 from handcap.types import Rig
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from handcap.sim.simulation import SimulationParams
 
 _MARGIN_S = 1.0  # the IMU runs this long before the first picture and after the last
-_IMU_PACKET = 10  # samples
 # Each purpose draws from its own stream, so that one more number in one place changes nothing elsewhere.
 _IMU, _PHOTO, _CLOCK, _ENCODER, _FAULT = 3, 4, 6, 8, 9
 _ENCODER_HZ = 100.0
@@ -189,9 +188,7 @@ class Recording:
         R_chip_imu, kept = self.world.rig.devices[device].R_imu_chip.T, self.sensors.imu_kept[device]
         samples, stamps = self.imu[device].samples, self.sensors.imu_stamped_ns[device][kept]
         gyro, accel = samples.gyro_imu[kept] @ R_chip_imu.T, samples.accel_imu[kept] @ R_chip_imu.T
-        for start in range(0, len(stamps), _IMU_PACKET):
-            rows = slice(start, start + _IMU_PACKET)
-            yield ImuPacket(device, stamps[rows], gyro[rows], accel[rows])
+        yield from imu_packets(device, stamps, gyro, accel)
 
     def _encoder_packets(self, side: str) -> Iterator[Packet]:
         sensors = self.sensors

@@ -25,6 +25,7 @@ from handcap.types import Rig, Trajectory
 
 SHORTEST_S, LONGEST_S = 1.0, 3600.0
 MOST_OFFSET_S = 0.5
+MOST_ROWS = 480  # of every virtual camera
 _UTC_2026_NS = 1_767_225_600 * clock.NS_PER_S  # 2026-01-01T00:00:00Z
 _SPECIMEN = 5  # stream of random numbers that makes the rig's mounting errors
 
@@ -99,7 +100,7 @@ def simulate(
     Raises:
         UsageError: a wish that cannot be granted.
     """
-    _check(scene, seconds, seed, dt_imu_cam_s)
+    _check(scene, seconds, seed, dt_imu_cam_s, params)
     task = _task(params.task, rigs.parse(rig))
     if head_path is not None and (task != world.LOOK or rigs.parse(rig).head is None):
         raise UsageError("a given path needs a head, and hands with nothing to do", mend="use --rig head --task look")
@@ -110,13 +111,20 @@ def simulate(
     return out
 
 
-def _check(scene: str, seconds_: float, seed: int, dt_imu_cam_s: float) -> None:
+def _check(scene: str, seconds_: float, seed: int, dt_imu_cam_s: float, params: SimulationParams) -> None:
     if scene not in SCENES:
         raise UsageError(f"no scene {scene!r}", mend=f"choose one of: {', '.join(SCENES)}")
     if not SHORTEST_S <= seconds_ <= LONGEST_S:  # also catches NaN
         raise UsageError(f"cannot simulate {seconds_} s", mend=f"ask for {SHORTEST_S:g} to {LONGEST_S:g} s")
     if not abs(dt_imu_cam_s) <= MOST_OFFSET_S:
         raise UsageError(f"no clock offset of {dt_imu_cam_s} s", mend=f"stay within ±{MOST_OFFSET_S:g} s")
+    readout_s, period_s = MOST_ROWS * params.line_delay_s, 1 / params.camera_rate_hz
+    if not 0 <= readout_s <= period_s:
+        most_us = 1e6 * period_s / MOST_ROWS
+        raise UsageError(
+            f"a picture of {MOST_ROWS} rows takes {1e3 * readout_s:g} ms to read and comes every {1e3 * period_s:g} ms",
+            mend=f"give a line delay of 0 to {np.floor(most_us):g} µs",
+        )
     if seed < 0:
         raise UsageError(f"no seed {seed}", mend="give a whole number, 0 or more")
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from handcap.clock import seconds
 from handcap.geometry import Array
-from handcap.session import TakeWriter
+from handcap.session import Take, TakeWriter
 from handcap.wire.handcap_pb2 import Envelope
 
 
@@ -86,6 +86,39 @@ class WirePacket:
 
 
 Packet = PicturePacket | ImuPacket | WirePacket
+_IMU_PACKET = 10  # samples
+
+
+def imu_packets(device: str, t_ns: NDArray[np.int64], gyro_chip: Array, accel_chip: Array) -> Iterator[ImuPacket]:
+    """Samples (n,) of a device, a few at a time."""
+    for start in range(0, len(t_ns), _IMU_PACKET):
+        rows = slice(start, start + _IMU_PACKET)
+        yield ImuPacket(device, t_ns[rows], gyro_chip[rows], accel_chip[rows])
+
+
+def of_take(take: Take) -> Iterator[Packet]:
+    """Everything a take holds, in the order of its stamps: a world that was rendered ahead, ready to be streamed."""
+    streams: list[Iterator[Packet]] = [_pictures(take, camera) for camera in take.cameras]
+    streams += [_samples(take, device) for device in take.devices]
+    streams += [_messages(take, device) for device in take.devices]
+    return merged(streams)
+
+
+def _pictures(take: Take, camera: str) -> Iterator[Packet]:
+    for packet in take.packets(camera):
+        yield PicturePacket(packet.t_ns, camera, packet.data, "h264" if packet.format == "h264" else "jpeg")
+
+
+def _samples(take: Take, device: str) -> Iterator[Packet]:
+    R_imu_chip = take.session.rig.devices[device].R_imu_chip
+    for batch in take.imu_batches(device):
+        gyro, accel = batch.gyro_imu @ R_imu_chip, batch.accel_imu @ R_imu_chip
+        yield from imu_packets(device, batch.t_ns, gyro, accel)
+
+
+def _messages(take: Take, device: str) -> Iterator[Packet]:
+    for t_ns, envelope in take.wire(device):
+        yield WirePacket(t_ns, device, envelope)
 
 
 def merged(streams: Iterable[Iterable[Packet]]) -> Iterator[Packet]:
