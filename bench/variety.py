@@ -28,6 +28,7 @@ from handcap.sim.scenes import SCENES
 WIDTH, HEIGHT = 128, 96
 COLUMNS = 10
 APART_S = 0.1
+MEAN_GREY = 105.0  # what automatic exposure aims at
 OUT = Path("out")
 
 
@@ -77,7 +78,8 @@ def look(scene_name: str, seed: int) -> Look:
 
     def view(T_room_imu: Array) -> Array:
         shot = Shot(Shutter(0.0), still(T_room_imu @ T_imu_cam), bodies)
-        return np.clip(renderer.render(lens, shot), 0, 255).astype(float)
+        light = renderer.render(lens, shot).astype(float)
+        return np.clip(light * (MEAN_GREY / light.mean()), 0, 255)
 
     motion = head_motion(room.standing, HeadParams(), 4.0, (seed, 2))
     before, after = (view(T) for T in motion.pose(np.array([2.0, 2.0 + APART_S])))
