@@ -55,8 +55,7 @@ class Hardship:
 HARDSHIPS: Mapping[str, Hardship] = {
     "look": Hardship("head", "look", seeds=2),
     "grippers": Hardship("head+left+right", "tidy", seeds=2),
-    "hands": Hardship("hands", "tidy", seeds=2),
-    "walk": Hardship("head", "walk", seeds=2),
+    "walk": Hardship("head", "walk"),
     "shake": Hardship("head", "shake"),
     "pause": Hardship("head", "pause"),
     "rolling": Hardship("head", "look", {"--line-delay-us": f"{LINE_DELAY_US:g}"}),
@@ -65,6 +64,7 @@ HARDSHIPS: Mapping[str, Hardship] = {
     "drawing": Hardship("head", "look", {"--drawing": None}),
     "wide": Hardship("head-wide", "look"),
     "fisheye200": Hardship("head-fisheye200", "look"),
+    "hands": Hardship("hands", "tidy"),
 }
 
 

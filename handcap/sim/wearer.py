@@ -8,6 +8,7 @@ import numpy as np
 
 from handcap import geometry
 from handcap.geometry import Array
+from handcap.sim import arm
 from handcap.sim.hand import Hand, HandShape, grips
 from handcap.sim.motion import Curve, PoseCurve
 from handcap.sim.play import Side
@@ -36,9 +37,19 @@ class BareHand:
 
     @classmethod
     def along(
-        cls, side: Side, start_s: float, step_s: float, T_room_tool: Array, opening_m: Array, seed: int
+        cls,
+        side: Side,
+        start_s: float,
+        step_s: float,
+        T_room_tool: Array,
+        opening_m: Array,
+        T_room_head: Array,
+        seed: int,
     ) -> BareHand:
-        """Follow tool poses (m, 4, 4) and openings (m,), `step_s` apart; the person's hand is drawn from the seed."""
+        """Follow tool poses (m, 4, 4) and openings (m,), `step_s` apart, below a head (m, 4, 4).
+
+        The person's hand is drawn from the seed.
+        """
         rng = np.random.default_rng([seed, _WEARER])
         length_m = float(np.clip(rng.normal(0.186, 0.012), 0.155, 0.215))
         shape = HandShape(side=side, length_m=length_m, tone=int(rng.integers(_TONES)))
@@ -46,9 +57,16 @@ class BareHand:
         # The tool's x looks right; a hand's grip x looks from thumb to fingers, which is left for the left hand.
         half_turn = np.diag([-1.0, -1.0, 1.0]) if side == "left" else np.eye(3)
         T_wrist_tool = T_wrist_grip @ geometry.se3(half_turn, np.zeros(3))
-        wrist = PoseCurve.through_controls(start_s, step_s, T_room_tool @ geometry.inverse(T_wrist_tool))
+        T_room_wrist = T_room_tool @ geometry.inverse(T_wrist_tool)
+        wrist = PoseCurve.through_controls(start_s, step_s, T_room_wrist)
         widths_m, which = np.unique(np.round(opening_m, 4), return_inverse=True)
         angles = np.array([grips.pinch(float(width_m), shape) for width_m in widths_m])[which]
+        left, right = (arm.shoulders_room(T_room_head, step_s, each) for each in ("left", "right"))
+        shoulder, other = (left, right) if side == "left" else (right, left)
+        outwards = (shoulder - other) / np.linalg.norm(shoulder - other, axis=-1, keepdims=True)
+        elbow = arm.elbows_room(shoulder, T_room_wrist[:, :3, 3], outwards)
+        angles[:, :2] = arm.wrist_angles(T_room_wrist, elbow, side)
+        angles = grips.within_limits(angles)
         return cls(Hand(shape), wrist, Curve.through_controls(start_s, step_s, angles), T_wrist_tool)
 
     def T_room_tool(self, t_s: Array) -> Array:

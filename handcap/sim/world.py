@@ -140,7 +140,7 @@ def build(
         elif worn.bare:
             from handcap.sim.wearer import BareHand  # meshing the hands needs scikit-image
 
-            hands[side] = BareHand.along(side, start_s, _STEP_S, T_room_tool, levels[:, 0], seed)
+            hands[side] = BareHand.along(side, start_s, _STEP_S, T_room_tool, levels[:, 0], play.head.at(t_s), seed)
             tools[side] = hands[side].T_room_tool
         else:  # nobody sees this hand, and what it holds moves all the same
             tools[side] = PoseCurve.through_controls(start_s, _STEP_S, T_room_tool).pose
