@@ -142,6 +142,17 @@ def test_a_rig_off_its_drawing_is_told_in_the_truth(everything: Path) -> None:
         assert camera.camera.params[0] != drawn.cameras[name].camera.params[0]
 
 
+def test_one_serial_number_is_one_rig_in_every_room(tmp_path: Path) -> None:
+    params = sim.SimulationParams(scatter=PRINTED, serial=7, imu=RAW_PART)
+    for seed, folder in ((1, "a"), (2, "b")):
+        sim.simulate(tmp_path / folder, rig="gripper", seconds=1.0, seed=seed, params=params)
+    one, other = (tmp_path / folder / "truth" for folder in "ab")
+    assert (one / "rig.json").read_bytes() == (other / "rig.json").read_bytes()
+    facts = [json.loads((truth / "truth.json").read_text()) for truth in (one, other)]
+    assert facts[0]["encoders"] == facts[1]["encoders"]
+    assert facts[0]["imus"] == facts[1]["imus"]
+
+
 def test_depth_pictures_are_as_far_as_the_hand_that_fills_them(everything: Path) -> None:
     files = sorted((everything / "truth/depth/head_left").glob("*.png"))
     assert len(files) == 20

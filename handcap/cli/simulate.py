@@ -45,6 +45,9 @@ def simulate(
     drawing: Annotated[
         bool, typer.Option("--drawing", help="rig.json holds the drawing's values, not this specimen's.")
     ] = False,
+    serial: Annotated[
+        int | None, typer.Option(help="Which specimen of the rig; default: another one for every seed.", min=0)
+    ] = None,
     fault: Annotated[
         list[str] | None, typer.Option(help="What goes wrong, as lost_frames@5-8:left; may be given again.")
     ] = None,
@@ -70,6 +73,7 @@ def simulate(
         imu=RAW_PART if raw_imu else ImuErrors(),
         faults=tuple(parse_fault(text) for text in fault or ()),
         depth=depth,
+        serial=serial,
         scatter=PRINTED if drawing else CALIBRATED,
     )
     with progress(as_json) as on_progress:

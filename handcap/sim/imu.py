@@ -124,18 +124,27 @@ def _digitised(value: Array, range_: float, bits: int | None) -> tuple[Array, ND
 
 
 def record(
-    motion: Motion, model: ImuModel, errors: ImuErrors, t_ns: NDArray[np.int64], rng: np.random.Generator
+    motion: Motion,
+    model: ImuModel,
+    errors: ImuErrors,
+    t_ns: NDArray[np.int64],
+    rng: np.random.Generator,
+    part: np.random.Generator | None = None,
 ) -> ImuRecording:
-    """Sample the motion at `t_ns` (n,), evenly spaced, with all that this specimen does to the truth."""
+    """Sample the motion at `t_ns` (n,), evenly spaced, with all that this specimen does to the truth.
+
+    `rng` draws bias and noise, `part` what a specimen keeps for life: scale, misalignment, g-sensitivity.
+    """
+    part = rng if part is None else part
     rate, force = exact(motion, t_ns)
     n, dt_s, scale = len(t_ns), 1.0 / model.rate_hz, errors.noise_scale
     gyro_bias = _bias(rng, errors.gyro_bias_sd, scale * model.gyro_random_walk, n, dt_s)
     accel_bias = _bias(rng, errors.accel_bias_sd, scale * model.accel_random_walk, n, dt_s)
     gyro_white = rng.standard_normal((n, 3)) * scale * model.gyro_noise_density / np.sqrt(dt_s)
     accel_white = rng.standard_normal((n, 3)) * scale * model.accel_noise_density / np.sqrt(dt_s)
-    gyro_matrix = _matrix(rng, errors.gyro_scale_sd, errors.gyro_misalignment_sd)
-    accel_matrix = _matrix(rng, errors.accel_scale_sd, errors.accel_misalignment_sd)
-    g_sensitivity = errors.gyro_g_sensitivity_sd * rng.standard_normal((3, 3))
+    gyro_matrix = _matrix(part, errors.gyro_scale_sd, errors.gyro_misalignment_sd)
+    accel_matrix = _matrix(part, errors.accel_scale_sd, errors.accel_misalignment_sd)
+    g_sensitivity = errors.gyro_g_sensitivity_sd * part.standard_normal((3, 3))
     gyro = _through(gyro_matrix, rate) + gyro_bias + gyro_white
     if errors.gyro_g_sensitivity_sd:
         gyro = gyro + force @ g_sensitivity.T

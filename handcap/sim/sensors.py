@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _MARGIN_S = 1.0  # the IMU runs this long before the first picture and after the last
 # Each purpose draws from its own stream, so that one more number in one place changes nothing elsewhere.
-_IMU, _PHOTO, _CLOCK, _ENCODER, _FAULT = 3, 4, 6, 8, 9
+_IMU, _PHOTO, _CLOCK, _ENCODER, _FAULT, _PART = 3, 4, 6, 8, 9, 10
 _ENCODER_HZ = 100.0
 _METER_EVERY = 5  # pictures: rooms do not change their brightness faster
 _LATE_S = 0.05  # boards whose clock must be fitted begin so much later: no stamp is before the session
@@ -92,7 +92,7 @@ class Sensors:
             rate_hz = device.imu.rate_hz
             start = int(_LATE_S * rate_hz) if name in clocks else 0
             imu_ns[name] = clock.nanoseconds(np.arange(start, int(np.floor(last_s * rate_hz + 1e-9)) + 1) / rate_hz)
-        serial = np.random.default_rng([seed, _ENCODER])
+        specimen = np.random.default_rng([params.serial_for(seed), _ENCODER])
         sensors = cls(
             params=params,
             seed=seed,
@@ -105,7 +105,7 @@ class Sensors:
             shown={},
             exposed_ns={},
             stamped_ns={},
-            encoders={side: JawEncoder.drawn(serial) for side in rig.grippers},
+            encoders={side: JawEncoder.drawn(specimen) for side in rig.grippers},
         )
         return sensors._struck(rig)
 
@@ -210,8 +210,9 @@ def sense(world: World, sensors: Sensors) -> Recording:
     recordings: dict[str, imu.ImuRecording] = {}
     for k, (device, t_ns) in enumerate(sensors.imu_ns.items()):
         rng = np.random.default_rng([sensors.seed, _IMU, k])
+        part = np.random.default_rng([sensors.params.serial_for(sensors.seed), _PART, k])
         model = world.rig.devices[device].imu
-        recordings[device] = imu.record(world.motion[device], model, sensors.params.imu, t_ns, rng)
+        recordings[device] = imu.record(world.motion[device], model, sensors.params.imu, t_ns, rng, part)
     return Recording(world, sensors, recordings)
 
 

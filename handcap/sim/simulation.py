@@ -48,6 +48,7 @@ class SimulationParams:
         flicker: of the lamps; None for daylight.
         scatter: how far the true cameras are from what rig.json says.
         clock_errors: whether every board keeps its own time and only a fit of it is known.
+        serial: which specimen of the rig: its mounting, lens, IMU and encoder errors; None for one of its own per seed.
         faults: what goes wrong.
         depth: whether truth/depth gets a depth picture for every picture.
     """
@@ -65,8 +66,13 @@ class SimulationParams:
     flicker: Flicker | None = None
     scatter: rigs.Scatter = rigs.CALIBRATED
     clock_errors: bool = True
+    serial: int | None = None
     faults: Sequence[Fault] = ()
     depth: bool = False
+
+    def serial_for(self, seed: int) -> int:
+        """The serial number of the rig in a session of this seed."""
+        return seed if self.serial is None else self.serial
 
 
 def simulate(
@@ -125,8 +131,9 @@ def _check(scene: str, seconds_: float, seed: int, dt_imu_cam_s: float, params: 
             f"a picture of {MOST_ROWS} rows takes {1e3 * readout_s:g} ms to read and comes every {1e3 * period_s:g} ms",
             mend=f"give a line delay of 0 to {np.floor(most_us):g} µs",
         )
-    if seed < 0:
-        raise UsageError(f"no seed {seed}", mend="give a whole number, 0 or more")
+    for name, number in (("seed", seed), ("serial number", params.serial_for(seed))):
+        if number < 0:
+            raise UsageError(f"no {name} {number}", mend="give a whole number, 0 or more")
 
 
 def _task(wanted: str | None, worn: rigs.Worn) -> str:
@@ -152,9 +159,10 @@ def _write(
     head_path: Trajectory | None,
     on_progress: Callable[[int, int], None],
 ) -> None:
-    drawn = rigs.drawn(rig, seed, params.line_delay_s)
+    serial = params.serial_for(seed)
+    drawn = rigs.drawn(rig, serial, params.line_delay_s)
     faults.check(params.faults, drawn)
-    rng = np.random.default_rng([seed, _SPECIMEN])
+    rng = np.random.default_rng([serial, _SPECIMEN])
     mounted = rigs.specimen(drawn, params.scatter, rng)
     true_rig = rigs.with_offset(mounted, dt_imu_cam_s)
     sensors = Sensors.of(true_rig, duration_s, params, seed)

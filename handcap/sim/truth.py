@@ -107,6 +107,14 @@ def write(folder: Path, world: World, sensors: Sensors, recording: Recording) ->
             device: {**asdict(board), "fit_residual_s": sensors.fits[device][1]}
             for device, board in sensors.clocks.items()
         },
+        "imus": {
+            device: {
+                "gyro_matrix": recorded.gyro_matrix.tolist(),
+                "accel_matrix": recorded.accel_matrix.tolist(),
+                "gyro_g_sensitivity": recorded.gyro_g_sensitivity.tolist(),
+            }
+            for device, recorded in recording.imu.items()
+        },
         "encoders": {side: asdict(encoder) for side, encoder in sensors.encoders.items()},
         "boards": [
             {
