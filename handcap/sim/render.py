@@ -227,6 +227,8 @@ class Renderer:
         self._index = {body.name: k for k, body in enumerate(scene.bodies)}
         self._skin_caster = once(self._cast_skin)
         self._shade = Occlusion(scene.bodies[0].vertices, scene.bodies[0].triangles)
+        # Most things stand still: what is felt at a place is remembered.
+        self._light_at = once(self._felt, remember=256)
         atlas = scene.atlas
         self._tables = (
             scene.origin,
@@ -253,6 +255,9 @@ class Renderer:
         caster = self._new_caster()
         caster.add_triangles(self._tensor(np.ascontiguousarray(vertices)), self._tensor(triangles))
         return caster
+
+    def _felt(self, place_room: tuple[float, ...]) -> Array:
+        return light_at(self._scene.lights, self._shade, np.array(place_room))
 
     def _cast_skin(self, skin: Skin) -> Any:
         return self._caster(skin.vertices, skin.triangles)
@@ -286,7 +291,7 @@ class Renderer:
 
         def around(pose: PoseAt, centre: Array) -> Array:
             T = pose(np.array([shot.shutter.t_s]))[0]
-            light = light_at(self._scene.lights, self._shade, geometry.transform(T, centre))
+            light = self._light_at(tuple(geometry.transform(T, centre).tolist()))
             return np.concatenate([light[:1], T[:3, :3].T @ light[1:]])
 
         light = np.zeros((len(self._casters), 4))

@@ -274,7 +274,7 @@ def _pictures(world: World, sensors: Sensors, on_progress: Callable[[int, int], 
         for k, t_ns in zip(sensors.shown[name], sensors.stamped_ns[name], strict=True)
     )
     workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers + 1) as pool:  # one more: somebody always waits for Python
         waiting: deque[tuple[int, str, Future[NDArray[np.uint8] | bytes]]] = deque()
         try:
             for done, (t_ns, name, k) in enumerate(order):
