@@ -28,6 +28,7 @@ from handcap.sim.scene import Room, SceneBuilder
 from handcap.sim.scenes import SCENES
 
 VISIBLE, TALL_PX, CLOSE = 0.6, 80.0, 0.2
+HIGHLIGHT = 215.0
 FRONTAL_RAD = np.deg2rad(60.0)
 CAMERAS: dict[str, Camera] = {
     "pinhole": PinholeRadtan(640, 480, (430.0, 430.0, 319.5, 239.5, 0.0, 0.0, 0.0, 0.0)),
@@ -201,7 +202,8 @@ def _view(rng: np.random.Generator, camera: Camera, lens: Lens, arriving: Any, s
     if seen.mean() * (1 - hidden.mean()) < VISIBLE:
         return None  # behind the wearer's own arm
     light = stage.renderer.render(lens, shot)
-    gain = rng.uniform(80, 125) / float(light.mean())  # automatic exposure
+    # Automatic exposure aims at a mean, and keeps the brightest parts from burning out.
+    gain = min(rng.uniform(80, 125) / float(light.mean()), HIGHLIGHT / float(np.percentile(light.max(axis=2), 97)))
     picture = photo.develop(light, arriving, gain, rng.uniform(0.8, 3.0), rng)
     to_hand = joints_cam[[0, 5, 17]].mean(axis=0)
     cosine = abs(float(T_cam_wrist[:3, 2] @ to_hand) / float(np.linalg.norm(to_hand)))

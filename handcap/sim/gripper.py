@@ -15,6 +15,7 @@ from handcap.geometry import Array
 from handcap.sim import targets, texture
 from handcap.sim.play import Side
 from handcap.sim.scene import SceneBuilder
+from handcap.sim.targets import Target
 from handcap.sim.texture import Texture
 
 T_CAM_TCP = geometry.se3(np.eye(3), [0.0, 0.086, 0.21965])
@@ -76,8 +77,8 @@ def build(b: SceneBuilder, side: Side) -> list[TagPlace]:
         centre = np.array([sign * (0.012 + _PLATE_M / 2), -0.014, -0.07])
         T = _facing(centre, geometry.inverse(T_CAM_TCP)[:3, 3])
         printed = targets.tag("4x4_50", 6 * number(side) + k, FINGER_TAG_M, (_PLATE_M - FINGER_TAG_M) / 2)
-        _plate(finger, T, printed.texture, _PLATE_M)
-        _plate(finger, _turned(T), Texture(np.full((4, 4, 3), 90, np.uint8), 0.01), _PLATE_M)
+        _hang(finger, T, printed)
+        _plate(finger, _turned(T), Texture(np.full((4, 4, 3), 90, np.uint8), 0.01), float(printed.size_m[0]))
         tags.append(TagPlace("4x4_50", 6 * number(side) + k, FINGER_TAG_M, body_names(side)[1 + k], T))
     return tags
 
@@ -90,7 +91,7 @@ def _cube(gripper: SceneBuilder, side: Side) -> list[TagPlace]:
         T = _facing(_CUBE_CENTRE + _CUBE_M / 2 * normal, _CUBE_CENTRE + normal)
         identity = 10 * (1 + number(side)) + k
         printed = targets.tag("36h11", identity, CUBE_TAG_M, (_CUBE_M - CUBE_TAG_M) / 2)
-        _plate(gripper, T, printed.texture, _CUBE_M)
+        _hang(gripper, T, printed)
         tags.append(TagPlace("36h11", identity, CUBE_TAG_M, body_names(side)[0], T))
     return tags
 
@@ -108,6 +109,13 @@ def _facing(centre: Array, towards: Array) -> Array:
 def _turned(T: Array) -> Array:
     """The back of a plate."""
     return T @ geometry.se3(np.diag([-1.0, 1.0, -1.0]), [0.0, 0.0, 0.0005])
+
+
+def _hang(b: SceneBuilder, T_body_tag: Array, printed: Target) -> None:
+    """A printed tag with its middle in the tag's frame; the sheet is a whole number of texels, the margin gives way."""
+    half = (printed.size_m - 2 * printed.margin_m) / 2
+    T_body_target = T_body_tag @ geometry.se3(np.eye(3), [-half[0], -half[1], 0.0])
+    b.quad(*printed.sheet(T_body_target), b.texture(printed.texture), uv=(0, 0))
 
 
 def _plate(b: SceneBuilder, T: Array, picture: Texture, edge_m: float) -> None:
