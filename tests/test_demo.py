@@ -45,6 +45,15 @@ def test_a_real_recording_goes_through_the_whole_chain_with_its_error(
     assert cv2.imread(str(tmp_path / "demo/picture.png")).shape == (760, 1600, 3)
 
 
+def test_the_demo_that_everybody_runs_first_succeeds(tmp_path: Path) -> None:
+    done = _demo(tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["summary"]["takes"] == {"0001": "ok"}
+    assert said["summary"]["table"]["ate_mm"] < 8.0
+    assert (tmp_path / "demo/cameras.png").exists()
+
+
 @pytest.mark.slow
 def test_the_virtual_rig_is_recovered_and_called_virtual(tmp_path: Path) -> None:
     done = _demo(tmp_path, "--seconds", "10")

@@ -27,6 +27,7 @@ _HEAD_RAD_S = 2.0  # mean speed of a head that looks elsewhere; the peak is near
 _EYES_FIRST_S = 0.2  # a hand arrives no earlier than so long before the head has turned to it
 _WALK_M_S = 0.85
 _STEP_HZ = 1.8  # steps a second
+_ASIDE_M = 0.22
 _CLEAR_M = 0.11  # things are carried this far above others
 _OPEN_M = 0.075
 _TABLE_GAP_M = 0.002  # a set-down thing stands this far above the surface rather than in it
@@ -400,6 +401,13 @@ class Play:
         back[:3, 3] -= 0.12 * give[:3, 2]
         self._tool_to(side, back, 0.6)
         self.wait(0.2)
+
+    def begin_aside(self) -> None:
+        """A slow step to either side before the work, as collectors are told to begin a take."""
+        standing, aside = self.room.standing, geometry.yaw_rotation(self._forward_rad)[:, 1]
+        for step_m, duration_s in ((_ASIDE_M, 1.0), (-_ASIDE_M, 1.4), (0.0, 1.0)):
+            there = np.clip(self._home + step_m * aside, standing.head_low_room - 0.05, standing.head_high_room + 0.05)
+            self._carry_to(there, self._look_at, duration_s)
 
     def rest(self) -> None:
         """Both hands back before the belly."""

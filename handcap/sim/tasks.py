@@ -81,6 +81,7 @@ def _hand_over(play: Play) -> None:
 
 def tidy(play: Play, until_s: float) -> None:
     """Housework: things are moved, poured, wiped, handed over; the drawer is opened; now and then a look around."""
+    play.begin_aside()
     steps = [rearrange, _pour, _wipe, _drawer, _hand_over]
     order: list[int] = []
     while play.t_s < until_s:
@@ -93,6 +94,7 @@ def tidy(play: Play, until_s: float) -> None:
 
 def walk(play: Play, until_s: float) -> None:
     """To and fro through the room, with a thing moved in between."""
+    play.begin_aside()
     while play.t_s < until_s:
         play.walk(until_s)
         if play.t_s < until_s:
@@ -101,6 +103,7 @@ def walk(play: Play, until_s: float) -> None:
 
 def shake(play: Play, until_s: float) -> None:
     """Housework with bursts of fast shaking of head and hands."""
+    play.begin_aside()
     while play.t_s < until_s:
         rearrange(play)
         play.shake(("head", "left", "right")[int(play.rng.integers(3))], float(play.rng.uniform(0.8, 1.6)))
@@ -108,6 +111,7 @@ def shake(play: Play, until_s: float) -> None:
 
 def pause(play: Play, until_s: float) -> None:
     """A thing moved, then long stillness, again and again."""
+    play.begin_aside()
     while play.t_s < until_s:
         rearrange(play)
         play.wait(float(play.rng.uniform(4.0, 8.0)))
