@@ -97,8 +97,7 @@ def _camera(rng: np.random.Generator, room: Room) -> Array:
     return geometry.se3(R @ geometry.so3_exp([0, 0, rng.normal(0, 0.1)]), eye)
 
 
-# After ANSUR II (2012), rounded, for a hand of 0.19 m: joint of the shoulder from the eye (acromion less the
-# way to the joint inside it), upper arm (shoulder to elbow), forearm (elbow to wrist).
+# Approximate, of an adult: joint of the shoulder from the eye, upper arm, forearm.
 _SHOULDER_OUT_M, _SHOULDER_DOWN_M, _SHOULDER_BACK_M = 0.18, 0.24, 0.10
 _UPPER_ARM_M, _FOREARM_M = 0.30, 0.26
 

@@ -26,7 +26,7 @@ _PALM_OF_DARK = np.array([176.0, 126.0, 100.0])
 _BLOOD = np.array([1.05, 0.90, 0.88])  # skin over knuckles and at finger tips
 _NAIL = np.array([226.0, 178.0, 164.0])
 # The tones are what a camera sees, gloss included; gloss has no colour of its own and greys what lies under it, so skin
-# is this much more colourful than it looks. MediaPipe finds more such hands (bench/hands.py).
+# is this much more colourful than it looks.
 _UNDER_GLOSS = 1.4
 _SLEEVES = np.array([[52, 62, 92], [120, 122, 126], [38, 38, 42], [150, 60, 56], [86, 104, 78], [196, 190, 178]], float)
 
