@@ -22,8 +22,9 @@ from handcap.cameras import Camera, PinholeRadtan
 from handcap.geometry import Array
 from handcap.sim import photo, rigs
 from handcap.sim.hand import Hand, HandShape, grips
+from handcap.sim.lens import Lens
 from handcap.sim.light import bake
-from handcap.sim.render import Lens, Renderer, Shot, Shutter, Skin, still
+from handcap.sim.render import Renderer, Shot, Shutter, Skin, still
 from handcap.sim.scene import Room, SceneBuilder
 from handcap.sim.scenes import SCENES
 

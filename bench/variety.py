@@ -19,9 +19,10 @@ import numpy as np
 from handcap.cameras import KannalaBrandt4
 from handcap.geometry import Array
 from handcap.sim import rigs
+from handcap.sim.lens import Lens
 from handcap.sim.light import bake
 from handcap.sim.person import CAMERA_PITCH_RAD, HeadParams, head_motion, head_pose
-from handcap.sim.render import Lens, Renderer, Shot, Shutter, still
+from handcap.sim.render import Renderer, Shot, Shutter, still
 from handcap.sim.scene import Room, SceneBuilder
 from handcap.sim.scenes import SCENES
 

@@ -12,7 +12,7 @@ from handcap.cameras import PinholeRadtan
 from handcap.errors import UsageError
 from handcap.sim import faults
 from handcap.sim.exposure import Flicker
-from handcap.sim.faults import KINDS, Fault, parse_fault
+from handcap.sim.faults import KINDS, Fault, check, parse_fault
 from handcap.types import Device, ImuModel, MountedCamera, Rig
 
 T_NS = np.arange(600, dtype=np.int64) * 33_333_333
@@ -57,7 +57,7 @@ def test_a_fault_is_what_its_text_says(kind: str, start_ds: int, length_ds: int,
 )
 def test_bad_text_is_answered_with_what_would_have_worked(text: str, named: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_fault(text, RIG)
+        check([parse_fault(text)], RIG)
     assert named in str(caught.value)
     assert "\n" not in caught.value.what
 

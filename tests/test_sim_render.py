@@ -10,9 +10,10 @@ from handcap import geometry
 from handcap.cameras import Camera, KannalaBrandt4, PinholeRadtan
 from handcap.geometry import Array
 from handcap.sim import kernel, photo, rigs
+from handcap.sim.lens import Lens
 from handcap.sim.light import LightMap, bake
 from handcap.sim.person import HeadParams, head_motion
-from handcap.sim.render import Lens, Renderer, Shot, Shutter, still
+from handcap.sim.render import PoseAt, Renderer, Shot, Shutter, still
 from handcap.sim.scene import Room, Scene, SceneBuilder
 from handcap.sim.scenes.kitchen import furnish
 from handcap.sim.texture import Texture
@@ -21,6 +22,8 @@ HEAD = rigs.drawn("head", 0).cameras["head"]
 FISHEYE = HEAD.camera
 BEYOND_180 = KannalaBrandt4(640, 480, (150.3, 150.1, 323.4, 236.8, -0.012, 0.004, -0.0021, 0.0003))
 PINHOLE = PinholeRadtan(640, 480, (430.3, 429.5, 315.4, 244.8, -0.28, 0.07, 2e-4, 2e-5))
+SMALL = PinholeRadtan(160, 120, (200.0, 200.0, 79.5, 59.5, 0, 0, 0, 0))
+DOWN = np.diag([1.0, -1.0, -1.0])
 SQUARE_M = 0.06
 RNG = np.random.default_rng(0)
 
@@ -39,6 +42,25 @@ def kitchen(seed: int) -> tuple[Scene, Room]:
 def at(T_room_cam: Array) -> Shot:
     """A picture by a camera that does not move, of a room in which nothing moves."""
     return Shot(Shutter(0.0), still(T_room_cam))
+
+
+def half_plane() -> Scene:
+    """White at x >= 0, nothing beside it."""
+    b = SceneBuilder(np.random.default_rng(0))
+    white = b.texture(Texture(np.full((4, 4, 3), 200, np.uint8), 0.01))
+    b.quad([0, -5, 0], [5, 0, 0], [0, 10, 0], white)
+    return b.build([])
+
+
+def sliding(speed_m_s: float) -> PoseAt:
+    """A camera 1 m above the plane that looks down and moves to negative x."""
+
+    def pose(t_s: Array) -> Array:
+        shift = np.zeros((len(t_s), 3))
+        shift[:, 0], shift[:, 2] = -speed_m_s * t_s, 1.0
+        return geometry.se3(DOWN, shift)
+
+    return pose
 
 
 def checker_plane() -> Scene:
@@ -75,10 +97,7 @@ def test_corners_in_the_picture_lie_where_the_lens_projects_them(camera: Camera)
 
 
 def test_a_slanted_edge_is_smooth() -> None:
-    b = SceneBuilder(np.random.default_rng(0))
-    white = b.texture(Texture(np.full((4, 4, 3), 200, np.uint8), 0.01))
-    b.quad([0, -5, 0], [5, 0, 0], [0, 10, 0], white)  # lies at x >= 0, nothing beside it
-    scene = b.build([])
+    scene = half_plane()
     camera = PinholeRadtan(160, 120, (200.0, 200.0, 79.6, 59.8, 0, 0, 0, 0))
     T_room_cam = geometry.se3(np.diag([1.0, -1.0, -1.0]) @ geometry.so3_exp([0, 0, 0.17]), [0.0, 0.0, 1.0])
     grey = Renderer(scene, evenly_lit(scene)).render(Lens(camera), at(T_room_cam))[..., 0]
@@ -105,11 +124,8 @@ def test_casting_every_second_ray_sees_what_casting_all_would() -> None:
     scene, room = kitchen(4)
     renderer, lens = Renderer(scene, evenly_lit(scene)), Lens(FISHEYE)
     T_room_cam = geometry.se3(HEAD.T_imu_cam[:3, :3], room.standing.head_low_room)
-    R_room_cam, centre_room = (
-        np.ascontiguousarray(T_room_cam[None, :3, :3]),
-        np.ascontiguousarray(T_room_cam[None, :3, 3]),
-    )
-    rays = kernel.place_rays(lens.rook_cam[0], lens.every, lens.width, R_room_cam, centre_room)
+    pose = [np.ascontiguousarray(part) for part in (T_room_cam[None, :3, :3], T_room_cam[None, :3, 3])]
+    rays = kernel.place_rays(lens.rook_cam[0], lens.every, lens.width, *pose)
     missed = renderer._visible(rays, lens) != renderer._surfaces(rays)
     assert missed.sum() <= 30  # of 307200: slivers thinner than a pixel and a half
 
@@ -139,19 +155,11 @@ def test_a_kitchen_is_neither_blown_out_nor_black(pictures: list[np.ndarray]) ->
 
 
 def test_a_rolling_shutter_leans_a_moving_edge_by_its_speed() -> None:
-    b = SceneBuilder(np.random.default_rng(0))
-    white = b.texture(Texture(np.full((4, 4, 3), 200, np.uint8), 0.01))
-    b.quad([0, -5, 0], [5, 0, 0], [0, 10, 0], white)
-    scene = b.build([])
-    camera = PinholeRadtan(160, 120, (200.0, 200.0, 79.5, 59.5, 0, 0, 0, 0))
+    scene, camera = half_plane(), SMALL
     speed_m_s, line_delay_s = 0.5, 5e-4
-
-    def moving(t_s: Array) -> Array:
-        shift = np.zeros((len(t_s), 3))
-        shift[:, 0], shift[:, 2] = -speed_m_s * t_s, 1.0
-        return geometry.se3(np.diag([1.0, -1.0, -1.0]), shift)
-
-    grey = Renderer(scene, evenly_lit(scene)).render(Lens(camera), Shot(Shutter(0.0, line_delay_s), moving))[..., 0]
+    grey = Renderer(scene, evenly_lit(scene)).render(
+        Lens(camera), Shot(Shutter(0.0, line_delay_s), sliding(speed_m_s))
+    )[..., 0]
     crossing_px = 159.5 - grey.sum(axis=1) / 200.0
     rows = np.arange(120)
     expected_px = 79.5 + 200.0 * speed_m_s * line_delay_s * (rows - 59.5)
@@ -178,19 +186,9 @@ def test_a_moving_body_lies_where_its_pose_says_and_hides_the_room() -> None:
 
 
 def test_blur_spreads_a_moving_edge_over_the_way_it_goes() -> None:
-    b = SceneBuilder(np.random.default_rng(0))
-    white = b.texture(Texture(np.full((4, 4, 3), 200, np.uint8), 0.01))
-    b.quad([0, -5, 0], [5, 0, 0], [0, 10, 0], white)
-    scene = b.build([])
-    camera = PinholeRadtan(160, 120, (200.0, 200.0, 79.5, 59.5, 0, 0, 0, 0))
+    scene, camera = half_plane(), SMALL
     speed_m_s, exposure_s = 1.0, 0.05  # ten pixels
-
-    def moving(t_s: Array) -> Array:
-        shift = np.zeros((len(t_s), 3))
-        shift[:, 0], shift[:, 2] = -speed_m_s * t_s, 1.0
-        return geometry.se3(np.diag([1.0, -1.0, -1.0]), shift)
-
-    shot = Shot(Shutter(0.0, 0.0, exposure_s), moving)
+    shot = Shot(Shutter(0.0, 0.0, exposure_s), sliding(speed_m_s))
     row = Renderer(scene, evenly_lit(scene)).render(Lens(camera), shot)[60, :, 0] / 200.0
     ramp = np.clip((np.arange(160) - 79.5) / 10 + 0.5, 0, 1)
     np.testing.assert_allclose(row, ramp, atol=0.11)  # one of ten moments

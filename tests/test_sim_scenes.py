@@ -13,9 +13,10 @@ import pytest
 from handcap import geometry
 from handcap.geometry import Array
 from handcap.sim import rigs
+from handcap.sim.lens import Lens
 from handcap.sim.light import bake
 from handcap.sim.person import CAMERA_PITCH_RAD, head_pose
-from handcap.sim.render import Lens, Renderer, Shot, Shutter, still
+from handcap.sim.render import Renderer, Shot, Shutter, still
 from handcap.sim.scene import Body, Room, Scene, SceneBuilder
 from handcap.sim.scenes import SCENES
 

@@ -14,8 +14,9 @@ from handcap import geometry
 from handcap.cameras import Camera, KannalaBrandt4, PinholeRadtan
 from handcap.geometry import Array
 from handcap.sim import targets
+from handcap.sim.lens import Lens
 from handcap.sim.light import LightMap
-from handcap.sim.render import Lens, Renderer, Shot, Shutter, still
+from handcap.sim.render import Renderer, Shot, Shutter, still
 from handcap.sim.scene import SceneBuilder
 from handcap.sim.targets import Target
 

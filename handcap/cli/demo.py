@@ -63,12 +63,14 @@ def demo(
     """Recording to trajectory, robot dataset and replay in one go; with the error wherever there is a truth."""
     folder = _new_folder(out)
     with _vanishing_on_error(folder), progress(as_json) as on_progress:
+        # Only a first try-out asks the network: where a real recording is made there may be none.
+        no_models = _missing_models() if source is None else None
         chain = _run(source, folder, seconds, lang, on_progress)
     simulated = chain.session.meta.origin == "simulation"
     if not as_json:
         print_table(_title(chain, simulated, lang), chain.rows, lang)
     details = {"table": {row.key: row.value for row in chain.rows}, "virtual": simulated}
-    finish(Outcome(chain.outputs(), chain.takes, _last_lines(chain, simulated, lang), details, _error(chain)), as_json)
+    finish(Outcome(chain.outputs(), chain.takes, _last_lines(chain, no_models, lang), details, _error(chain)), as_json)
 
 
 @contextmanager
@@ -184,7 +186,7 @@ def _title(chain: _Chain, simulated: bool, lang: Language) -> str:
     }[lang]
 
 
-def _last_lines(chain: _Chain, simulated: bool, lang: Language) -> list[str]:
+def _last_lines(chain: _Chain, no_models: HandcapError | None, lang: Language) -> list[str]:
     lines = list(chain.causes)
     names = {
         "en": ("session", "robot dataset (LeRobot v3.0)", "replay", "picture", "what each camera saw"),
@@ -199,11 +201,11 @@ def _last_lines(chain: _Chain, simulated: bool, lang: Language) -> list[str]:
                 "zh": "已重建:头部。夹爪数据也已录制;夹爪与裸手的重建将在后续版本提供。",
             }[lang]
         )
-    if (problem := _missing_models(simulated)) is not None:
+    if no_models is not None:
         lines.append(
             {
-                "en": f"The weights for bare hands are not here yet ({problem.what}): {problem.mend}",
-                "zh": f"裸手模型权重尚未下载({problem.what}):{problem.mend}",
+                "en": f"The weights for bare hands are not here yet ({no_models.what}): {no_models.mend}",
+                "zh": f"裸手模型权重尚未下载({no_models.what}):{no_models.mend}",
             }[lang]
         )
     following = {
@@ -218,10 +220,8 @@ def _last_lines(chain: _Chain, simulated: bool, lang: Language) -> list[str]:
     return [*lines, "", *(f"{word}: {command}" for word, command in zip(following, commands, strict=True))]
 
 
-def _missing_models(simulated: bool) -> HandcapError | None:
-    """Fetch what hands will need; why that failed. Only a first try-out does: a real recording may have no network."""
-    if not simulated:
-        return None
+def _missing_models() -> HandcapError | None:
+    """Fetch what hands will need; why that failed."""
     from handcap import models
 
     try:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from handcap.errors import ReviewError
 
 _PAPER, _PANEL, _EDGE = (18, 20, 24), (27, 30, 36), (58, 63, 72)
 _OVER = 2  # drawn this much larger
@@ -29,6 +32,22 @@ class Canvas:
         height, width = (n // _OVER for n in self._sheet.shape[:2])
         shrunk: Any = cv2.resize(self._sheet, (width, height), interpolation=cv2.INTER_AREA)
         return shrunk
+
+    def write(self, out: Path) -> None:
+        """As a PNG.
+
+        Raises:
+            ReviewError: the file cannot be written.
+        """
+        import cv2
+
+        ok, data = cv2.imencode(".png", self.pixels()[..., ::-1])
+        assert ok
+        try:
+            out.write_bytes(data.tobytes())
+        except OSError as error:
+            what = f"cannot be written ({error.strerror or error})"
+            raise ReviewError(what, where=out, mend="free some disk space, or give another place") from error
 
     def text(self, words: str, at: Point, size: float, colour: Colour = (235, 238, 243)) -> None:
         """ASCII, its base line at `at`, capitals about 0.7 × `size` high."""

@@ -61,8 +61,6 @@ def draw_still(session: Session, take: str, out: Path, truth: Trajectory | None 
     Raises:
         ReviewError: the take has no trajectory, or the file cannot be written.
     """
-    import cv2
-
     material = gather(session, take)
     if material.head is None or material.head.tracked.sum() < 3:
         mend = f"run `handcap reconstruct {session.path}`"
@@ -73,13 +71,7 @@ def draw_still(session: Session, take: str, out: Path, truth: Trajectory | None 
     _frame(canvas, material, (30, 70, 850, 720))
     _plan(canvas, material.head, compared, (890, 70, 1570, 500))
     _curves(canvas, material, compared, (890, 540, 1570, 720))
-    ok, data = cv2.imencode(".png", canvas.pixels()[..., ::-1])
-    assert ok
-    try:
-        out.write_bytes(data.tobytes())
-    except OSError as error:
-        what = f"cannot be written ({error.strerror or error})"
-        raise ReviewError(what, where=out, mend="free some disk space, or give another place") from error
+    canvas.write(out)
 
 
 def _frame(canvas: Canvas, material: Material, box: tuple[int, int, int, int]) -> None:

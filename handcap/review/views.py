@@ -25,8 +25,6 @@ def draw_views(session: Session, take_id: str, out: Path) -> None:
     Raises:
         ReviewError: no camera has a picture that decodes, or the file cannot be written.
     """
-    import cv2
-
     take = session.take(take_id)
     names = [name for name in session.rig.cameras if name in take.cameras]
     stamps = {name: take.camera_stamps(name) for name in names}
@@ -41,13 +39,7 @@ def draw_views(session: Session, take_id: str, out: Path) -> None:
         x, y = _GAP + k % columns * (_TILE[0] + _GAP), _GAP + k // columns * (_TILE[1] + _NAME + _GAP)
         canvas.text(name, (x, y + 26), 22)
         canvas.image(view, (x, y + _NAME, x + _TILE[0], y + _NAME + _TILE[1]))
-    ok, data = cv2.imencode(".png", canvas.pixels()[..., ::-1])
-    assert ok
-    try:
-        out.write_bytes(data.tobytes())
-    except OSError as error:
-        what = f"cannot be written ({error.strerror or error})"
-        raise ReviewError(what, where=out, mend="free some disk space, or give another place") from error
+    canvas.write(out)
 
 
 def _picture(take: Any, camera: str, t_ns: int) -> Any:

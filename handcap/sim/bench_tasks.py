@@ -10,7 +10,8 @@ import numpy as np
 from handcap import geometry
 from handcap.errors import UsageError
 from handcap.geometry import Array
-from handcap.sim.play import SIDES, Play, Side, Track
+from handcap.sim.keys import Track
+from handcap.sim.play import SIDES, Play, Side
 from handcap.sim.scene import Board
 
 _HOLD_S = 2.5  # a pose is held this long

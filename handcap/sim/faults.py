@@ -100,15 +100,14 @@ class Fault:
 _TEXT = re.compile(r"(?P<kind>\w+)@(?P<start>\d+(\.\d+)?)-(?P<end>\d+(\.\d+)?):(?P<name>\w+)", re.ASCII)
 
 
-def parse_fault(text: str, rig: Rig | None = None) -> Fault:
+def parse_fault(text: str) -> Fault:
     """`lost_frames@5-8:left`: the camera `left` loses pictures from second 5 to second 8 of the session.
 
     Args:
         text: kind, span and the camera or device it strikes.
-        rig: what there is to strike; unchecked when not given.
 
     Raises:
-        UsageError: no such kind, span, camera or device.
+        UsageError: no such kind or span; `check` looks for the camera or device.
     """
     match = _TEXT.fullmatch(text.strip())
     if match is None:
@@ -123,10 +122,7 @@ def parse_fault(text: str, rig: Rig | None = None) -> Fault:
         raise UsageError(f"fault {text!r} ends before it starts", mend="write the earlier second first")
     if end_s > _LAST_S:
         raise UsageError(f"fault {text!r} ends later than any recording", mend=f"end it by {_LAST_S:g} s")
-    fault = Fault(kind, start_s, end_s, name)
-    if rig is not None:
-        check([fault], rig)
-    return fault
+    return Fault(kind, start_s, end_s, name)
 
 
 def check(faults: Sequence[Fault], rig: Rig) -> None:

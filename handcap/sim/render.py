@@ -15,21 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcap import geometry
-from handcap.cameras import Camera
 from handcap.geometry import Array
 from handcap.sim import kernel
+from handcap.sim.lens import SUBPIXELS, Lens
 from handcap.sim.light import LightMap, Occlusion, light_at
 from handcap.sim.once import once
 from handcap.sim.scene import Scene
 
-# Five rooks: no two share a row or column of the 5×5 grid inside the pixel, so that an edge of any slope covers it in
-# even steps. The first is the centre.
-_SUBPIXELS = np.array([(0, 0), (-2, -1), (-1, 2), (1, -2), (2, 1)]) / 5
 _SHARP_PX = 0.7  # less motion during the exposure does not show
 _BLUR_STEP_PX = 2.0  # one moment of the exposure for every so many pixels of motion ...
 _MOMENTS = (4, 5, 8, 10)  # ... but a number of them whose places inside the pixel average to its centre
 _ROOKS = {4: (1, 3, 2, 4), 5: (1, 3, 0, 2, 4)}
-_BLOCK_PX, _BLOCK_SLACK_RAD = 16, 0.01  # a ray may lie half a pixel beside the pixel's middle
 _SKIN_M = 1e-5  # a ray along a face is a ray into the box
 _NEAR_M = 0.4  # blur is judged for things this far away
 
@@ -98,61 +94,6 @@ class Shot:
 def still(T_room_body: Array) -> PoseAt:
     """A pose that does not change."""
     return lambda t_s: np.broadcast_to(T_room_body, (len(t_s), 4, 4))
-
-
-class Lens:
-    """Ray directions of every pixel of a camera, worked out once.
-
-    Attributes:
-        rook_cam: (h·w, 1, 3) float32 unit rays through each of five points spread over the pixel, its centre first.
-        around_cam: (h·w, 4, 3) the four that are not the centre.
-        every: (h·w,) all pixels.
-        even: (h·w / 2,) pixels on the even fields of a checkerboard.
-        pixel_rad: (h·w,) float32 angle one pixel spans; 0 outside the lens field, where the picture is black.
-        focal_px: pixels per radian on the axis.
-    """
-
-    def __init__(self, camera: Camera) -> None:
-        self.width, self.height = camera.width, camera.height
-        v, u = np.mgrid[: camera.height, : camera.width].astype(float)
-        centres = np.stack([u, v], axis=-1).reshape(-1, 2)
-        subs = [camera.unproject(centres + offset) for offset in _SUBPIXELS]
-        right, below = (camera.unproject(centres + offset)[0] for offset in ([0.5, 0.0], [0.0, 0.5]))
-        span = np.linalg.norm(np.cross(right - subs[0][0], below - subs[0][0]), axis=-1)
-        valid = np.all([ok for _, ok in subs], axis=0)
-        self.even = np.flatnonzero((u + v).reshape(-1) % 2 == 0)
-        self.every = np.arange(len(centres))
-        rays_cam = np.stack([rays for rays, _ in subs], axis=1).astype(np.float32)
-        self.rook_cam = [np.ascontiguousarray(rays_cam[:, k : k + 1]) for k in range(len(_SUBPIXELS))]
-        self.around_cam = np.ascontiguousarray(rays_cam[:, 1:])
-        self._blocks, self._block_axis, self._block_rad = _blocks(
-            np.nan_to_num(rays_cam[:, 0]), camera.width, camera.height
-        )
-        self.pixel_rad = np.where(valid, 2 * np.sqrt(span), 0.0).astype(np.float32)
-        self.focal_px = float(camera.focal_px.mean())
-
-    def towards(self, axis_cam: Array, cosine: float) -> NDArray[np.int64]:
-        """Pixels (m,), whole blocks of them, among which are all that look into a cone."""
-        apart = np.arccos(np.clip(self._block_axis @ axis_cam, -1, 1))
-        near = np.flatnonzero(apart <= np.arccos(np.clip(cosine, -1, 1)) + self._block_rad)
-        return np.concatenate([self._blocks[k] for k in near]) if len(near) else self.every[:0]
-
-
-def _blocks(rays_cam: NDArray[np.float32], width: int, height: int) -> tuple[list[NDArray[np.int64]], Array, Array]:
-    """Pixels of each square of _BLOCK_PX, a direction (n, 3) in their middle, and how far (n,) others look from it."""
-    number = np.arange(width * height).reshape(height, width)
-    squares = [
-        number[v : v + _BLOCK_PX, u : u + _BLOCK_PX].reshape(-1)
-        for v in range(0, height, _BLOCK_PX)
-        for u in range(0, width, _BLOCK_PX)
-    ]
-    axes = [rays_cam[square].mean(axis=0, dtype=float) for square in squares]
-    axes = [axis / max(float(np.linalg.norm(axis)), 1e-9) for axis in axes]
-    reach = [
-        float(np.arccos(np.clip(rays_cam[square] @ axis, -1, 1)).max()) + _BLOCK_SLACK_RAD
-        for square, axis in zip(squares, axes, strict=True)
-    ]
-    return squares, np.array(axes), np.array(reach)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -455,7 +396,7 @@ class Renderer:
         around = kernel.place_rays(lens.around_cam, edge, lens.width, *in_room)
         spread = self._with_movers(lens, lens.around_cam, edge, self._surfaces(around), around, movers)
         rooks = centres.beside(spread)
-        rays, surface, pixel, part, source = kernel.gather(rooks.rays, rooks.surface, len(_SUBPIXELS))
+        rays, surface, pixel, part, source = kernel.gather(rooks.rays, rooks.surface, len(SUBPIXELS))
         seen = replace(rooks.at(source), rays=rays, surface=surface)
         colour = self._shaded(seen, lens.pixel_rad[edge[pixel]], light, shot.skins, skin_light)
         kernel.scatter(colour, pixel, part, edge, picture)

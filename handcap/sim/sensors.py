@@ -218,7 +218,8 @@ def sense(world: World, sensors: Sensors) -> Recording:
 
 def _pictures(world: World, sensors: Sensors, on_progress: Callable[[int, int], None]) -> Generator[PicturePacket]:
     """Pictures of all cameras in the order of their stamps; each depends on its camera and number only."""
-    from handcap.sim.render import Lens, Renderer, Shot, Shutter
+    from handcap.sim.lens import Lens
+    from handcap.sim.render import Renderer, Shot, Shutter
 
     params = sensors.params
     renderer = Renderer(world.scene, world.light)
@@ -292,7 +293,8 @@ def _pictures(world: World, sensors: Sensors, on_progress: Callable[[int, int], 
 
 def depth_pictures(world: World, sensors: Sensors) -> Iterator[tuple[str, int, NDArray[np.uint16]]]:
     """Camera, true mid-exposure [ns] and depth along its z axis [mm, 0 unknown] of every recorded picture."""
-    from handcap.sim.render import Lens, Renderer, Shot, Shutter
+    from handcap.sim.lens import Lens
+    from handcap.sim.render import Renderer, Shot, Shutter
 
     renderer = Renderer(world.scene, world.light)
     for name, camera in world.rig.cameras.items():
@@ -320,7 +322,8 @@ def _camera_pose(world: World, sensors: Sensors, name: str) -> PoseAt:
 
 def _exposures(renderer: Renderer, world: World, sensors: Sensors, name: str) -> Exposures:
     """What automatic exposure makes of every picture of a camera, from thumbnails of the room without things in it."""
-    from handcap.sim.render import Lens, Shot, Shutter
+    from handcap.sim.lens import Lens
+    from handcap.sim.render import Shot, Shutter
 
     lens = Lens(world.rig.cameras[name].camera.scaled(1 / 16))
     t_s = clock.seconds(sensors.schedule_ns)

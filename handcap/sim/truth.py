@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -90,7 +91,13 @@ def write(folder: Path, world: World, sensors: Sensors, recording: Recording) ->
     if sensors.params.depth:
         _write_depth(folder / "depth", world, sensors)
     session.write_rig(folder / "rig.json", world.rig)
-    facts = {
+    facts = _facts(world, sensors, recording, T_world_room)
+    (folder / "truth.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _facts(world: World, sensors: Sensors, recording: Recording, T_world_room: Array) -> dict[str, Any]:
+    """What truth.json says."""
+    return {
         "dt_imu_cam_s": {name: camera.dt_imu_cam_s for name, camera in world.rig.cameras.items()},
         "events": [
             {
@@ -139,7 +146,6 @@ def write(folder: Path, world: World, sensors: Sensors, recording: Recording) ->
             for side, tags in world.tags.items()
         },
     }
-    (folder / "truth.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_depth(folder: Path, world: World, sensors: Sensors) -> None:
