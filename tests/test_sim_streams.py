@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -63,3 +64,11 @@ def test_packets_come_when_they_are_due(packets: list[Packet], speed: float) -> 
     due_s = np.array([packet.t_ns - packets[0].t_ns for packet in packets]) / 1e9 / speed
     late_s = np.array(came_s) - due_s
     assert late_s.min() > -1e-9 and np.median(late_s) < 1e-3 and late_s.max() < 0.02
+
+
+def test_png_pictures_stay_png(take: session.Take, tmp_path: Path) -> None:
+    _, data = cv2.imencode(".png", np.zeros((480, 640), np.uint8))
+    with session.create(tmp_path / "png", take.session.meta, take.session.rig) as writer, writer.start_take() as new:
+        new.add_image("head", 1_000_000_000, data.tobytes(), "png")
+    (packet,) = sim.of_take(session.read(tmp_path / "png").take("0001"))
+    assert isinstance(packet, PicturePacket) and packet.format == "png"

@@ -9,7 +9,6 @@ import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from handcap.clock import seconds
 from handcap.geometry import Array
 from handcap.session import Take, TakeWriter
+from handcap.session.pictures import PictureFormat
 from handcap.wire.handcap_pb2 import Envelope
 
 
@@ -33,7 +33,7 @@ class PicturePacket:
     t_ns: int
     camera: str
     data: bytes
-    format: Literal["jpeg", "h264"]
+    format: PictureFormat
 
     def record(self, take: TakeWriter) -> None:
         if self.format == "h264":
@@ -106,7 +106,7 @@ def of_take(take: Take) -> Iterator[Packet]:
 
 def _pictures(take: Take, camera: str) -> Iterator[Packet]:
     for packet in take.packets(camera):
-        yield PicturePacket(packet.t_ns, camera, packet.data, "h264" if packet.format == "h264" else "jpeg")
+        yield PicturePacket(packet.t_ns, camera, packet.data, packet.format)
 
 
 def _samples(take: Take, device: str) -> Iterator[Packet]:
