@@ -249,7 +249,7 @@ def bench(repository: Path) -> ModuleType:
 @pytest.mark.slow
 @pytest.mark.xfail(
     strict=True,
-    reason="not reached yet: pinhole 80 % and 73 % of 200 views (seed 0), head 84 % and 78 % of 600 (bench/hands.py)",
+    reason="not reached yet: 84 % and 78 % of 600 views, see bench/hands.py",
 )
 def test_mediapipe_finds_nine_of_ten_frontal_hands_and_three_of_four_of_all(bench: ModuleType) -> None:
     with bench.Finder() as finder:
