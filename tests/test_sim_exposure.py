@@ -9,17 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import ArrayLike
 
 from handcap.sim import kernel, photo
-from handcap.sim.exposure import ExposureParams, Flicker, SensorNoise, automatic
+from handcap.sim.exposure import ExposureParams, Flicker, SensorNoise, automatic, metered
 
 PARAMS = ExposureParams()
 NOISE = SensorNoise()
 
 
+def flat(light: ArrayLike) -> np.ndarray:
+    """Readings (n, 2) of pictures that are equally bright all over."""
+    return np.stack([np.asarray(light, float)] * 2, axis=-1)
+
+
 @given(hnp.arrays(float, st.integers(1, 60), elements=st.floats(0, 5000)))
 def test_exposure_and_gain_stay_within_their_limits_and_steps(luminance: np.ndarray) -> None:
-    got = automatic(PARAMS, luminance)
+    got = automatic(PARAMS, flat(luminance))
     assert np.all((got.exposure_s >= PARAMS.shortest_s - 1e-12) & (got.exposure_s <= PARAMS.longest_s + 1e-12))
     assert np.all((got.gain >= 1) & (got.gain <= PARAMS.most_gain + 1e-9))
     rows = got.exposure_s / PARAMS.step_s
@@ -33,7 +39,7 @@ def test_exposure_and_gain_stay_within_their_limits_and_steps(luminance: np.ndar
 @given(st.floats(20, 2000), st.floats(20, 2000))
 def test_a_change_of_light_is_mended_late_but_mended(before: float, after: float) -> None:
     luminance = np.r_[np.full(10, before), np.full(60, after)]
-    got = automatic(PARAMS, luminance)
+    got = automatic(PARAMS, flat(luminance))
     grey = luminance * got.brightness
     # Until the first picture of the new light has been seen, nothing moves.
     np.testing.assert_array_equal(got.brightness[10 : 10 + PARAMS.delay_frames], got.brightness[9])
@@ -43,16 +49,27 @@ def test_a_change_of_light_is_mended_late_but_mended(before: float, after: float
 
 
 def test_the_darkest_room_takes_all_the_gain_there_is() -> None:
-    got = automatic(PARAMS, np.full(5, 0.5))
+    got = automatic(PARAMS, flat(np.full(5, 0.5)))
     assert got.exposure_s[0] == pytest.approx(PARAMS.longest_s, abs=PARAMS.step_s)
     assert got.gain[0] == pytest.approx(PARAMS.most_gain, rel=0.04)
 
 
 def test_a_covered_lens_leaves_the_picture_blown_out_when_it_opens() -> None:
     luminance = np.r_[np.full(20, 120.0), np.zeros(60), np.full(40, 120.0)]
-    got = automatic(PARAMS, luminance)
+    got = automatic(PARAMS, flat(luminance))
     grey = np.minimum(luminance * got.brightness, 255)
     assert grey[80] == 255 and grey[-1] < 130
+
+
+def test_a_window_that_fills_a_tenth_of_the_picture_does_not_burn_out() -> None:
+    picture = np.full((30, 40, 3), 60.0, np.float32)
+    picture[:3] = 400.0
+    got = automatic(PARAMS, [metered(PARAMS, picture)] * 40)
+    assert PARAMS.highlight_grey * 0.9 < 400.0 * got.brightness[-1] < PARAMS.highlight_grey * 1.1
+    picture[1:3] = 60.0  # one row is less than the share that is looked after
+    picture[0, 28:] = 60.0
+    got = automatic(PARAMS, [metered(PARAMS, picture)] * 40)
+    assert picture.mean() * got.brightness[-1] == pytest.approx(PARAMS.target_grey, rel=0.1)
 
 
 def test_a_loop_that_would_swing_is_refused() -> None:

@@ -19,6 +19,7 @@ class ExposureParams:
 
     Attributes:
         target_grey: mean it steers for, of 255.
+        highlight_grey, highlight_share: it stays darker where this share of a picture would be brighter than that.
         nominal_s: exposure at which, with gain 1, grey equals light.
         shortest_s, longest_s: limits of exposure; the longest keeps motion blur in bounds.
         step_s: exposure comes in whole sensor rows.
@@ -30,6 +31,8 @@ class ExposureParams:
     """
 
     target_grey: float = 110.0
+    highlight_grey: float = 215.0
+    highlight_share: float = 0.03
     nominal_s: float = 0.008
     shortest_s: float = 0.0001
     longest_s: float = 0.010
@@ -62,34 +65,43 @@ class Exposures:
     brightness: Array
 
 
-def automatic(params: ExposureParams, luminance: ArrayLike) -> Exposures:
+def metered(params: ExposureParams, picture: NDArray[np.float32]) -> Array:
+    """(2,) what a meter reads of a picture (h, w, 3): mean light, and the light of its highlights."""
+    return np.array([picture.mean(), np.quantile(picture.max(axis=2), 1 - params.highlight_share)], float)
+
+
+def automatic(params: ExposureParams, light: ArrayLike) -> Exposures:
     """Exposure and gain of consecutive pictures.
 
     Args:
         params: of the camera.
-        luminance: (n,) mean light of each picture, as the renderer gives it; NaN or 0 where the lens is covered.
+        light: (n, 2) of each picture, see `metered`; NaN or 0 where the lens is covered.
 
     Returns:
         One setting per picture; at the first, the loop had settled long before.
     """
-    luminance = np.nan_to_num(np.asarray(luminance, float))
-    n = len(luminance)
+    light = np.nan_to_num(np.asarray(light, float))
+    n = len(light)
     exposure_s, gain = np.empty(n), np.empty(n)
     brightest = params.longest_s / params.nominal_s * params.most_gain
     dimmest = params.shortest_s / params.nominal_s
-    wanted = float(np.clip(params.target_grey / max(luminance[0], 1e-6), dimmest, brightest)) if n else 1.0
+    wanted = float(np.clip(brighter_by(params, np.maximum(light[0], 1e-6)), dimmest, brightest)) if n else 1.0
     brightness = np.empty(n)
     for k in range(n):
         seen = k - params.delay_frames
         if seen >= 0:
             # A blown-out picture reads 255 however bright it is: the way back from glare is slow.
-            grey = float(np.clip(luminance[seen] * brightness[seen], 1.0, 255.0))
-            error = params.target_grey / grey
+            error = brighter_by(params, np.clip(light[seen] * brightness[seen], 1.0, 255.0))
             if abs(error - 1) > params.dead_band:
                 wanted = float(np.clip(wanted * error**params.response, dimmest, brightest))
         exposure_s[k], gain[k] = _split(params, wanted)
         brightness[k] = exposure_s[k] / params.nominal_s * gain[k]
     return Exposures(exposure_s, gain, brightness)
+
+
+def brighter_by(params: ExposureParams, grey: Array) -> float:
+    """How much brighter a picture ought to be that is metered (2,)."""
+    return min(params.target_grey / float(grey[0]), params.highlight_grey / float(grey[1]))
 
 
 def _split(params: ExposureParams, wanted: float) -> tuple[float, float]:

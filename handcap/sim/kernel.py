@@ -36,6 +36,16 @@ def place_rays(ray_cam, pixel, width, R_frame_cam, centre_frame):
     return out
 
 
+@njit(cache=True, nogil=True)
+def picked(rays, which):
+    """Some rays (m, 6) of many; indexing does the same but keeps other threads from running Python."""
+    out = np.empty((len(which), 6), np.float32)
+    for i in range(len(which)):
+        for k in range(6):
+            out[i, k] = rays[which[i], k]
+    return out
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def rays_into_box(ray_cam, pixel, pixel_rad, width, R_frame_cam, centre_frame, axis_cam, cosine, low, high):
     """Rays of some pixels that look into a cone and enter a box.

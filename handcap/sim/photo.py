@@ -1,4 +1,4 @@
-"""From light to a compressed picture: exposure, vignetting, noise, JPEG."""
+"""From light to a compressed picture: the lens's blur, exposure, vignetting, noise, JPEG."""
 
 from __future__ import annotations
 
@@ -15,16 +15,13 @@ class PhotoParams:
     """A small modern camera in a lit room.
 
     Attributes:
-        noise_grey: standard deviation of a pixel, of 255.
-        exposure_wander: share by which automatic exposure breathes.
-        exposure_period_s: how slowly.
+        blur_px: standard deviation of the lens's blur, beside the pixel's own width. With it, edges of the virtual rig
+            are as wide as those of real recordings, see docs/simulation.md.
         vignetting: share of light lost in the corner of the picture.
         jpeg_quality: OpenCV's scale.
     """
 
-    noise_grey: float = 1.5
-    exposure_wander: float = 0.03
-    exposure_period_s: float = 4.0
+    blur_px: float = 0.6
     vignetting: float = 0.25
     jpeg_quality: int = 92
 
@@ -36,9 +33,14 @@ def vignette(camera: Camera, loss: float) -> NDArray[np.float32]:
     return (1 - loss * radius2 / radius2.max()).astype(np.float32)
 
 
-def exposure(params: PhotoParams, t_s: float) -> float:
-    """Gain of automatic exposure at this time."""
-    return 1 + params.exposure_wander * float(np.sin(2 * np.pi * t_s / params.exposure_period_s))
+def focus(light: NDArray[np.float32], blur_px: float) -> NDArray[np.float32]:
+    """Light (h, w, 3) as the lens spreads it over the pixels."""
+    import cv2
+
+    if blur_px <= 0:
+        return light
+    blurred = cv2.GaussianBlur(light, (0, 0), blur_px, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred, np.float32)
 
 
 def develop(

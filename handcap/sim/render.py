@@ -8,7 +8,7 @@ moving body is met in its own frame: the rays go there, row by row, as the shutt
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -167,6 +167,7 @@ class Renderer:
         self._bounds = [_bounds(body.vertices) for body in scene.bodies]
         self._index = {body.name: k for k, body in enumerate(scene.bodies)}
         self._skin_caster = once(self._cast_skin)
+        self._skin_bounds = once(_bounds_of_skin)
         self._shade = Occlusion(scene.bodies[0].vertices, scene.bodies[0].triangles)
         # Most things stand still: what is felt at a place is remembered.
         self._light_at = once(self._felt, remember=256)
@@ -239,7 +240,7 @@ class Renderer:
         light[0, 0] = 1.0
         for name, pose in shot.T_room_body.items():
             light[self._index[name]] = around(pose, self._bounds[self._index[name]].centre)
-        return light, [around(skin.T_room_mesh, _bounds(skin.vertices).centre) for skin in shot.skins]
+        return light, [around(skin.T_room_mesh, self._skin_bounds(skin).centre) for skin in shot.skins]
 
     def _moments(self, lens: Lens, shot: Shot) -> int:
         """Into how many moments the exposure must be cut."""
@@ -251,7 +252,7 @@ class Renderer:
         turned = np.linalg.norm(geometry.so3_log(step[:, :3, :3]), axis=-1)
         angles = [turned + np.linalg.norm(step[:, :3, 3], axis=-1) / _NEAR_M]
         bodies = [(pose, self._bounds[self._index[name]].centre) for name, pose in shot.T_room_body.items()]
-        bodies += [(skin.T_room_mesh, _bounds(skin.vertices).centre) for skin in shot.skins]
+        bodies += [(skin.T_room_mesh, self._skin_bounds(skin).centre) for skin in shot.skins]
         for pose, centre in bodies:
             seen = [geometry.transform(T @ pose(t_s), centre) for T, t_s in zip(T_cam_room, ends, strict=True)]
             angles.append(_angle(*seen))
@@ -276,7 +277,7 @@ class Renderer:
             for name, pose in shot.T_room_body.items()
         ]
         things += [
-            (caster, skin.T_room_mesh, _bounds(skin.vertices), first_skin + k)
+            (caster, skin.T_room_mesh, self._skin_bounds(skin), first_skin + k)
             for k, (caster, skin) in enumerate(zip(skins, shot.skins, strict=True))
         ]
         for caster, pose, bounds, surface in things:
@@ -295,14 +296,14 @@ class Renderer:
     def _surfaces(self, rays: NDArray[np.float32]) -> NDArray[np.int32]:
         """Which surface of the room (m,) each ray (m, 6) meets; -1 for none."""
         hit = self._casters[0].cast_rays(self._tensor(rays))["primitive_ids"].numpy()
-        return self._surface_of[0][np.minimum(hit, len(self._surface_of[0]) - 1)]
+        return self._surface_of[0].take(hit, mode="clip")
 
     def _visible(self, rays: NDArray[np.float32], lens: Lens) -> NDArray[np.int32]:
         """Surface (h·w,) behind every pixel: half of them cast, the others only where their neighbours disagree."""
         surface = np.empty(len(rays), np.int32)
-        surface[lens.even] = self._surfaces(rays[lens.even])
+        surface[lens.even] = self._surfaces(kernel.picked(rays, lens.even))
         between = kernel.fill_between(surface, lens.width)
-        surface[between] = self._surfaces(rays[between])
+        surface[between] = self._surfaces(kernel.picked(rays, between))
         return surface
 
     def _with_movers(
@@ -366,7 +367,8 @@ class Renderer:
             at = np.flatnonzero(hits.surface == len(self._scene.origin) + k)
             out = np.empty((len(at), 3), np.float32)
             mesh = (skin.triangles, skin.normals, skin.albedo, skin.occlusion)
-            kernel.shade_skin(hits.rays[at], hits.triangle[at], hits.corner_share[at], *mesh, around, out)
+            rays = kernel.picked(hits.rays, at)
+            kernel.shade_skin(rays, hits.triangle[at], hits.corner_share[at], *mesh, around, out)
             colour[at] = out
         return colour
 
@@ -397,7 +399,7 @@ class Renderer:
         spread = self._with_movers(lens, lens.around_cam, edge, self._surfaces(around), around, movers)
         rooks = centres.beside(spread)
         rays, surface, pixel, part, source = kernel.gather(rooks.rays, rooks.surface, len(SUBPIXELS))
-        seen = replace(rooks.at(source), rays=rays, surface=surface)
+        seen = _Hits(surface, rays, rooks.depth[source], rooks.triangle[source], rooks.corner_share[source])
         colour = self._shaded(seen, lens.pixel_rad[edge[pixel]], light, shot.skins, skin_light)
         kernel.scatter(colour, pixel, part, edge, picture)
         return picture
@@ -416,6 +418,10 @@ def _bounds(vertices: NDArray[np.float32]) -> _Bounds:
     low, high = vertices.min(axis=0).astype(float) - _SKIN_M, vertices.max(axis=0).astype(float) + _SKIN_M
     centre = (low + high) / 2
     return _Bounds(centre, float(np.linalg.norm(vertices - centre, axis=-1).max()), low, high)
+
+
+def _bounds_of_skin(skin: Skin) -> _Bounds:
+    return _bounds(skin.vertices)
 
 
 def _angle(a: Array, b: Array) -> Array:

@@ -19,7 +19,7 @@ from handcap.session.journal import ClockFit
 from handcap.sim import faults, imu, photo
 from handcap.sim.boardclock import BoardClock, fitted
 from handcap.sim.encoder import JawEncoder, encoder_envelopes
-from handcap.sim.exposure import Exposures, automatic
+from handcap.sim.exposure import Exposures, automatic, metered
 from handcap.sim.faults import Fault
 from handcap.sim.once import once
 from handcap.sim.streams import Packet, PicturePacket, WirePacket, imu_packets, merged
@@ -240,7 +240,7 @@ def _pictures(world: World, sensors: Sensors, on_progress: Callable[[int, int], 
         exposure_s = float(exposures[name].exposure_s[k]) if params.blur else 0.0
         shutter = Shutter(t_s, world.rig.cameras[name].line_delay_s, exposure_s)
         shot = Shot(shutter, _camera_pose(world, sensors, name), world.bodies, skins(t_s))
-        light = renderer.render(lenses[name], shot)
+        light = photo.focus(renderer.render(lenses[name], shot), params.photo.blur_px)
         for fault in striking[name]:
             light = faults.light_after(fault, light, t_ns)
         gain, brightness = float(exposures[name].gain[k]), np.full(len(light), exposures[name].brightness[k])
@@ -328,5 +328,7 @@ def _exposures(renderer: Renderer, world: World, sensors: Sensors, name: str) ->
     lens = Lens(world.rig.cameras[name].camera.scaled(1 / 16))
     t_s = clock.seconds(sensors.schedule_ns)
     some = np.unique(np.append(np.arange(0, len(t_s), _METER_EVERY), len(t_s) - 1))
-    seen = [renderer.render(lens, Shot(Shutter(float(t_s[k])), world.T_room_cam(name))).mean() for k in some]
-    return automatic(sensors.params.exposure, np.interp(np.arange(len(t_s)), some, seen))
+    params, every = sensors.params.exposure, np.arange(len(t_s))
+    pose = world.T_room_cam(name)
+    seen = np.array([metered(params, renderer.render(lens, Shot(Shutter(float(t_s[k])), pose))) for k in some])
+    return automatic(params, np.stack([np.interp(every, some, column) for column in seen.T], axis=-1))

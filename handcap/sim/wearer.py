@@ -81,5 +81,5 @@ class BareHand:
     def skin(self, t_s: float) -> Skin:
         """The hand's surface at a time; during a picture it moves with the wrist and does not bend."""
         hand, angles = self.hand, self.angles.at(np.array([t_s]))[0]
-        vertices, normals = hand.skin(angles)
-        return Skin(self.wrist.pose, vertices, normals, hand.triangles, hand.albedo, hand.occlusion_at(angles))
+        vertices, normals, occlusion = hand.skin(angles)
+        return Skin(self.wrist.pose, vertices, normals, hand.triangles, hand.albedo, occlusion)

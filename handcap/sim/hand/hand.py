@@ -95,18 +95,21 @@ class Hand:
         """(..., 21, 3) in MediaPipe's order."""
         return self._skeleton.pose(angles)[0] * self._mirror
 
-    def skin(self, angles: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Vertices and unit normals, (v, 3) float32 each, of one posture."""
-        vertices, normals = self._right_skin(self._skeleton.pose(angles)[1])
-        mirror = self._mirror.astype(np.float32)
-        return vertices * mirror, normals * mirror
+    def skin(self, angles: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """The skin in one posture, float32.
 
-    def occlusion_at(self, angles: ArrayLike) -> NDArray[np.float32]:
-        """(v,) float32 share of surrounding light that reaches the skin in this posture: fingers shade each other."""
+        Returns:
+            Vertices (v, 3), unit normals (v, 3), and the share (v,) of surrounding light that reaches the skin: fingers
+            shade each other.
+        """
         joints, T_wrist_bone = self._skeleton.pose(angles)
-        vertices, normals = self._right_skin(T_wrist_bone)
+        motions = skinning.bone_motions(T_wrist_bone, self._T_wrist_rest)
+        vertices = kernel.bend(self._vertices, self._share, motions)
+        normals = kernel.vertex_normals(vertices, self._triangles)
         left = self._unshaded(vertices, normals, joints)
-        return self.occlusion * np.minimum(left / np.maximum(self._unshaded_rest, 0.2), 1).astype(np.float32)
+        occlusion = self.occlusion * np.minimum(left / np.maximum(self._unshaded_rest, 0.2), 1).astype(np.float32)
+        mirror = self._mirror.astype(np.float32)
+        return vertices * mirror, normals * mirror, occlusion
 
     def _unshaded(
         self, vertices: Array | NDArray[np.float32], normals: Array | NDArray[np.float32], joints: Array
@@ -114,11 +117,6 @@ class Hand:
         """(v,) share of light that the fingers leave to each other."""
         balls, radii, finger = surface.stand_ins(joints, self.shape.length_m, self.shape.girth)
         return kernel.shadowed(vertices, normals, self._finger, balls, radii, finger)
-
-    def _right_skin(self, T_wrist_bone: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        motions = skinning.bone_motions(T_wrist_bone, self._T_wrist_rest)
-        vertices = kernel.bend(self._vertices, self._share, motions)
-        return vertices, kernel.vertex_normals(vertices, self._triangles)
 
 
 def _finger_of(share: Array) -> NDArray[np.int64]:

@@ -23,7 +23,8 @@ REST_ANGLES: Array = skeleton.posture(
 )
 
 _CELL = 0.0136  # of the hand's length; about 2.5 mm
-_ARM_CELL = 0.05  # along the arm, where nothing is small
+_ARM_CELL = 0.04  # on the arm nothing is small
+_WRIST = 0.2  # where the fine mesh ends behind the wrist, of the hand's length
 _ARM = 0.95  # how much of it there is
 _FAR = 0.07
 
@@ -42,7 +43,7 @@ _RADII = np.array(
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RestSurface:
-    """A closed mesh, right hand, wrist frame, m.
+    """A mesh, right hand, wrist frame, m; closed but for two rings, one within the other, where hand and arm meet.
 
     Attributes:
         vertices, normals: (v, 3).
@@ -70,11 +71,21 @@ class Flesh:
 
 
 def build(skel: Skeleton, flesh: Flesh) -> RestSurface:
-    """Mesh the hand at rest."""
+    """Mesh the hand at rest, and a coarser arm that begins within the wrist; the ends that meet there are open."""
+    hand, arm = (_mesh(grid, skel, flesh) for grid in (_grid(skel.length_m), _arm_grid(skel.length_m)))
+    return RestSurface(
+        vertices=np.concatenate([hand.vertices, arm.vertices]),
+        normals=np.concatenate([hand.normals, arm.normals]),
+        triangles=np.concatenate([hand.triangles, len(hand.vertices) + arm.triangles]),
+        occlusion=np.concatenate([hand.occlusion, arm.occlusion]),
+    )
+
+
+def _mesh(grid: Grid, skel: Skeleton, flesh: Flesh) -> RestSurface:
+    """What lies in a grid, open where the grid ends."""
     from skimage.measure import marching_cubes
 
     size = skel.length_m
-    grid = _grid(size)
     field = _field(grid, skel, flesh)
     found = marching_cubes(field, 0.0, gradient_direction="descent")
     corners, triangles = np.asarray(found[0], float), np.asarray(found[1], np.int64)
@@ -91,9 +102,14 @@ def build(skel: Skeleton, flesh: Flesh) -> RestSurface:
 
 def _grid(size: float) -> Grid:
     cell = _CELL * size
-    arm = np.arange(-_ARM - 0.42, -0.2, _ARM_CELL) * size
-    x = np.concatenate([arm, np.arange(arm[-1] + _CELL * size, 1.06 * size, cell)])
+    x = np.arange(-_WRIST * size, 1.06 * size, cell)
     return Grid(x, np.arange(-0.36 * size, 0.52 * size, cell), np.arange(-0.52 * size, 0.26 * size, cell))
+
+
+def _arm_grid(size: float) -> Grid:
+    across = np.arange(-0.42, 0.42, _ARM_CELL) * size
+    along = np.arange(_WRIST - 2 * _CELL, _ARM + 0.42, _ARM_CELL)[::-1] * -size
+    return Grid(along, across, across - 0.028 * size)
 
 
 def _field(grid: Grid, skel: Skeleton, flesh: Flesh) -> NDArray[np.float32]:
