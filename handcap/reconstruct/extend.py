@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ def extend(
         states = states.put(chunk, guess)
         known[chunk] = True
         part = states.take(window)
-        local = Observations(seen.keyframe - window[0], seen.track, seen.pixel, seen.ray)
+        local = replace(seen, keyframe=seen.keyframe - window[0])
         local = local.where((local.keyframe >= 0) & (local.keyframe < len(window)))
         local, _, _, _ = gate(local, part.T_world_imu @ T_imu_cam, camera, params.gate)
         far = [k for k in range(len(window)) if window[k] not in set(chunk.tolist())]

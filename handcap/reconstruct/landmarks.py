@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -31,20 +31,23 @@ class Observations:
     Attributes:
         keyframe: (k,) index of the state.
         track: (k,) track id.
-        pixel: (k, 2).
-        ray: (k, 3) unit, camera axes.
+        pixel: (k, 2) where it is seen, or would be if the whole picture were taken at its stamp.
+        ray: (k, 3) unit, camera axes, of `pixel`.
+        recorded_px: (k, 2) where it is in the picture; what a rolling shutter moves, see `shutter`.
     """
 
     keyframe: NDArray[np.int64]
     track: NDArray[np.int64]
     pixel: Array
     ray: Array
+    recorded_px: Array
 
     def __len__(self) -> int:
         return len(self.keyframe)
 
-    def where(self, keep: NDArray[np.bool_]) -> Observations:
-        return Observations(self.keyframe[keep], self.track[keep], self.pixel[keep], self.ray[keep])
+    def where(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Observations:
+        """Those that a mask keeps, or the rows asked for."""
+        return Observations(*(getattr(self, each.name)[keep] for each in fields(self)))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -62,12 +65,13 @@ class Landmarks:
     parallax_rad: Array
 
 
-def observations(keyframe_tracks: Tracks, camera: Camera) -> Observations:
-    """Observations of a `Tracks` that holds keyframes only."""
+def observations(keyframe_tracks: Tracks, camera: Camera, recorded_px: Array | None = None) -> Observations:
+    """Observations of a `Tracks` that holds keyframes only; `recorded_px` (k, 2) where they are not where it says."""
     order = np.lexsort((keyframe_tracks.frame, keyframe_tracks.track))
     pixel = keyframe_tracks.pixel[order]
     ray, valid = camera.unproject(pixel)
-    out = Observations(keyframe_tracks.frame[order], keyframe_tracks.track[order], pixel, ray)
+    recorded = pixel if recorded_px is None else recorded_px[order]
+    out = Observations(keyframe_tracks.frame[order], keyframe_tracks.track[order], pixel, ray, recorded)
     return out.where(valid)
 
 

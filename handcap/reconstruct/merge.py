@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -53,7 +53,7 @@ def describe(
         here = np.flatnonzero(seen.keyframe[row] == keyframe)
         points = [
             cv2.KeyPoint(float(x), float(y), params.patch_px, float(a), 0, 0, int(k))
-            for k, (x, y), a in zip(here, seen.pixel[row[here]], angle[here], strict=True)
+            for k, (x, y), a in zip(here, seen.recorded_px[row[here]], angle[here], strict=True)
         ]
         if not points:
             continue
@@ -130,7 +130,7 @@ def merge(
 
 def _relabel(seen: Observations, label: NDArray[np.int64]) -> Observations:
     order = np.lexsort((seen.keyframe, label))
-    return Observations(seen.keyframe[order], label[order], seen.pixel[order], seen.ray[order])
+    return replace(seen, track=label).where(order)
 
 
 def _misfits(seen: Observations, T_world_cam: Array, camera: Camera, params: MergeParams) -> set[int]:

@@ -27,6 +27,7 @@ from handcap.reconstruct.limits import Refused
 from handcap.reconstruct.merge import describe, keyframes_to_describe, merge
 from handcap.reconstruct.noise import pixel_noise
 from handcap.reconstruct.result import MapPoints, Reconstruction, ReconstructParams, Residuals
+from handcap.reconstruct.shutter import RollingShutter
 from handcap.reconstruct.verdict import Judgement
 from handcap.types import Device, Frame, ImuSamples, MountedCamera, Stamps, Trajectory
 
@@ -113,11 +114,18 @@ class _Work:
         solved, fine = self._start(key_tracks, seen, coarse)
         with self.step("refining", 0.7):
             imu = Preintegrator(self.imu, self.device.imu)
-            solved, offset, joint, imu = self._refine(solved, seen, imu, fine.dt_imu_cam_s, self.params.first_rounds)
+            rolling = self._shutter(replace(coarse, dt_imu_cam_s=fine.dt_imu_cam_s))
+
+            def moved_back(seen: landmarks.Observations, states: States) -> landmarks.Observations:
+                return rolling.moved_back(seen, states, key_tracks.camera_t_ns, self.params.gate)
+
+            offset, rounds = fine.dt_imu_cam_s, self.params.first_rounds
+            solved, offset, joint, imu = self._refine(solved, seen, imu, offset, rounds, moved_back)
         with self.step("joining tracks", 0.8):
             joined = self._join(solved, seen, key_tracks.camera_t_ns)
         with self.step("refining again", 0.85):
-            solved, offset, joint, imu = self._refine(solved, joined, imu, offset, self.params.final_rounds)
+            rounds = self.params.final_rounds
+            solved, offset, joint, imu = self._refine(solved, joined, imu, offset, rounds, moved_back)
         with self.step("filling in every picture", 0.95):
             return self._finish(turns, tracks, key_tracks, solved, offset, joint)
 
@@ -187,13 +195,17 @@ class _Work:
                 Cause("no_pictures", measured=float(len(inside)), limit=float(self.params.verdict.min_pictures))
             )
         chosen = inside[choose_keyframes(tracks.of_frames(inside), self.params.keyframes)]
-        key_tracks = tracks.of_frames(chosen)
+        recorded = tracks.of_frames(chosen)
+        key_tracks = self._shutter(coarse).turned_back(recorded)
         ray, _ = self.mount.camera.unproject(key_tracks.pixel)
         R_start_cam = self._gyro_rotations(key_tracks.camera_t_ns, coarse)
         parallax = neighbour_parallax(key_tracks, ray, R_start_cam, lag=min(8, len(chosen) - 1))
         shift_deg, parallax_deg = inputs.check_motion(key_tracks, ray, R_start_cam, parallax, self.params.verdict)
         self.numbers |= {"keyframes": len(chosen), "view_shift_deg": shift_deg, "parallax_deg": parallax_deg}
-        return key_tracks, landmarks.observations(key_tracks, self.mount.camera)
+        return key_tracks, landmarks.observations(key_tracks, self.mount.camera, recorded.pixel)
+
+    def _shutter(self, coarse: sync.CoarseSync) -> RollingShutter:
+        return RollingShutter(self.mount, GyroRotation(self.imu, coarse.gyro_bias), coarse.dt_imu_cam_s)
 
     def _imu_stretch(self, t_imu: Stamps) -> tuple[int, int]:
         """First and last IMU stamp of the stretch between long gaps that holds the most pictures."""
@@ -273,7 +285,7 @@ class _Work:
         self.numbers["aligned_gravity_m_s2"] = start.gravity_norm
         position = np.full(len(camera_t_ns), -1)
         position[index] = np.arange(len(index))
-        local = landmarks.Observations(position[seen.keyframe], seen.track, seen.pixel, seen.ray)
+        local = replace(seen, keyframe=position[seen.keyframe])
         local = local.where(local.keyframe >= 0)
         states, sigma = start.states, 1.0
         with self.step("first bundle adjustment", 0.52):
@@ -292,12 +304,14 @@ class _Work:
         imu: Preintegrator,
         offset_s: float,
         rounds: int,
+        moved_back: Callable[[landmarks.Observations, States], landmarks.Observations],
     ) -> tuple[_Solved, float, uncertainty.PoseUncertainty, Preintegrator]:
         """Bundle adjustment of the whole take, gated each round, noise levels and time offset re-estimated."""
         T_imu_cam, camera = self.mount.T_imu_cam, self.mount.camera
         states = start.states if isinstance(start, _Solved) else start
         prior, joint = self.mount.dt_sigma_s or self.params.offset_prior_s, None
         for _ in range(rounds):
+            seen = moved_back(seen, states)
             kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
             views = np.bincount(kept.keyframe, minlength=len(states))
             if (views >= self.params.verdict.min_marks).sum() < 4:
@@ -330,6 +344,7 @@ class _Work:
             elif settled:
                 break
         self.numbers["imu_noise_scale"] = self.noise_scale
+        seen = moved_back(seen, states)
         kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
         assert joint is not None
         return _Solved(states, kept, marks, residual), offset_s, joint, imu
@@ -380,7 +395,7 @@ class _Work:
             solved.marks.track,
         )
         residuals = Residuals(
-            key_tracks.camera_t_ns[solved.seen.keyframe], solved.seen.pixel, solved.residual, solved.seen.track
+            key_tracks.camera_t_ns[solved.seen.keyframe], solved.seen.recorded_px, solved.residual, solved.seen.track
         )
         return Reconstruction(
             judgement,

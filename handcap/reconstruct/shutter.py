@@ -1,0 +1,96 @@
+"""Rolling shutter: where features would be if the whole picture had been taken at its stamp.
+
+Rows are exposed one after the other, the middle one at the stamp. By the time of a late row the camera has turned and
+moved on. The turning is known from the gyroscope, whatever the distance; the moving shows by how far away a feature is,
+so it is made good once there is a solution, and again with every better one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from handcap.cameras import Camera
+from handcap.clock import nanoseconds
+from handcap.geometry import Array
+from handcap.reconstruct.frontend import Tracks
+from handcap.reconstruct.gyro import GyroRotation
+from handcap.reconstruct.inertial import States
+from handcap.reconstruct.landmarks import GateParams, Observations, triangulate, with_views
+from handcap.types import MountedCamera, Stamps
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RollingShutter:
+    """The shutter of one camera, and how the camera turns.
+
+    Attributes:
+        mount: the camera; `mount.line_delay_s` is 0 for a global shutter, for which nothing is changed.
+        gyro: the IMU's rotation over time.
+        dt_imu_cam_s: t_imu = t_camera + dt; a coarse one will do.
+    """
+
+    mount: MountedCamera
+    gyro: GyroRotation
+    dt_imu_cam_s: float
+
+    @property
+    def _camera(self) -> Camera:
+        return self.mount.camera
+
+    def late_s(self, pixel: Array) -> Array:
+        """(k,) how much later than the stamp the rows of pixels (k, 2) are exposed."""
+        return (pixel[:, 1] - (self._camera.height - 1) / 2) * self.mount.line_delay_s
+
+    def turned_back(self, tracks: Tracks) -> Tracks:
+        """Tracks as a camera would see them that turns, but does not move, while it reads out its rows."""
+        if not self.mount.line_delay_s:
+            return tracks
+        return replace(tracks, pixel=self._turned_back(tracks.pixel, tracks.camera_t_ns[tracks.frame]))
+
+    def _turned_back(self, pixel: Array, camera_t_ns: Stamps) -> Array:
+        ray, valid = self._camera.unproject(pixel)
+        late_ns = nanoseconds(self.late_s(pixel))
+        R_imu_cam = self.mount.T_imu_cam[:3, :3]
+        at_row, at_stamp = (self.gyro.at(t_ns, self.dt_imu_cam_s) for t_ns in (camera_t_ns + late_ns, camera_t_ns))
+        R_stamp_row = (at_stamp.inv() * at_row).as_matrix()
+        back = np.einsum("ji,kjl,lm,km->ki", R_imu_cam, R_stamp_row, R_imu_cam, ray)
+        there, in_lens = self._camera.project(back)
+        return np.where((valid & in_lens)[:, None], there, pixel)
+
+    def moved_back(self, seen: Observations, states: States, camera_t_ns: Stamps, params: GateParams) -> Observations:
+        """Observations with the camera's turning and moving made good, as far as a solution tells their distance.
+
+        Args:
+            seen: by keyframe, in any state of correction.
+            states: (n,) keyframes.
+            camera_t_ns: (n,) their stamps on the camera's clock.
+            params: of the triangulation.
+        """
+        if not self.mount.line_delay_s:
+            return seen
+        recorded = seen.recorded_px
+        pixel = self._turned_back(recorded, camera_t_ns[seen.keyframe])
+        T_world_cam = states.T_world_imu @ self.mount.T_imu_cam
+        several = with_views(seen, 2)
+        marks, _ = triangulate(several, T_world_cam, self._camera, params)
+        row = np.minimum(np.searchsorted(marks.track, seen.track), max(len(marks.track) - 1, 0))
+        placed = (marks.track[row] == seen.track) & np.isfinite(marks.p_world[row]).all(axis=1)
+        R = T_world_cam[seen.keyframe, :3, :3]
+        p_cam = np.einsum("kji,kj->ki", R, marks.p_world[row] - T_world_cam[seen.keyframe, :3, 3])
+        moved = p_cam - self._velocity_cam(states, camera_t_ns)[seen.keyframe] * self.late_s(recorded)[:, None]
+        (at_stamp, ok), (at_row, also_ok) = self._camera.project(p_cam), self._camera.project(moved)
+        shift = np.where((placed & ok & also_ok)[:, None], at_row - at_stamp, 0.0)
+        pixel = pixel - shift
+        ray, valid = self._camera.unproject(pixel)
+        return replace(seen, pixel=pixel, ray=ray).where(valid)
+
+    def _velocity_cam(self, states: States, camera_t_ns: Stamps) -> Array:
+        """(n, 3) m/s of each keyframe's camera, its own axes; the way from IMU to camera turns with the head."""
+        R_imu_cam, p_imu_cam = self.mount.T_imu_cam[:3, :3], self.mount.T_imu_cam[:3, 3]
+        step_s = 0.002
+        before, after = (self.gyro.at(camera_t_ns, self.dt_imu_cam_s + sign * step_s) for sign in (-1, 1))
+        rate_imu = (before.inv() * after).as_rotvec() / (2 * step_s)
+        v_imu = np.einsum("nji,nj->ni", states.T_world_imu[:, :3, :3], states.velocity_world)
+        return (v_imu + np.cross(rate_imu, p_imu_cam)) @ R_imu_cam
