@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handcap.cameras import Camera
+from handcap.encoder import JawEncoder
 from handcap.geometry import Array
 
 Stamps = NDArray[np.int64]
@@ -161,6 +162,50 @@ class MountedCamera:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Tag:
+    """A printed tag on a gripper.
+
+    Attributes:
+        family: "36h11" or "4x4_50".
+        id: its number in the family.
+        size_m: edge of the black square.
+        body: what it is stuck to: the gripper itself, or a finger, whose frame is the tool frame, shifted along its x
+            by minus (a) or plus (b) half the jaw opening.
+        T_body_tag: (4, 4): tag frame x right, y down, z into the tag, origin in its middle.
+    """
+
+    family: Literal["36h11", "4x4_50"]
+    id: int
+    size_m: float
+    body: Literal["tcp", "finger_a", "finger_b"]
+    T_body_tag: Array
+
+    @property
+    def corners_body(self) -> Array:
+        """(4, 3) corners of the black square, clockwise from the tag's own upper left, as detectors order them."""
+        half = self.size_m / 2
+        corners = half * np.array([[-1.0, -1.0, 0.0], [1.0, -1.0, 0.0], [1.0, 1.0, 0.0], [-1.0, 1.0, 0.0]])
+        return corners @ self.T_body_tag[:3, :3].T + self.T_body_tag[:3, 3]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Gripper:
+    """A hand-held gripper; its camera and IMU stand under its side's name in the rig.
+
+    Attributes:
+        T_cam_tcp: (4, 4) tool frame as its camera sees it; None when nobody calibrated it.
+        tags: on it.
+        encoder: of its jaw; None when there is none, or nobody calibrated it.
+        extra: what else rig.json says of it, as written there.
+    """
+
+    T_cam_tcp: Array | None = None
+    tags: tuple[Tag, ...] = ()
+    encoder: JawEncoder | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Rig:
     """Everything calibrated about one set of worn devices.
 
@@ -168,14 +213,14 @@ class Rig:
         rig_id: name.
         devices: by name: head, left, right.
         cameras: by name: head, or head_left and head_right; left, right.
-        grippers: by side, as written in rig.json; grown by the gripper calibration.
+        grippers: by side: left, right.
         provenance: where the numbers came from.
     """
 
     rig_id: str
     devices: Mapping[str, Device]
     cameras: Mapping[str, MountedCamera]
-    grippers: Mapping[str, Any] = field(default_factory=dict)
+    grippers: Mapping[str, Gripper] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

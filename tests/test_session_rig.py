@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from recording import RIG
 
+from handcap.encoder import JawEncoder
 from handcap.errors import RigError
+from handcap.geometry import se3, so3_exp
 from handcap.session import read_rig, write_rig
-from handcap.types import Rig
+from handcap.types import Gripper, Rig, Tag
 
 
 @pytest.fixture
@@ -36,11 +38,18 @@ def test_a_rig_comes_back_as_it_was_written(path: Path) -> None:
 
 
 def test_grippers_and_provenance_are_kept(tmp_path: Path) -> None:
-    grippers = {"left": {"T_cam_tcp": np.eye(4).tolist(), "width": {"closed_m": 0.01}, "serial": "g7"}}
+    tag = Tag("36h11", 12, 0.036, "tcp", se3(so3_exp([0.1, 0.2, 0.3]), [0.0, -0.1, -0.2]))
+    extra = {"width": {"closed_m": 0.01}, "serial": "g7"}
+    grippers = {"left": Gripper(np.eye(4), (tag,), JawEncoder(-0.02, 1.0, 0.01, 2.0, 1e-3), extra)}
     provenance = {"created": "2026-02-03", "camera": {"by": "bench 2", "rms_px": 0.2}}
     write_rig(tmp_path / "rig.json", Rig("g", RIG.devices, RIG.cameras, grippers, provenance))
     rig = read_rig(tmp_path / "rig.json")
-    assert rig.grippers == grippers and rig.provenance == provenance
+    (read,) = rig.grippers.values()
+    assert read.encoder == grippers["left"].encoder and read.extra == extra and rig.provenance == provenance
+    np.testing.assert_allclose(read.T_cam_tcp, np.eye(4))
+    (back,) = read.tags
+    assert (back.family, back.id, back.size_m, back.body) == ("36h11", 12, 0.036, "tcp")
+    np.testing.assert_allclose(back.T_body_tag, tag.T_body_tag, atol=1e-15)
     assert json.loads((tmp_path / "rig.json").read_text())["created"] == "2026-02-03"
 
 
@@ -96,6 +105,11 @@ not_affine[3] = [0.1, 0, 0, 1]
         (put("devices", "head", "imu", "rate_hz", value=0), "devices.head.imu.rate_hz", "imu"),
         (drop("devices", "head", "imu", "gyro_noise_density"), "devices.head.imu.gyro_noise_density", "imu"),
         (put("grippers", value={"left": {"T_cam_tcp": skewed.tolist()}}), "grippers.left.T_cam_tcp", "gripper"),
+        (
+            put("grippers", value={"left": {"width": {"encoder": {"metres_per_rad": 0.0, "zero_rad": 0.0}}}}),
+            "grippers.left.width.encoder",
+            "gripper",
+        ),
         (put("devices", value={"../x": {}}), "devices.../x", "rig"),
         (drop("devices"), "devices", "rig"),
         (put("version", value="one"), "version", "rig"),

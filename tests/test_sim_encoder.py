@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handcap import session
-from handcap.sim.encoder import COUNTS_PER_TURN, JawEncoder, encoder_envelopes
+from handcap.encoder import COUNTS_PER_TURN, JawEncoder
+from handcap.sim.encoder import drawn, encoder_envelopes
 from handcap.types import Device, ImuModel, Rig
 from handcap.wire.handcap_pb2 import Envelope
 
@@ -54,9 +55,9 @@ def test_readings_scatter_as_much_as_the_part_does() -> None:
 
 
 def test_specimens_differ_and_one_serial_number_does_not() -> None:
-    drawn = [JawEncoder.drawn(np.random.default_rng(seed)) for seed in (1, 1, 2)]
-    assert drawn[0] == drawn[1] != drawn[2]
-    error_m = JawEncoder().opening_m(drawn[0].counts(OPENINGS_M, np.random.default_rng(0))) - OPENINGS_M
+    specimens = [drawn(np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert specimens[0] == specimens[1] != specimens[2]
+    error_m = JawEncoder().opening_m(specimens[0].counts(OPENINGS_M, np.random.default_rng(0))) - OPENINGS_M
     assert np.ptp(error_m) > 1e-4  # the nominal part does not explain this one
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from handcap import geometry, session, sim
 from handcap.clock import nanoseconds
 from handcap.geometry import Array
-from handcap.types import MountedCamera, Trajectory
+from handcap.types import Gripper, MountedCamera, Trajectory
 
 LINE_DELAY_S = 30e-6  # a cheap sensor reads 480 rows in 14 ms
 Found = tuple[NDArray[np.int64], Array]  # ids (n,), corners (n, 2) px
@@ -33,6 +33,7 @@ class Recorded:
     folder: Path
     facts: dict
     camera: MountedCamera
+    gripper: Gripper | None
     motion: Trajectory
 
     def in_picture(self, t_ns: int, points_world: Array) -> Array:
@@ -57,7 +58,7 @@ def recorded(folder: Path, camera: str, **wishes: object) -> Recorded:
     rig = session.read_rig(folder / "truth/rig.json")
     facts = json.loads((folder / "truth/truth.json").read_text())
     motion = session.read_trajectory(folder / f"truth/{rig.cameras[camera].device}_imu.parquet")
-    return Recorded(folder, facts, rig.cameras[camera], motion)
+    return Recorded(folder, facts, rig.cameras[camera], rig.grippers.get(camera), motion)
 
 
 def pictures(take: Recorded, camera: str) -> list[tuple[int, NDArray[np.uint8]]]:
@@ -130,6 +131,8 @@ def test_a_truth_that_ignores_the_rolling_shutter_is_off(tmp_path: Path) -> None
 
 def test_finger_tags_lie_where_the_jaw_opening_puts_them(tmp_path: Path) -> None:
     take = recorded(tmp_path / "s", "right", rig="gripper", seconds=6.0, params=sim.SimulationParams(task="jaws"))
+    gripper = take.gripper
+    assert gripper is not None
     tcp = session.read_trajectory(take.folder / "truth/right_tcp.parquet")
     width_m = pq.read_table(take.folder / "truth/right_tcp.parquet")["width_m"].to_numpy()
     refining = cv2.aruco.DetectorParameters()
@@ -140,14 +143,13 @@ def test_finger_tags_lie_where_the_jaw_opening_puts_them(tmp_path: Path) -> None
     for t_ns, picture in pictures(take, "right"):
         row = int(np.flatnonzero(tcp.t_ns == t_ns)[0])
         corners, ids, _ = detector.detectMarkers(picture)
-        for tag in take.facts["tags"]["right"]:
-            if ids is None or tag["family"] != "4x4_50" or tag["id"] not in ids.ravel():
+        for tag in gripper.tags:
+            if ids is None or tag.family != "4x4_50" or tag.id not in ids.ravel():
                 continue
-            sign = -0.5 if tag["body"].endswith("_a") else 0.5
+            sign = -0.5 if tag.body == "finger_a" else 0.5
             T_world_finger = tcp.T_world_body[row] @ geometry.se3(np.eye(3), [sign * width_m[row], 0.0, 0.0])
-            square = tag["size_m"] / 2 * np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
-            corners_world = geometry.transform(T_world_finger @ np.array(tag["T_body_tag"]), square)
-            found_px = corners[list(ids.ravel()).index(tag["id"])][0]
+            corners_world = geometry.transform(T_world_finger, tag.corners_body)
+            found_px = corners[list(ids.ravel()).index(tag.id)][0]
             # The detector's corners lie up to a pixel inside a square of 25 px, all four alike: their mean does not.
             off_px.append((found_px - take.in_picture(t_ns, corners_world)).mean(axis=0))
             opened.append(float(width_m[row]))

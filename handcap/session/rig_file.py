@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,10 +11,11 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from handcap.cameras import MODELS
+from handcap.encoder import JawEncoder
 from handcap.errors import RigError
-from handcap.geometry import project_to_so3
+from handcap.geometry import Array, project_to_so3
 from handcap.session.folder import is_name, replace_file
-from handcap.types import Device, ImuModel, MountedCamera, Rig
+from handcap.types import Device, Gripper, ImuModel, MountedCamera, Rig, Tag
 
 VERSION = 1
 _ROTATION_TOLERANCE = 1e-3  # a matrix typed with four digits passes, a transposed or scaled one does not
@@ -86,10 +88,47 @@ class _Camera(BaseModel):
         return self
 
 
+class _Tag(BaseModel):
+    family: Literal["36h11", "4x4_50"]
+    id: Annotated[int, Field(ge=0, le=586)]
+    size_m: Positive
+    body: Literal["tcp", "finger_a", "finger_b"] = "tcp"
+    T_body_tag: Pose
+
+
+class _Encoder(BaseModel):
+    metres_per_rad: Annotated[float, Field(allow_inf_nan=False)]
+    zero_rad: Finite
+    eccentricity_rad: Annotated[float, Field(ge=0, lt=0.2)] = 0.0
+    eccentricity_phase_rad: Finite = 0.0
+    noise_rad: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+    @model_validator(mode="after")
+    def _check_turns(self) -> _Encoder:
+        if self.metres_per_rad == 0:
+            raise ValueError("metres_per_rad: a jaw that opens by nothing per angle cannot be read")
+        return self
+
+
+class _Width(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    encoder: _Encoder | None = None
+
+
 class _Gripper(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     T_cam_tcp: Pose | None = None
+    tags: list[_Tag] = []
+    width: _Width = _Width()
+
+    @model_validator(mode="after")
+    def _check_tags(self) -> _Gripper:
+        names = [(tag.family, tag.id) for tag in self.tags]
+        if len(set(names)) < len(names):
+            raise ValueError("tags: the same tag is listed twice")
+        return self
 
 
 class _RigFile(BaseModel):
@@ -157,15 +196,28 @@ def _rig(file: _RigFile) -> Rig:
     }
     cameras: dict[str, MountedCamera] = {}
     for name, c in file.cameras.items():
-        T_imu_cam = np.array(c.T_imu_cam, float)
-        T_imu_cam[:3, :3] = project_to_so3(T_imu_cam[:3, :3])
         lens = MODELS[c.model](c.width, c.height, tuple(c.params))
-        cameras[name] = MountedCamera(c.device, lens, T_imu_cam, c.dt_imu_cam_s, c.dt_sigma_s, c.line_delay_s)
+        cameras[name] = MountedCamera(c.device, lens, _exact(c.T_imu_cam), c.dt_imu_cam_s, c.dt_sigma_s, c.line_delay_s)
     provenance = dict(file.provenance)
     if file.created is not None:
         provenance["created"] = file.created
-    grippers = {side: g.model_dump(mode="json", exclude_unset=True) for side, g in file.grippers.items()}
-    return Rig(file.rig_id, devices, cameras, grippers, provenance)
+    return Rig(file.rig_id, devices, cameras, {side: _gripper(g) for side, g in file.grippers.items()}, provenance)
+
+
+def _gripper(g: _Gripper) -> Gripper:
+    tags = tuple(Tag(t.family, t.id, t.size_m, t.body, _exact(t.T_body_tag)) for t in g.tags)
+    encoder = None if g.width.encoder is None else JawEncoder(**g.width.encoder.model_dump())
+    extra = dict(g.model_extra or {})
+    if g.width.model_extra:
+        extra["width"] = dict(g.width.model_extra)
+    return Gripper(None if g.T_cam_tcp is None else _exact(g.T_cam_tcp), tags, encoder, extra)
+
+
+def _exact(rows: list[list[float]]) -> Array:
+    """A pose (4, 4) whose rotation is exactly one."""
+    T = np.array(rows, float)
+    T[:3, :3] = project_to_so3(T[:3, :3])
+    return T
 
 
 def write_rig(path: Path, rig: Rig) -> None:
@@ -197,7 +249,17 @@ def write_rig(path: Path, rig: Rig) -> None:
             }
             for name, c in rig.cameras.items()
         },
-        "grippers": dict(rig.grippers),
+        "grippers": {side: _gripper_values(gripper) for side, gripper in rig.grippers.items()},
         "provenance": provenance,
     }
     replace_file(Path(path), f"{json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode())
+
+
+def _gripper_values(gripper: Gripper) -> dict[str, Any]:
+    values = dict(gripper.extra)
+    if gripper.T_cam_tcp is not None:
+        values["T_cam_tcp"] = gripper.T_cam_tcp.tolist()
+    values["tags"] = [asdict(tag) | {"T_body_tag": tag.T_body_tag.tolist()} for tag in gripper.tags]
+    encoder = {} if gripper.encoder is None else {"encoder": asdict(gripper.encoder)}
+    values["width"] = {**gripper.extra.get("width", {}), **encoder}
+    return values

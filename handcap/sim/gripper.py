@@ -6,7 +6,8 @@ the gripper's camera, which sits 86 mm above and 220 mm behind, as UMI's does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -17,29 +18,13 @@ from handcap.sim.play import Side
 from handcap.sim.scene import SceneBuilder
 from handcap.sim.targets import Target
 from handcap.sim.texture import Texture
+from handcap.types import Tag
 
 T_CAM_TCP = geometry.se3(np.eye(3), [0.0, 0.086, 0.21965])
 FINGER_TAG_M, CUBE_TAG_M = 0.020, 0.036
 _PLATE_M, _CUBE_M = 0.026, 0.046
+_FINGERS: Sequence[tuple[Literal["finger_a", "finger_b"], float]] = (("finger_a", -1.0), ("finger_b", 1.0))
 _CUBE_CENTRE = np.array([0.0, -0.150, -0.285])
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class TagPlace:
-    """A tag on a gripper.
-
-    Attributes:
-        family, id: "4x4_50" on fingers, "36h11" on the cube.
-        size_m: edge of the black square.
-        body: the moving body that carries it.
-        T_body_tag: (4, 4): tag frame x right, y down, z into the tag, origin in its middle, as OpenCV sees it.
-    """
-
-    family: str
-    id: int
-    size_m: float
-    body: str
-    T_body_tag: Array
 
 
 def body_names(side: Side) -> tuple[str, str, str]:
@@ -52,12 +37,23 @@ def number(side: Side) -> int:
     return 0 if side == "right" else 1
 
 
-def build(b: SceneBuilder, side: Side) -> list[TagPlace]:
-    """Add the three bodies of a gripper; all of them in the tool frame with the jaws shut.
+def tags(side: Side) -> tuple[Tag, ...]:
+    """Where its tags are: five on the cube that look up, back, left, right and ahead (the sixth face is glued on), and
+    one on each finger that looks at the camera."""
+    found: list[Tag] = []
+    for k, outward in enumerate(([0, -1, 0], [0, 0, -1], [-1, 0, 0], [1, 0, 0], [0, 0, 1])):
+        normal = np.array(outward, float)
+        T = _facing(_CUBE_CENTRE + _CUBE_M / 2 * normal, _CUBE_CENTRE + normal)
+        found.append(Tag("36h11", 10 * (1 + number(side)) + k, CUBE_TAG_M, "tcp", T))
+    for k, (body, sign) in enumerate(_FINGERS):
+        centre = np.array([sign * (0.012 + _PLATE_M / 2), -0.014, -0.07])
+        T = _facing(centre, geometry.inverse(T_CAM_TCP)[:3, 3])
+        found.append(Tag("4x4_50", 6 * number(side) + k, FINGER_TAG_M, body, T))
+    return tuple(found)
 
-    Returns:
-        Where its tags are.
-    """
+
+def build(b: SceneBuilder, side: Side) -> None:
+    """Add the three bodies of a gripper; all of them in the tool frame with the jaws shut."""
     rng = b.rng
     shell = b.texture(texture.plain(rng, [60, 62, 66] if side == "left" else [88, 66, 58]))
     pad = b.texture(texture.plain(rng, [38, 38, 40]))
@@ -71,29 +67,16 @@ def build(b: SceneBuilder, side: Side) -> list[TagPlace]:
         ([0, -0.115, -0.262], [0.02, 0.03, 0.015]),
     ):
         gripper.box(centre, size, 0.0, shell, bottom=True)
-    tags = _cube(gripper, side)
-    for k, (finger, sign) in enumerate(zip(fingers, (-1.0, 1.0), strict=True)):
+    for finger, sign in zip(fingers, (-1.0, 1.0), strict=True):
         finger.box([sign * 0.006, 0, -0.115], [0.012, 0.018, 0.115], 0.0, pad, bottom=True)
-        centre = np.array([sign * (0.012 + _PLATE_M / 2), -0.014, -0.07])
-        T = _facing(centre, geometry.inverse(T_CAM_TCP)[:3, 3])
-        printed = targets.tag("4x4_50", 6 * number(side) + k, FINGER_TAG_M, (_PLATE_M - FINGER_TAG_M) / 2)
-        _hang(finger, T, printed)
-        _plate(finger, _turned(T), Texture(np.full((4, 4, 3), 90, np.uint8), 0.01), float(printed.size_m[0]))
-        tags.append(TagPlace("4x4_50", 6 * number(side) + k, FINGER_TAG_M, body_names(side)[1 + k], T))
-    return tags
-
-
-def _cube(gripper: SceneBuilder, side: Side) -> list[TagPlace]:
-    """Five tags looking up, back, left, right and ahead; the sixth face is glued on."""
-    tags: list[TagPlace] = []
-    for k, outward in enumerate(([0, -1, 0], [0, 0, -1], [-1, 0, 0], [1, 0, 0], [0, 0, 1])):
-        normal = np.array(outward, float)
-        T = _facing(_CUBE_CENTRE + _CUBE_M / 2 * normal, _CUBE_CENTRE + normal)
-        identity = 10 * (1 + number(side)) + k
-        printed = targets.tag("36h11", identity, CUBE_TAG_M, (_CUBE_M - CUBE_TAG_M) / 2)
-        _hang(gripper, T, printed)
-        tags.append(TagPlace("36h11", identity, CUBE_TAG_M, body_names(side)[0], T))
-    return tags
+    carriers = {"tcp": gripper, "finger_a": fingers[0], "finger_b": fingers[1]}
+    for tag in tags(side):
+        sheet_m = _CUBE_M if tag.body == "tcp" else _PLATE_M
+        printed = targets.tag(tag.family, tag.id, tag.size_m, (sheet_m - tag.size_m) / 2)
+        _hang(carriers[tag.body], tag.T_body_tag, printed)
+        if tag.body != "tcp":
+            back = Texture(np.full((4, 4, 3), 90, np.uint8), 0.01)
+            _plate(carriers[tag.body], _turned(tag.T_body_tag), back, float(printed.size_m[0]))
 
 
 def _facing(centre: Array, towards: Array) -> Array:

@@ -14,10 +14,11 @@ from handcap import geometry
 from handcap.cameras import Camera, KannalaBrandt4, PinholeRadtan
 from handcap.errors import UsageError
 from handcap.geometry import Array
-from handcap.sim.gripper import T_CAM_TCP
+from handcap.sim import encoder
+from handcap.sim.gripper import T_CAM_TCP, tags
 from handcap.sim.person import CAMERA_PITCH_RAD
 from handcap.sim.play import SIDES, Side
-from handcap.types import Device, ImuModel, MountedCamera, Rig
+from handcap.types import Device, Gripper, ImuModel, MountedCamera, Rig
 
 _BASELINE_M = 0.11
 # An ICM-42688-P class part, its datasheet noise (2.8 mdps/√Hz, 70 µg/√Hz) with the margin of a real mounting.
@@ -101,7 +102,7 @@ def drawn(text: str, serial: int, line_delay_s: float = 0.0) -> Rig:
     worn = parse(text)
     devices: dict[str, Device] = {}
     cameras: dict[str, MountedCamera] = {}
-    grippers: dict[str, dict[str, object]] = {}
+    grippers: dict[str, Gripper] = {}
     if worn.head is not None:
         devices["head"] = _device("head", serial)
         lens = HEADS[worn.head]
@@ -114,7 +115,7 @@ def drawn(text: str, serial: int, line_delay_s: float = 0.0) -> Rig:
         devices[side] = _device(side, serial)
         T_imu_cam = geometry.inverse(_T_TCP_IMU) @ geometry.inverse(T_CAM_TCP)
         cameras[side] = MountedCamera(side, _FISHEYE_170, T_imu_cam, line_delay_s=line_delay_s)
-        grippers[side] = {"T_cam_tcp": T_CAM_TCP.tolist(), "width": {}}
+        grippers[side] = Gripper(T_CAM_TCP, tags(side))
     return Rig(
         rig_id=f"virtual-{text}",
         devices=devices,
@@ -149,6 +150,8 @@ PRINTED = Scatter(mounting_rad=0.0175, mounting_m=0.001, lens=0.005)  # a printe
 def specimen(rig: Rig, scatter: Scatter, rng: np.random.Generator) -> Rig:
     """One rig as it truly left the bench: every camera sits a little off the drawing, every lens is a little different.
 
+    Every jaw's encoder is one of its own, whatever the scatter: a drawing says nothing of where a magnet was glued.
+
     Args:
         rig: as drawn.
         scatter: how far off.
@@ -164,7 +167,8 @@ def specimen(rig: Rig, scatter: Scatter, rng: np.random.Generator) -> Rig:
         params = (fx * (1 + stretch), fy * (1 + stretch), cx + width * shift[0], cy + width * shift[1], *terms)
         lens = replace(camera.camera, params=params)
         cameras[name] = replace(camera, camera=lens, T_imu_cam=camera.T_imu_cam @ slip)
-    return replace(rig, cameras=cameras)
+    grippers = {side: replace(gripper, encoder=encoder.drawn(rng)) for side, gripper in rig.grippers.items()}
+    return replace(rig, cameras=cameras, grippers=grippers)
 
 
 def with_offset(rig: Rig, dt_imu_cam_s: float) -> Rig:

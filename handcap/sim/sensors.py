@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcap import clock
+from handcap.encoder import JawEncoder
 from handcap.geometry import Array
 from handcap.session.inertial import to_session_clock
 from handcap.session.journal import ClockFit
 from handcap.sim import faults, imu, photo
 from handcap.sim.boardclock import BoardClock, fitted
-from handcap.sim.encoder import JawEncoder, encoder_envelopes
+from handcap.sim.encoder import encoder_envelopes
 from handcap.sim.exposure import Exposures, automatic, metered
 from handcap.sim.faults import Fault
 from handcap.sim.once import once
@@ -92,7 +93,6 @@ class Sensors:
             rate_hz = device.imu.rate_hz
             start = int(_LATE_S * rate_hz) if name in clocks else 0
             imu_ns[name] = clock.nanoseconds(np.arange(start, int(np.floor(last_s * rate_hz + 1e-9)) + 1) / rate_hz)
-        specimen = np.random.default_rng([params.serial_for(seed), _ENCODER])
         sensors = cls(
             params=params,
             seed=seed,
@@ -105,7 +105,7 @@ class Sensors:
             shown={},
             exposed_ns={},
             stamped_ns={},
-            encoders={side: JawEncoder.drawn(specimen) for side in rig.grippers},
+            encoders={side: gripper.encoder or JawEncoder() for side, gripper in rig.grippers.items()},
         )
         return sensors._struck(rig)
 

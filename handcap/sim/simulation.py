@@ -164,12 +164,13 @@ def _write(
     faults.check(params.faults, drawn)
     rng = np.random.default_rng([serial, _SPECIMEN])
     mounted = rigs.specimen(drawn, params.scatter, rng)
+    known = mounted if params.scatter == rigs.CALIBRATED else drawn
     true_rig = rigs.with_offset(mounted, dt_imu_cam_s)
     sensors = Sensors.of(true_rig, duration_s, params, seed)
     played = world.build(scene, true_rig, rigs.parse(rig), task, params.head, sensors.end_s, seed, head_path)
     recording = sense(played, sensors)
     with (
-        session.create(folder, _meta(scene, task, seed, true_rig), drawn) as writer,
+        session.create(folder, _meta(scene, task, seed, true_rig), known) as writer,
         writer.start_take() as take,
         closing(recording.packets(on_progress)) as packets,
     ):

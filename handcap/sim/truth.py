@@ -132,19 +132,6 @@ def _facts(world: World, sensors: Sensors, recording: Recording, T_world_room: A
             }
             for board in world.room.boards
         ],
-        "tags": {
-            side: [
-                {
-                    "family": tag.family,
-                    "id": tag.id,
-                    "size_m": tag.size_m,
-                    "body": tag.body,
-                    "T_body_tag": tag.T_body_tag.tolist(),
-                }
-                for tag in tags
-            ]
-            for side, tags in world.tags.items()
-        },
     }
 
 

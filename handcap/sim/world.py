@@ -15,7 +15,7 @@ from handcap.geometry import Array
 from handcap.sim import gripper, rigs, tasks
 from handcap.sim.bench_tasks import BENCH_TASKS
 from handcap.sim.follow import followed
-from handcap.sim.gripper import T_CAM_TCP, TagPlace
+from handcap.sim.gripper import T_CAM_TCP
 from handcap.sim.light import LightMap, bake
 from handcap.sim.motion import Curve, Motion, PoseCurve
 from handcap.sim.person import HeadParams, head_motion
@@ -50,7 +50,6 @@ class World:
         opening_m: of jaws or between finger tips, by side.
         bodies: every moving body of the scene, by name.
         hands: bare hands, by side.
-        tags: on grippers, by side.
         events: what the person did.
         end_s: everything is known from 0 to here.
     """
@@ -64,7 +63,6 @@ class World:
     opening_m: Mapping[Side, Curve]
     bodies: Mapping[str, PoseAt]
     hands: Mapping[Side, BareHand]
-    tags: Mapping[Side, Sequence[TagPlace]]
     events: Sequence[Event]
     end_s: float
 
@@ -105,7 +103,7 @@ def build(
         UsageError: the room has nothing for the task, or the path is too short or too long for it.
     """
     furnished = _furnished(scene_name, seed, worn.grippers)
-    scene, room, tags, light = furnished.scene, furnished.room, furnished.tags, furnished.light
+    scene, room, light = furnished.scene, furnished.room, furnished.light
     motion: dict[str, Motion] = {}
     tools: dict[Side, PoseAt] = {}
     opening: dict[Side, Curve] = {}
@@ -115,7 +113,7 @@ def build(
             motion["head"] = followed(head_path, scene, room, until_s)
         elif "head" in rig.devices:
             motion["head"] = head_motion(room.standing, head, until_s, (seed, _MOTION))
-        return World(scene, light, room, rig, motion, {}, {}, _resting(room), {}, {}, (), until_s)
+        return World(scene, light, room, rig, motion, {}, {}, _resting(room), {}, (), until_s)
 
     if not room.props:
         raise UsageError(f"nothing to handle in the scene {scene_name!r}", mend=f"choose the task {LOOK!r}")
@@ -157,14 +155,13 @@ def build(
         bodies[names[0]] = tools[side]
         for name, sign in zip(names[1:], (-0.5, 0.5), strict=True):
             bodies[name] = _finger(tools[side], opening[side], sign)
-    return World(scene, light, room, rig, motion, tools, opening, bodies, hands, tags, events, until_s)
+    return World(scene, light, room, rig, motion, tools, opening, bodies, hands, events, until_s)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Furnished:
     scene: Scene
     room: Room
-    tags: Mapping[Side, Sequence[TagPlace]]
     light: LightMap
 
 
@@ -172,9 +169,10 @@ class _Furnished:
 def _furnished(scene_name: str, seed: int, grippers: tuple[Side, ...]) -> _Furnished:
     b = SceneBuilder(np.random.default_rng([seed, _SCENE]))
     room = SCENES[scene_name](b)
-    tags: dict[Side, Sequence[TagPlace]] = {side: gripper.build(b, side) for side in grippers}
+    for side in grippers:
+        gripper.build(b, side)
     scene = b.build(room.lights)
-    return _Furnished(scene, room, tags, bake(scene))
+    return _Furnished(scene, room, bake(scene))
 
 
 def _mounts(rig: Rig, worn: rigs.Worn) -> dict[str, Array]:

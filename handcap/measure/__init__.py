@@ -1,0 +1,1 @@
+"""Measurements on signals, shared by the stages that judge them."""
