@@ -54,6 +54,26 @@ class ImuSamples:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class JawReadings:
+    """What a jaw's encoder read.
+
+    Attributes:
+        t_ns: (n,) int64, session clock, strictly increasing.
+        counts: (n,) 0 .. 4095, wrapped.
+    """
+
+    t_ns: Stamps
+    counts: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        assert self.counts.shape == self.t_ns.shape, self.counts.shape
+        _require_increasing(self.t_ns)
+
+    def __len__(self) -> int:
+        return len(self.t_ns)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Frame:
     """One decoded picture.
 

@@ -48,7 +48,7 @@ class Take:
     def refused_for(self) -> list[str]:
         result = self.reconstruct()
         assert result.judgement.verdict == "refused"
-        assert result.head is None and result.head_imu is None
+        assert result.chain is None
         return speaking_codes(result)
 
 
@@ -259,7 +259,7 @@ def interrupted(take) -> Reconstruction:
 
 
 def test_a_lens_covered_for_a_second_leaves_the_rest_good_and_those_rows_empty(interrupted):
-    judgement, head = interrupted.judgement, interrupted.head
+    judgement, head = interrupted.judgement, interrupted.chain.pictures("head")
     assert judgement.verdict == "partial" and head is not None
     (covered,) = [c for c in judgement.causes if c.code == "camera_covered"]
     np.testing.assert_allclose(covered.span_s, (1.6, 2.6), atol=0.06)
@@ -268,7 +268,7 @@ def test_a_lens_covered_for_a_second_leaves_the_rest_good_and_those_rows_empty(i
     blind, bright = (t_s > 1.9) & (t_s < 2.3), (t_s < 1.58) | ((t_s > 2.6) & (t_s < 6.6)) | (t_s > 7.8)
     assert not head.tracked[blind].any() and head.tracked[bright].all()
     assert np.isnan(head.T_world_body[blind]).all() and np.isnan(head.cov[blind]).all()
-    dense = interrupted.head_imu
+    dense = interrupted.chain.samples("head_imu")
     assert dense is not None
     t_s = seconds(dense.t_ns, int(head.t_ns[0]))
     assert np.isnan(dense.T_world_body[(t_s > 1.9) & (t_s < 2.3)]).all()
@@ -282,7 +282,7 @@ def test_missing_pictures_are_named_and_cut_the_good_spans(interrupted):
 
 
 def test_the_good_spans_of_an_interrupted_take_stay_accurate(interrupted, truth):
-    assert score(truth, interrupted.head).ate_m.rmse <= 0.020
+    assert score(truth, interrupted.chain.pictures("head")).ate_m.rmse <= 0.020
 
 
 @pytest.mark.slow
@@ -294,4 +294,4 @@ def test_half_a_second_without_imu_is_named_and_cut_out(take, truth):
     assert result.judgement.verdict == "partial" and speaking_codes(result) == ["imu_missing"]
     np.testing.assert_allclose(result.judgement.causes[0].span_s, (4.5, 5.0), atol=0.06)
     np.testing.assert_allclose(result.judgement.spans_ok_s, [(0.0, 4.5), (5.0, 9.2)], atol=0.11)
-    assert score(truth, result.head).ate_m.rmse <= 0.010
+    assert score(truth, result.chain.pictures("head")).ate_m.rmse <= 0.010

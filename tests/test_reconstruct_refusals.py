@@ -27,7 +27,7 @@ class Clip:
 
     def codes(self) -> list[str]:
         result = self.reconstruct()
-        assert result.judgement.verdict == "refused" and result.head is None
+        assert result.judgement.verdict == "refused" and result.chain is None
         return [cause.code for cause in result.judgement.causes]
 
 
@@ -74,8 +74,8 @@ def test_clocks_that_both_jump_an_hour_leave_the_longer_side(clip):
     frames = tuple(replace(f, t_ns=f.t_ns + hour * (f.t_ns > middle)) for f in clip.frames)
     imu = replace(clip.imu, t_ns=clip.imu.t_ns + hour * (clip.imu.t_ns > middle))
     result = replace(clip, frames=frames, imu=imu).reconstruct()
-    assert result.judgement.verdict == "partial" and result.head is not None
-    assert not result.head.tracked[:31].any() and result.head.tracked[31:].mean() > 0.95
+    assert result.judgement.verdict == "partial" and result.chain is not None
+    assert not result.chain.tracked[:31].any() and result.chain.tracked[31:].mean() > 0.95
 
 
 def test_an_imu_said_to_be_noiseless_is_not_believed(clip):

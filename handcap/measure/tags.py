@@ -47,9 +47,8 @@ def find_tags(picture: Any, families: Sequence[Family]) -> list[SeenTag]:
         ids = ids.ravel()
         squares = np.array(corners, float).reshape(-1, 4, 2)
         refined, good = square_corners(picture, squares)
-        for k in np.argsort(ids, kind="stable"):
-            if good[k] and np.sum(ids == ids[k]) == 1:
-                found.append(SeenTag(family, int(ids[k]), refined[k]))
+        once = [k for k in np.argsort(ids, kind="stable") if good[k] and np.sum(ids == ids[k]) == 1]
+        found += [SeenTag(family, int(ids[k]), refined[k]) for k in once]
     return found
 
 
@@ -65,7 +64,8 @@ def square_corners(picture: Any, corners_px: Array) -> tuple[Array, Any]:
     """Corners of dark squares on light ground, to a tenth of a pixel, from rough ones.
 
     Each edge is crossed at several places; it lies where the brightness rises, weighted by the square of the slope (as
-    Wang and Olson, AprilTag 2, IROS 2016); a line through these, and two lines meet in a corner.
+    Wang and Olson, AprilTag 2, IROS 2016); a line through these, and two lines meet in a corner. A camera's tone curve
+    moves all edges of all squares alike, out or in: whoever needs better than a tenth of a pixel has to estimate that.
 
     Args:
         picture: (h, w) uint8.
@@ -98,8 +98,8 @@ def _edge_lines(picture: Any, corners: Array, reach: Array) -> tuple[Array, Arra
     rise = np.maximum(np.diff(grey.reshape(at.shape[:-1]), axis=-1), 0.0) ** 2  # brighter outside
     weight = rise.sum(axis=-1)
     where = (across[:, None, None, 1:] + across[:, None, None, :-1]) / 2
-    offset = (rise * where).sum(axis=-1) / np.maximum(weight, 1e-9)
-    weight = np.sqrt(weight) + 1e-9
+    offset = (rise * where).sum(axis=-1) / np.maximum(weight, 1e-12)
+    weight = np.sqrt(weight) + 1e-12
     points = base + offset[..., None] * outward[:, :, None]
     middle = (weight[..., None] * points).sum(axis=2) / weight.sum(axis=2)[..., None]
     spread = points - middle[:, :, None]

@@ -71,7 +71,7 @@ def turning_ratio(turns: VisualTurns, imu: ImuSamples) -> float | None:
 def check_sight(turns: VisualTurns, params: VerdictParams) -> None:
     """Refuse a take in which the camera saw nothing for most of the time. Raises Refused."""
     if np.mean(turns.points < params.min_points) > params.most_blind:
-        blind = blind_causes(turns, np.ones(len(turns.camera_t_ns), bool), params, body=None)
+        blind = blind_causes(turns, np.ones(len(turns.camera_t_ns), bool), params)
         raise Refused(*(c for c in blind if c.code != "too_dark"))  # `darkness` says that already
 
 
@@ -82,23 +82,23 @@ def darkness(turns: VisualTurns, params: VerdictParams) -> tuple[Cause, ...]:
 
 
 def blind_causes(
-    turns: VisualTurns, rows: NDArray[np.bool_], params: VerdictParams, body: str | None, imu: ImuSamples | None = None
+    turns: VisualTurns, rows: NDArray[np.bool_], params: VerdictParams, imu: ImuSamples | None = None
 ) -> list[Cause]:
     """Why the pictures `rows` give little to track: dark, washed out, covered, too fast."""
     light = float(np.median(turns.brightness[rows]))
     points = float(np.median(turns.points[rows]))
     if light < params.dark_level and points < 4 * params.min_points:
-        return [Cause("too_dark", body, measured=light, limit=params.dark_level)]
+        return [Cause("too_dark", measured=light, limit=params.dark_level)]
     if light > params.bright_level:
-        return [Cause("too_bright", body, measured=light, limit=params.bright_level)]
+        return [Cause("too_bright", measured=light, limit=params.bright_level)]
     if points < params.min_points:
-        return [Cause("camera_covered", body, measured=points, limit=float(params.min_points))]
+        return [Cause("camera_covered", measured=points, limit=float(params.min_points))]
     if imu is not None:
         stamps = turns.camera_t_ns[rows]
         rate = np.linalg.norm(imu.between(int(stamps[0]), int(stamps[-1]) + 1).gyro_imu, axis=1)
         peak = float(np.rad2deg(np.max(rate))) if len(rate) else 0.0
         if peak > params.fast_deg_s:
-            return [Cause("too_fast", body, measured=peak, limit=params.fast_deg_s)]
+            return [Cause("too_fast", measured=peak, limit=params.fast_deg_s)]
     return []
 
 

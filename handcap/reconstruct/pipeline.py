@@ -17,7 +17,7 @@ from handcap.clock import NS_PER_S, nanoseconds, to_imu_clock
 from handcap.geometry import Array, yaw_rotation
 from handcap.reconstruct import bundle, inputs, landmarks, sfm, sync, uncertainty, verdict
 from handcap.reconstruct.align import align
-from handcap.reconstruct.bridge import bridge_covariance, bridge_poses
+from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.extend import extend
 from handcap.reconstruct.frontend import Tracks, rotation_predictor, track
 from handcap.reconstruct.gyro import GyroRotation
@@ -29,7 +29,7 @@ from handcap.reconstruct.noise import pixel_noise
 from handcap.reconstruct.result import MapPoints, Reconstruction, ReconstructParams, Residuals
 from handcap.reconstruct.shutter import RollingShutter
 from handcap.reconstruct.verdict import Judgement
-from handcap.types import Device, Frame, ImuSamples, MountedCamera, Stamps, Trajectory
+from handcap.types import Device, Frame, ImuSamples, MountedCamera, Stamps
 
 Progress = Callable[[str, float], None]
 
@@ -41,15 +41,17 @@ def reconstruct_take(
     mount: MountedCamera,
     params: ReconstructParams | None = None,
     on_progress: Progress = lambda what, share: None,
+    body: str = "head",
 ) -> Reconstruction:
-    """Reconstruct a take.
+    """Reconstruct the motion of one device from its own camera and IMU.
 
     Args:
         pictures: starts the take's grey pictures from the beginning, each time it is called.
         imu: on the session clock.
         device, mount: calibration of the IMU and of the camera on it.
+        body: what the causes call it.
     """
-    work = _Work(pictures, imu, device, mount, params or ReconstructParams(), on_progress)
+    work = _Work(pictures, imu, device, mount, params or ReconstructParams(), on_progress, body)
     try:
         # Threaded sums depend on the number of cores in their last digits; the results must not.
         with threadpool_limits(1, "blas"):
@@ -57,7 +59,8 @@ def reconstruct_take(
     except (Refused, bundle.Unsolvable) as end:
         causes = end.causes if isinstance(end, Refused) else (Cause("unsolvable"),)
         judgement = Judgement("refused", (*work.dark, *causes), (), np.zeros(0, bool), work.numbers)
-        return Reconstruction(judgement, None, None, (None, None), seconds=work.seconds)
+        judgement = judgement.about(body)
+        return Reconstruction(body, judgement, None, None, (None, None), seconds=work.seconds)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -81,7 +84,9 @@ class _Work:
         mount: MountedCamera,
         params: ReconstructParams,
         on_progress: Progress,
+        body: str,
     ) -> None:
+        self.body = body
         self.pictures, self.imu, self.device, self.mount = pictures, imu, device, mount
         self.params, self.on_progress = params, on_progress
         self.numbers: dict[str, Any] = {}
@@ -373,22 +378,15 @@ class _Work:
         states = _moved(solved.states, T_gauge)
         judgement = self._judge(turns, tracks, key_tracks, states, solved, views, joint)
         if judgement.verdict == "refused":
-            return Reconstruction(judgement, offset_s, joint.dt_sigma_s, (None, None), seconds=self.seconds)
-        model = self.device.imu
+            return Reconstruction(self.body, judgement, offset_s, joint.dt_sigma_s, (None, None), seconds=self.seconds)
         model = replace(
-            model,
-            gyro_noise_density=model.gyro_noise_density * self.noise_scale,
-            accel_noise_density=model.accel_noise_density * self.noise_scale,
+            self.device.imu,
+            gyro_noise_density=self.device.imu.gyro_noise_density * self.noise_scale,
+            accel_noise_density=self.device.imu.accel_noise_density * self.noise_scale,
         )
-        camera_t_ns = tracks.camera_t_ns
-        t_ns = to_imu_clock(camera_t_ns, offset_s)
         shift = int(states.t_ns[0]) - int(to_imu_clock(key_tracks.camera_t_ns[:1], offset_s)[0])
         states = states.shifted(-shift)  # rounding of the offset's steps, in ns
-        head = self._trajectory(states, joint, t_ns, camera_t_ns, judgement.tracked, model)
-        inside = (self.imu.t_ns >= states.t_ns[0]) & (self.imu.t_ns <= states.t_ns[-1])
-        imu_t_ns = self.imu.t_ns[inside]
-        imu_tracked = _within_tracked(imu_t_ns, t_ns, judgement.tracked)
-        head_imu = self._trajectory(states, joint, imu_t_ns, imu_t_ns, imu_tracked, model)
+        chain = Chain(states, joint, self.imu, model, tracks.camera_t_ns, offset_s, judgement.tracked)
         points = MapPoints(
             solved.marks.p_world @ T_gauge[:3, :3].T + T_gauge[:3, 3],
             np.bincount(np.searchsorted(solved.marks.track, solved.seen.track), minlength=len(solved.marks.track)),
@@ -398,31 +396,16 @@ class _Work:
             key_tracks.camera_t_ns[solved.seen.keyframe], solved.seen.recorded_px, solved.residual, solved.seen.track
         )
         return Reconstruction(
+            self.body,
             judgement,
             offset_s,
             joint.dt_sigma_s,
             verdict.relative_sigma_1s(states, joint),
-            head,
-            head_imu,
+            chain,
             points,
             residuals,
             self.seconds,
         )
-
-    def _trajectory(
-        self,
-        states: States,
-        joint: uncertainty.PoseUncertainty,
-        t_ns: Stamps,
-        camera_t_ns: Stamps,
-        tracked: NDArray[np.bool_],
-        model: Any,
-    ) -> Trajectory:
-        T = np.full((len(t_ns), 4, 4), np.nan)
-        cov = np.full((len(t_ns), 6, 6), np.nan)
-        T[tracked] = bridge_poses(states, self.imu, t_ns[tracked])
-        cov[tracked] = bridge_covariance(states, joint, T[tracked], t_ns[tracked], model)
-        return Trajectory("head", t_ns, camera_t_ns, T, cov, tracked)
 
     def _judge(
         self,
@@ -448,14 +431,7 @@ class _Work:
         return verdict.judge(
             turns, tracks.camera_t_ns, key_tracks.camera_t_ns, views, position_sigma, joint.dt_sigma_s,
             self.imu, self.numbers, self.params.verdict,
-        )  # fmt: skip
-
-
-def _within_tracked(t_ns: Stamps, picture_t_ns: Stamps, tracked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether each time lies between two neighbouring pictures that are both tracked."""
-    i = np.clip(np.searchsorted(picture_t_ns, t_ns, side="right") - 1, 0, len(picture_t_ns) - 2)
-    inside = (t_ns >= picture_t_ns[0]) & (t_ns <= picture_t_ns[-1])
-    return inside & tracked[i] & tracked[i + 1]
+        ).about(self.body)  # fmt: skip
 
 
 def _gauge(T_now_imu: Array, T_imu_cam: Array) -> Array:

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from handcap.geometry import Array
 from handcap.reconstruct import bundle, landmarks, sfm, sync
 from handcap.reconstruct.align import AlignParams
+from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.extend import ExtendParams
 from handcap.reconstruct.frontend import FrontendParams
 from handcap.reconstruct.keyframes import KeyframeParams
 from handcap.reconstruct.limits import VerdictParams
 from handcap.reconstruct.merge import MergeParams
+from handcap.reconstruct.tie import TieParams
 from handcap.reconstruct.verdict import Judgement
-from handcap.types import Stamps, Trajectory
+from handcap.types import Stamps
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class ReconstructParams:
     bundle: bundle.BundleParams = field(default_factory=bundle.BundleParams)
     extend: ExtendParams = field(default_factory=ExtendParams)
     merge: MergeParams = field(default_factory=MergeParams)
+    tie: TieParams = field(default_factory=TieParams)
     verdict: VerdictParams = field(default_factory=VerdictParams)
     start_keyframes: int = 45  # structure from motion over 9 s: enough turning and speeding up to fix scale and gravity
     start_attempts: int = 4
@@ -65,14 +68,14 @@ class Residuals:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reconstruction:
-    """Outcome of one take; trajectories are None when it was refused."""
+    """What became of one device in one take; the chain is None when it was refused."""
 
+    body: str
     judgement: Judgement
     time_offset_s: float | None
     time_offset_sigma_s: float | None
     rel_sigma_1s: tuple[float | None, float | None]  # m and rad, per axis
-    head: Trajectory | None = None
-    head_imu: Trajectory | None = None
+    chain: Chain | None = None
     map_points: MapPoints | None = None
     residuals: Residuals | None = None
     seconds: dict[str, float] = field(default_factory=dict)

@@ -18,7 +18,9 @@ import handcap
 from handcap import session as session_store
 from handcap.causes import Cause, Verdict
 from handcap.errors import ReconstructionError, RigError
-from handcap.reconstruct.pipeline import Reconstruction, ReconstructParams, reconstruct_take
+from handcap.reconstruct.limits import VerdictParams
+from handcap.reconstruct.result import Reconstruction, ReconstructParams
+from handcap.reconstruct.whole import Recording, Whole, reconstruct_whole
 from handcap.session import Session, Take
 from handcap.types import Frame, MountedCamera
 
@@ -26,7 +28,8 @@ log = logging.getLogger(__name__)
 
 STAGE = "reconstruct"
 _VERSIONED = ("gtsam", "pycolmap", "opencv-contrib-python", "numpy", "scipy")
-_CAMERAS = ("head", "head_left", "head_right")  # the one to use, in this order
+_HEAD_CAMERAS = ("head", "head_left", "head_right")  # the one to follow, in this order
+SIDES = ("left", "right")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -92,34 +95,67 @@ def run_session(
 def _run_take(
     session: Session, take: Take, params: ReconstructParams, on_progress: Callable[[str, float], None]
 ) -> TakeResult:
-    camera = _choose_camera(session, take)
-    mount = session.rig.cameras[camera]
-    if mount.device not in take.devices:
-        raise ReconstructionError(
-            f"take {take.id} holds no motion-sensor samples of device {mount.device!r}",
+    recording = _recording(session, take)
+    whole = reconstruct_whole(recording, params, on_progress)
+    report = _report(session, take, recording, params, whole)
+    with session_store.write_stage(session, take.id, STAGE) as folder:
+        session_store.write_report(folder, report)
+        _write_timing(folder, whole)
+        for name, body in whole.bodies.items():
+            if body.poses is not None and body.dense is not None:
+                jaw = body.jaw
+                extra = {} if jaw is None else {"width_m": jaw.width_m, "width_sigma_m": jaw.sigma_m}
+                session_store.write_trajectory(folder / f"{name}.parquet", body.poses, extra)
+                session_store.write_trajectory(folder / f"{name}_imu.parquet", body.dense)
+        first = next(iter(whole.devices.values()))
+        if whole.bodies and first.map_points is not None:
+            _write_map(folder, first)
+        names = sorted(p.name for p in folder.iterdir())
+    target = session.derived(take.id, STAGE)
+    return TakeResult(take.id, whole.verdict, whole.causes, report, tuple(target / name for name in names))
+
+
+def _recording(session: Session, take: Take) -> Recording:
+    """What the take holds of the rig. Raises ReconstructionError when that is nothing to begin with."""
+    rig = session.rig
+    cameras: dict[str, str] = {}
+    missing: dict[str, Cause] = {}
+    heads = [c for c in _HEAD_CAMERAS if c in rig.cameras]
+    for device, wanted in (("head", heads), *((side, [side]) for side in SIDES if side in rig.cameras)):
+        recorded = [c for c in wanted if c in take.cameras]
+        if recorded and rig.cameras[recorded[0]].device in take.devices:
+            cameras[rig.cameras[recorded[0]].device] = recorded[0]
+        elif recorded:
+            missing[device] = Cause("imu_slow", measured=0.0, limit=VerdictParams().min_imu_rate_hz)
+        elif device in take.devices and wanted:
+            missing[device] = Cause("no_pictures", measured=0.0, limit=float(VerdictParams().min_pictures))
+    if not cameras:
+        raise _nothing_to_follow(session, take, missing)
+    return Recording(
+        rig,
+        cameras,
+        take.cameras,
+        lambda camera: _of_size(take.frames(camera), rig.cameras[camera], session.path),
+        take.imu,
+        take.jaw,
+        missing,
+    )
+
+
+def _nothing_to_follow(session: Session, take: Take, missing: Mapping[str, Cause]) -> ReconstructionError:
+    if any(cause.code == "imu_slow" for cause in missing.values()):
+        device = next(iter(missing))
+        return ReconstructionError(
+            f"take {take.id} holds no motion-sensor samples of device {device!r}",
             where=session.path,
             mend="record or import it again with the IMU connected",
         )
-    result = reconstruct_take(
-        lambda: _of_size(take.frames(camera), mount, session.path),
-        take.imu(mount.device),
-        session.rig.devices[mount.device],
-        mount,
-        params,
-        on_progress,
+    return ReconstructionError(
+        f"take {take.id} has no camera that the rig knows "
+        f"(recorded: {', '.join(take.cameras) or 'none'}; in rig.json: {', '.join(session.rig.cameras) or 'none'})",
+        where=session.path,
+        mend="give the calibration of the recorded camera with --rig",
     )
-    report = _report(session, take, camera, params, result)
-    with session_store.write_stage(session, take.id, STAGE) as folder:
-        session_store.write_report(folder, report)
-        _write_timing(folder, result)
-        if result.head is not None and result.head_imu is not None:
-            session_store.write_trajectory(folder / "head.parquet", result.head)
-            session_store.write_trajectory(folder / "head_imu.parquet", result.head_imu)
-            _write_map(folder, result)
-        names = sorted(p.name for p in folder.iterdir())
-    target = session.derived(take.id, STAGE)
-    judgement = result.judgement
-    return TakeResult(take.id, judgement.verdict, judgement.causes, report, tuple(target / name for name in names))
 
 
 def _of_size(frames: Iterator[Frame], mount: MountedCamera, where: Path) -> Iterator[Frame]:
@@ -136,48 +172,54 @@ def _of_size(frames: Iterator[Frame], mount: MountedCamera, where: Path) -> Iter
         yield frame
 
 
-def _choose_camera(session: Session, take: Take) -> str:
-    usable = [c for c in _CAMERAS if c in take.cameras and c in session.rig.cameras]
-    if not usable:
-        raise ReconstructionError(
-            f"take {take.id} has no head camera that the rig knows "
-            f"(recorded: {', '.join(take.cameras) or 'none'}; in rig.json: {', '.join(session.rig.cameras) or 'none'})",
-            where=session.path,
-            mend="give the calibration of the recorded camera with --rig",
-        )
-    return usable[0]
-
-
 def _report(
-    session: Session, take: Take, camera: str, params: ReconstructParams, result: Reconstruction
+    session: Session, take: Take, recording: Recording, params: ReconstructParams, whole: Whole
 ) -> dict[str, Any]:
-    judgement = result.judgement
-    skipped = take.undecodable(camera)
+    results = whole.devices
+    first = next(iter(results.values()))
+    cameras = recording.cameras
+    skipped = {camera: len(take.undecodable(camera)) for camera in cameras.values()}
+    known = {name: body.rel_sigma_1s for name, body in whole.bodies.items() if body.poses is not None}
+    if not known:
+        known = {result.body: (None, None) for result in results.values()}
     return {
         "stage": STAGE,
         "take": take.id,
-        "verdict": judgement.verdict,
-        "causes": [c.as_dict() for c in judgement.causes],
-        "spans_ok_s": [list(span) for span in judgement.spans_ok_s],
-        "time_offset_s": {camera: result.time_offset_s},
-        "time_offset_sigma_s": {camera: result.time_offset_sigma_s},
-        "rel_sigma_1s": {"head": result.rel_sigma_1s[0]},
-        "rel_rotation_sigma_1s": {"head": result.rel_sigma_1s[1]},
-        "numbers": judgement.numbers,
-        "undecodable_pictures": len(skipped),
+        "verdict": whole.verdict,
+        "causes": [c.as_dict() for c in whole.causes],
+        "spans_ok_s": [list(span) for span in whole.spans_ok_s],
+        "time_offset_s": {cameras[device]: r.time_offset_s for device, r in results.items()},
+        "time_offset_sigma_s": {cameras[device]: r.time_offset_sigma_s for device, r in results.items()},
+        "rel_sigma_1s": {body: sigma[0] for body, sigma in known.items()},
+        "rel_rotation_sigma_1s": {body: sigma[1] for body, sigma in known.items()},
+        "numbers": first.judgement.numbers,
+        "bodies": {
+            result.body: {
+                "verdict": result.judgement.verdict,
+                "spans_ok_s": [list(span) for span in result.judgement.spans_ok_s],
+                "numbers": {**result.judgement.numbers, **whole.numbers.get(result.body, {})},
+            }
+            for result in results.values()
+        },
+        "undecodable_pictures": sum(skipped.values()),
         "damage": [asdict(d) for d in take.damage],
         "inputs_sha256": take.raw_sha256(),
-        "rig": {"rig_id": session.rig.rig_id, "camera": camera, "provenance": dict(session.rig.provenance)},
+        "rig": {
+            "rig_id": session.rig.rig_id,
+            "camera": next(iter(cameras.values())),
+            "cameras": dict(cameras),
+            "provenance": dict(session.rig.provenance),
+        },
         "parameters": asdict(params),
         "versions": {"handcap": handcap.__version__, **{name: version(name) for name in _VERSIONED}},
     }
 
 
-def _write_timing(folder: Path, result: Reconstruction) -> None:
-    total = sum(result.seconds.values())
-    length = result.judgement.numbers.get("length_s") or None
+def _write_timing(folder: Path, whole: Whole) -> None:
+    total = sum(whole.seconds.values())
+    length = next(iter(whole.devices.values())).judgement.numbers.get("length_s") or None
     timing = {
-        "seconds": {name: round(s, 3) for name, s in result.seconds.items()},
+        "seconds": {name: round(s, 3) for name, s in whole.seconds.items()},
         "total_s": round(total, 3),
         "seconds_per_second": None if length is None else round(total / length, 3),
         "machine": platform.machine(),

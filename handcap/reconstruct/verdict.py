@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,10 @@ class Judgement:
     spans_ok_s: tuple[tuple[float, float], ...]
     tracked: NDArray[np.bool_]
     numbers: dict[str, Any] = field(default_factory=dict)
+
+    def about(self, body: str) -> Judgement:
+        """With the body named in every cause."""
+        return replace(self, causes=tuple(replace(cause, body=body) for cause in self.causes))
 
 
 def tracked_pictures(
@@ -133,17 +137,17 @@ def judge(
     causes = [*fatal]
     for a, b in runs(~seen):
         span = (float(t_s[a]), float(t_s[b]))
-        why = blind_causes(turns, np.isin(turns.camera_t_ns, camera_t_ns[a : b + 1]), params, "head", imu)
-        causes += [Cause(c.code, "head", span, c.measured, c.limit) for c in why]
-        causes.append(Cause("tracking_lost", "head", span, span[1] - span[0], params.longest_bridge_s))
+        why = blind_causes(turns, np.isin(turns.camera_t_ns, camera_t_ns[a : b + 1]), params, imu)
+        causes += [replace(cause, span_s=span) for cause in why]
+        causes.append(Cause("tracking_lost", None, span, span[1] - span[0], params.longest_bridge_s))
     causes += [
-        Cause("frames_missing", "head", (float(t_s[i]), float(t_s[i + 1])), float(t_s[i + 1] - t_s[i])) for i in gap
+        Cause("frames_missing", None, (float(t_s[i]), float(t_s[i + 1])), float(t_s[i + 1] - t_s[i])) for i in gap
     ]
     for a, b in runs(~felt):
-        causes.append(Cause("imu_missing", "head", (float(t_s[a]), float(t_s[b])), float(t_s[b] - t_s[a])))
+        causes.append(Cause("imu_missing", None, (float(t_s[a]), float(t_s[b])), float(t_s[b] - t_s[a])))
     for a, b in runs(vague & tracked):
         worst = float(position_sigma_m[near[a : b + 1]].max())
-        causes.append(Cause("drifting", "head", (float(t_s[a]), float(t_s[b])), worst, params.max_position_sigma_m))
+        causes.append(Cause("drifting", None, (float(t_s[a]), float(t_s[b])), worst, params.max_position_sigma_m))
     spans = _spans(good, gap, t_s, params.shortest_span_s)
     if fatal or not spans:
         return Judgement("refused", tuple(causes), (), np.zeros(len(camera_t_ns), bool), numbers)

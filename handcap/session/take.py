@@ -14,14 +14,17 @@ import numpy as np
 from foxglove_schemas_protobuf.CompressedImage_pb2 import CompressedImage
 from foxglove_schemas_protobuf.CompressedVideo_pb2 import CompressedVideo
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
+from handcap.clock import NS_PER_S
+from handcap.encoder import COUNTS_PER_TURN
 from handcap.errors import SessionError
 from handcap.session.folder import is_name, segment_files
-from handcap.session.inertial import ImuReader
+from handcap.session.inertial import ImuReader, to_session_clock
 from handcap.session.journal import read_clock_fits
 from handcap.session.pictures import FORMATS, Packet, decode_picture, decode_video
 from handcap.session.take_index import Damage, TakeIndex
-from handcap.types import Frame, ImuSamples, Stamps
+from handcap.types import Frame, ImuSamples, JawReadings, Stamps
 from handcap.wire.handcap_pb2 import Envelope, ImuSI
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _REORDER_DEPTH = 8  # pictures that may wait for an earlier one
 _BATCH_SAMPLES = 8192
+_LONGEST_NS = 10**9 * NS_PER_S  # beyond any board's clock
 _IMAGE, _VIDEO = CompressedImage.DESCRIPTOR.full_name, CompressedVideo.DESCRIPTOR.full_name
 _IMU_SI, _ENVELOPE = ImuSI.DESCRIPTOR.full_name, Envelope.DESCRIPTOR.full_name
 
@@ -183,6 +187,28 @@ class Take:
                 self._index.report(path, offset, f"a message of {device} is lost: {error}")
                 continue
             yield raw.log_time, envelope
+
+    def jaw(self, device: str) -> JawReadings:
+        """All readings of a gripper's encoder; none if it has no encoder or nothing ties its clock to the session's.
+
+        Readings without a magnet, on another scale, or whose stamps do not increase are left out.
+        """
+        fits = read_clock_fits(self.session.path, self.id, device)
+        t_ns: list[Stamps] = []
+        counts: list[NDArray[np.int64]] = []
+        for _, envelope in self.wire(device) if fits else ():
+            said = envelope.encoder
+            if not envelope.HasField("encoder") or not said.magnet_found or said.counts_per_turn != COUNTS_PER_TURN:
+                continue
+            count = len(said.angle_counts)
+            if said.first_sample_t_ns + count * said.period_ns > _LONGEST_NS:
+                continue
+            device_ns = np.int64(said.first_sample_t_ns) + np.arange(count, dtype=np.int64) * said.period_ns
+            t_ns.append(to_session_clock(device_ns, fits))
+            counts.append(np.array(said.angle_counts, np.int64) % COUNTS_PER_TURN)
+        stamps = np.concatenate([*t_ns, np.empty(0, np.int64)])
+        later = stamps > np.maximum.accumulate(np.concatenate([[np.int64(-1)], stamps]))[:-1]
+        return JawReadings(stamps[later], np.concatenate([*counts, np.empty(0, np.int64)])[later])
 
     def imu_dropped(self, device: str) -> int:
         """Samples that the last full reading left out because their stamps did not increase."""

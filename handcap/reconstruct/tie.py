@@ -1,0 +1,461 @@
+"""Devices tied together: the head sees the tags on a gripper, and from then on both move in one world.
+
+Each device's chain is a Gaussian estimate in a world of its own, z up. What ties a gripper's world to the head's is a
+turn about the vertical and a shift. Corners of tags seen by the head's cameras are one least-squares problem over both
+chains' keyframes, that turn and shift, the offset between the two IMUs' clocks, and what the camera's tone curve adds
+to every dark square; the chains enter with their whole covariance. To first order this is the graph of everything at
+once, as no measurement is in two of its parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import scipy.sparse as sparse
+from numpy.typing import NDArray
+
+from handcap.cameras import Camera
+from handcap.clock import nanoseconds
+from handcap.geometry import (
+    Array,
+    adjoint,
+    inverse,
+    se3,
+    se3_exp,
+    skew,
+    so3_exp,
+    transform,
+    yaw_rotation,
+)
+from handcap.reconstruct.bridge import bridge_poses
+from handcap.reconstruct.chain import Chain
+from handcap.reconstruct.inertial import States
+from handcap.reconstruct.landmarks import Observations
+from handcap.reconstruct.noise import pixel_noise
+from handcap.reconstruct.uncertainty import PoseUncertainty
+from handcap.types import MountedCamera, Stamps, Tag
+
+
+@dataclass(frozen=True, slots=True)
+class TieParams:
+    """Limits of the tie."""
+
+    clock_sigma_s: float = 5e-4  # between two boards' clocks once fitted to the session's
+    edge_sigma_px: float = 0.1  # by which a camera's tone curve moves the edges of every dark square out
+    least_sightings: int = 4  # pictures with a tag of the gripper
+    candidates: int = 80  # sightings that each propose where the worlds lie
+    near_px: float = 3.0  # a sighting that agrees with a proposal
+    gate_sigmas: float = 4.0
+    rounds: int = 8  # stops once the residuals have settled
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sightings:
+    """Corners of one gripper's tags in the pictures of one camera of the head, in the order of their stamps.
+
+    Attributes:
+        mount: the camera.
+        dt_imu_cam_s: its offset, as found.
+        camera_t_ns: (k,) stamp of the picture of each tag seen.
+        tags: (k,) the tags.
+        corners_px: (k, 4, 2).
+    """
+
+    mount: MountedCamera
+    dt_imu_cam_s: float
+    camera_t_ns: Stamps
+    tags: Sequence[Tag]
+    corners_px: Array
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Tied:
+    """Chains of all devices in the head's world.
+
+    Attributes:
+        chains: by device; of those tied.
+        numbers: by device: what the tie rests on.
+        unseen: devices whose tags the head never saw well enough.
+        joint: (d, d) covariance of all keyframes of all tied devices, `[theta; rho]` in each body's axes.
+        start: by device, where its keyframes begin in `joint`.
+    """
+
+    chains: Mapping[str, Chain]
+    numbers: Mapping[str, Mapping[str, float]]
+    unseen: tuple[str, ...]
+    joint: Array
+    start: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Linear:
+    """Corners at the chains as they stand: (k, 2) residuals, measured minus predicted, and what the prediction obeys.
+
+    Attributes:
+        T_head, T_own: (k, 4, 4) poses of both IMUs.
+        by_head, by_own: (k, 2, 6) derivatives by these, each in its own axes.
+        by_tie: (k, 2, 6) by turn about the vertical through the pivot, shift, clock and widening.
+    """
+
+    residual: Array
+    T_head: Array
+    T_own: Array
+    by_head: Array
+    by_own: Array
+    by_tie: Array
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Corners:
+    """Single corners: (k,) times on the session clock, (k, 3) points on the gripper's IMU, (k, 2) px."""
+
+    camera: Camera
+    T_imu_cam: Array
+    t_ns: Stamps
+    p_imu: Array
+    px: Array
+    sighting: NDArray[np.int64]
+    name: NDArray[np.int64]  # of the corner: the same one is seen again and again
+
+
+def tie(
+    head: Chain,
+    grippers: Mapping[str, Chain],
+    sightings: Mapping[str, Sequence[Sightings]],
+    T_imu_tcp: Mapping[str, Array],
+    params: TieParams | None = None,
+) -> Tied:
+    """Bring all chains into the head's world.
+
+    Args:
+        head: its world is kept.
+        grippers: by device, each in its own world.
+        sightings: by device, one per camera of the head.
+        T_imu_tcp: (4, 4) by device: tool frame on the IMU.
+    """
+    params = params or TieParams()
+    corners: dict[str, list[_Corners]] = {}
+    placed: dict[str, Chain] = {}
+    unseen: list[str] = []
+    for device, chain in grippers.items():
+        found = [_corners(s, head, chain, T_imu_tcp[device]) for s in sightings.get(device, ())]
+        found = [c for c in found if len(c.t_ns)]
+        T = _propose(head, chain, found, params)
+        if T is None:
+            unseen.append(device)
+            continue
+        placed[device], corners[device] = chain.moved(T), found
+    return _solve(head, placed, corners, tuple(unseen), params)
+
+
+def _corners(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array) -> _Corners:
+    """Corners within both chains, each at the time its row was exposed."""
+    count = len(seen)
+    camera = seen.mount.camera
+    px = seen.corners_px.reshape(-1, 2)
+    row_s = (px[:, 1] - (camera.height - 1) / 2) * seen.mount.line_delay_s
+    t_ns = np.repeat(seen.camera_t_ns, 4) + nanoseconds(row_s + seen.dt_imu_cam_s)
+    p_tcp = np.array([tag.corners_body for tag in seen.tags]).reshape(-1, 3)
+    known = (head.knows(t_ns) & gripper.knows(t_ns)).reshape(-1, 4).all(axis=1)
+    _, valid = camera.unproject(px)
+    keep = np.repeat(known & valid.reshape(-1, 4).all(axis=1), 4)
+    return _Corners(
+        camera,
+        seen.mount.T_imu_cam,
+        t_ns[keep],
+        transform(T_imu_tcp, p_tcp)[keep],
+        px[keep],
+        np.repeat(np.arange(count), 4)[keep],
+        (4 * np.repeat([tag.id for tag in seen.tags], 4) + np.tile(np.arange(4), count))[keep].astype(np.int64),
+    )
+
+
+def _at(chain: Chain, t_ns: Stamps) -> Array:
+    """(k, 4, 4) poses at times in any order; those beyond the chain are those at its ends."""
+    times, back = np.unique(np.clip(t_ns, chain.states.t_ns[0], chain.states.t_ns[-1]), return_inverse=True)
+    return bridge_poses(chain.states, chain.imu, times)[back]
+
+
+def _propose(head: Chain, gripper: Chain, found: Sequence[_Corners], params: TieParams) -> Array | None:
+    """T_head_gripper (4, 4) between the two worlds that most sightings agree with; None if too few do.
+
+    Every sighting proposes one: the two poses of a square that its corners allow (Collins and Bartoli 2014), the one
+    that keeps gravity.
+    """
+    total = sum(len(c.t_ns) // 4 for c in found)
+    if total < params.least_sightings:
+        return None
+    seen = [(c, _at(head, c.t_ns) @ c.T_imu_cam, _at(gripper, c.t_ns)) for c in found]
+    proposals: list[Array] = []
+    stride = max(total // params.candidates, 1)
+    for c, T_head_cam, T_gripper_imu in seen:
+        for k in range(0, len(c.t_ns), 4 * stride):
+            rows = slice(k, k + 4)
+            T = _from_one(c, rows, T_head_cam[k], T_gripper_imu[k])
+            if T is not None:
+                proposals.append(T)
+    best, most = None, 0
+    for T in proposals:
+        agree = 0
+        for c, T_head_cam, T_gripper_imu in seen:
+            px, valid = _project(c, T_head_cam, T @ T_gripper_imu)
+            off = np.where(valid, np.linalg.norm(px - c.px, axis=1), np.inf)
+            agree += int((off.reshape(-1, 4).max(axis=1) < params.near_px * 3).sum())
+        if agree > most:
+            best, most = T, agree
+    return best if most >= max(params.least_sightings, total // 3) else None
+
+
+def _from_one(c: _Corners, rows: slice, T_head_cam: Array, T_gripper_imu: Array) -> Array | None:
+    """T_head_gripper from one square; None where its corners cannot be seen so."""
+    ray, _ = c.camera.unproject(c.px[rows])
+    middle = ray.mean(axis=0)
+    middle /= np.linalg.norm(middle)
+    # A pinhole turned to the tag: works at any angle off the lens's axis.
+    x = np.cross([0.0, 1.0, 0.0] if abs(middle[1]) < 0.9 else [0.0, 0.0, 1.0], middle)
+    x /= np.linalg.norm(x)
+    R_cam_view = np.stack([x, np.cross(middle, x), middle], axis=1)
+    flat = ray @ R_cam_view
+    points = c.p_imu[rows]
+    ok, rotations, shifts, _ = cv2.solvePnPGeneric(
+        points - points.mean(axis=0), flat[:, :2] / flat[:, 2:], np.eye(3), None, flags=cv2.SOLVEPNP_IPPE
+    )
+    best, least = None, np.deg2rad(20.0)
+    for rotation, shift in zip(rotations, shifts, strict=True) if ok else ():
+        R_view_imu = so3_exp(rotation.ravel())
+        p_view = shift.ravel() - R_view_imu @ points.mean(axis=0)
+        T_cam_imu = se3(R_cam_view @ R_view_imu, R_cam_view @ p_view)
+        T = T_head_cam @ T_cam_imu @ inverse(T_gripper_imu)
+        tilt = float(np.arccos(np.clip(T[2, 2], -1.0, 1.0)))
+        if tilt < least:
+            yaw = yaw_rotation(float(np.arctan2(T[1, 0] - T[0, 1], T[0, 0] + T[1, 1])))
+            at = T_head_cam @ T_cam_imu
+            best, least = se3(yaw, at[:3, 3] - yaw @ T_gripper_imu[:3, 3]), tilt
+    return best
+
+
+def _project(c: _Corners, T_world_cam: Array, T_world_imu: Array) -> tuple[Array, NDArray[np.bool_]]:
+    p_world = np.einsum("kij,kj->ki", T_world_imu[:, :3, :3], c.p_imu) + T_world_imu[:, :3, 3]
+    p_cam = np.einsum("kji,kj->ki", T_world_cam[:, :3, :3], p_world - T_world_cam[:, :3, 3])
+    return c.camera.project(p_cam)
+
+
+class _Unknowns:
+    """Where each unknown lies: keyframes device by device; per gripper turn, shift, clock and widening of squares."""
+
+    def __init__(self, chains: Mapping[str, Chain], grippers: Sequence[str]) -> None:
+        self.start: dict[str, int] = {}
+        at = 0
+        for device, chain in chains.items():
+            self.start[device] = at
+            at += 6 * len(chain.states)
+        self.poses = at
+        self.tie = {device: at + 6 * k for k, device in enumerate(grippers)}
+        self.size = at + 6 * len(grippers)
+
+
+def _solve(
+    head: Chain,
+    grippers: Mapping[str, Chain],
+    corners: Mapping[str, Sequence[_Corners]],
+    unseen: tuple[str, ...],
+    params: TieParams,
+) -> Tied:
+    before = {"head": head, **grippers}
+    unknowns = _Unknowns(before, list(grippers))
+    root = _prior_root(before, unknowns, params)
+    pivot = {d: chain.states.T_world_imu[:, :3, 3].mean(axis=0) for d, chain in grippers.items()}
+    x = np.zeros(unknowns.size)
+    numbers: dict[str, dict[str, float]] = {d: {} for d in grippers}
+    information = np.eye(root.shape[1])
+    now: dict[str, Chain] = dict(before)
+    settled = dict.fromkeys(grippers, np.inf)
+    for _ in range(params.rounds if grippers else 0):
+        now = _corrected(before, x, unknowns, pivot)
+        normal, gradient = np.zeros((unknowns.size, unknowns.size)), np.zeros(unknowns.size)
+        for device, found in corners.items():
+            clock_s, edge_px = x[unknowns.tie[device] + 4 : unknowns.tie[device] + 6]
+            parts = [_linearised(c, now["head"], now[device], pivot[device], clock_s, edge_px) for c in found]
+            kept, sigma, factor = _gated(found, [part.residual for part in parts], params)
+            numbers[device] = {
+                "tag_sightings": float(sum(k.sum() for k in kept) // 4),
+                "tag_sigma_px": sigma,
+                "tag_variance_factor": factor,
+            }
+            weight = 1 / (sigma**2 * factor)
+            for part, keep, c in zip(parts, kept, found, strict=True):
+                J = _stacked(unknowns, device, now, c.t_ns, clock_s, part)[np.repeat(keep, 2)]
+                normal += weight * (J.T @ J).toarray()
+                gradient += weight * (J.T @ (part.residual[keep].ravel() + J @ x))
+        information = np.eye(root.shape[1]) + root.T @ normal @ root
+        x = root @ np.linalg.solve(information, root.T @ gradient)
+        sigmas = {device: numbers[device]["tag_sigma_px"] for device in grippers}
+        if all(sigma > 0.98 * settled[device] for device, sigma in sigmas.items()):
+            break
+        settled = sigmas
+    now = _corrected(before, x, unknowns, pivot)
+    spread = root @ np.linalg.inv(information) @ root.T
+    carry = _carry(now, unknowns, pivot)
+    joint = carry @ spread @ carry.T
+    joint = (joint + joint.T) / 2
+    chains: dict[str, Chain] = {}
+    for device, chain in now.items():
+        a, n = unknowns.start[device], len(chain.states)
+        own = joint[a : a + 6 * n, a : a + 6 * n].reshape(n, 6, n, 6)
+        uncertainty = PoseUncertainty(own, chain.joint.dt_step_s, chain.joint.dt_sigma_s)
+        chains[device] = replace(chain, joint=uncertainty)
+        if device in numbers:
+            clock_s, edge_px = x[unknowns.tie[device] + 4 : unknowns.tie[device] + 6]
+            numbers[device] |= {"clock_ms": 1e3 * float(clock_s), "edge_px": float(edge_px)}
+    return Tied(chains, numbers, unseen, joint, unknowns.start)
+
+
+def _prior_root(chains: Mapping[str, Chain], unknowns: _Unknowns, params: TieParams) -> Array:
+    """A square root L of what is known beforehand: x = L y with y of unit covariance."""
+    blocks: list[tuple[int, Array]] = []
+    for device, chain in chains.items():
+        size = 6 * len(chain.states)
+        values, axes = np.linalg.eigh(chain.joint.cov.reshape(size, size))
+        keep = values > 1e-12 * max(float(values[-1]), 1e-12)
+        blocks.append((unknowns.start[device], axes[:, keep] * np.sqrt(values[keep])))
+    loose = np.diag([np.pi, 10.0, 10.0, 10.0, params.clock_sigma_s, params.edge_sigma_px])
+    blocks += [(at, loose) for at in unknowns.tie.values()]
+    out = np.zeros((unknowns.size, sum(block.shape[1] for _, block in blocks)))
+    column = 0
+    for at, block in blocks:
+        out[at : at + len(block), column : column + block.shape[1]] = block
+        column += block.shape[1]
+    return out
+
+
+def _corrected(
+    before: Mapping[str, Chain], x: Array, unknowns: _Unknowns, pivot: Mapping[str, Array]
+) -> dict[str, Chain]:
+    """Chains with the unknowns put in; velocities turn with their poses."""
+    out: dict[str, Chain] = {}
+    for device, chain in before.items():
+        n, a = len(chain.states), unknowns.start[device]
+        states = chain.states
+        T = states.T_world_imu @ se3_exp(x[a : a + 6 * n].reshape(n, 6))
+        turn = T[:, :3, :3] @ np.swapaxes(states.T_world_imu[:, :3, :3], 1, 2)
+        v = np.einsum("nij,nj->ni", turn, states.velocity_world)
+        chain = replace(chain, states=replace(states, T_world_imu=T, velocity_world=v))
+        if device in unknowns.tie:
+            yaw, *shift = x[unknowns.tie[device] : unknowns.tie[device] + 4]
+            R, p = yaw_rotation(float(yaw)), pivot[device]
+            chain = chain.moved(se3(R, p - R @ p + np.array(shift)))
+        out[device] = chain
+    return out
+
+
+def _linearised(c: _Corners, head: Chain, gripper: Chain, pivot: Array, clock_s: float, edge_px: float) -> _Linear:
+    own_t_ns, step_ns, count = c.t_ns + nanoseconds(clock_s), 1_000_000, len(c.t_ns)
+    T_head = _at(head, c.t_ns)
+    T_own, later, earlier = _at(gripper, np.concatenate([own_t_ns, own_t_ns + step_ns, own_t_ns - step_ns])).reshape(
+        3, count, 4, 4
+    )
+    p_world = np.einsum("kij,kj->ki", T_own[:, :3, :3], c.p_imu) + T_own[:, :3, 3]
+    p_head = np.einsum("kji,kj->ki", T_head[:, :3, :3], p_world - T_head[:, :3, 3])
+    T_cam_imu = inverse(c.T_imu_cam)
+    p_cam = transform(T_cam_imu, p_head)
+    px, valid = c.camera.project(p_cam)
+    by_cam = np.empty((count, 2, 3))
+    aside_m = 1e-6 * np.maximum(np.linalg.norm(p_cam, axis=1), 1e-3)
+    for axis in range(3):
+        aside = p_cam.copy()
+        aside[:, axis] += aside_m
+        by_cam[:, :, axis] = (c.camera.project(aside)[0] - px) / aside_m[:, None]
+    by_p_head = by_cam @ T_cam_imu[:3, :3]
+    by_p_world = by_p_head @ np.swapaxes(T_head[:, :3, :3], 1, 2)
+    by_p_own = by_p_world @ T_own[:, :3, :3]
+    turn = np.cross([0.0, 0.0, 1.0], p_world - pivot)
+    moving = np.einsum("kij,kj->ki", (later - earlier)[:, :3], np.c_[c.p_imu, np.ones(count)]) / (2e-9 * step_ns)
+    by_shift = np.tile(np.eye(3), (count, 1, 1))
+    by_world = by_p_world @ np.concatenate([turn[..., None], by_shift, moving[..., None]], axis=2)
+    widening = _widening(px)
+    return _Linear(
+        np.where(valid[:, None], c.px - px - edge_px * widening, 1e3),
+        T_head,
+        T_own,
+        np.concatenate([by_p_head @ skew(p_head), -by_p_head], axis=2),
+        np.concatenate([-by_p_own @ skew(c.p_imu), by_p_own], axis=2),
+        np.concatenate([by_world, widening[..., None]], axis=2),
+    )
+
+
+def _widening(px: Array) -> Array:
+    """(k, 2) how corners of squares, four by four, move when every edge moves out by one pixel."""
+    square = px.reshape(-1, 4, 2)
+    along = np.roll(square, -1, axis=1) - square
+    along /= np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-9)
+    before = np.roll(along, 1, axis=1)
+    # Lines along u and v, each a pixel to its outside, meet at (u - v) / |u × v|.
+    across = np.abs(before[..., 0] * along[..., 1] - before[..., 1] * along[..., 0])
+    return ((before - along) / np.maximum(across, 0.1)[..., None]).reshape(-1, 2)
+
+
+def _gated(
+    found: Sequence[_Corners], residuals: Sequence[Array], params: TieParams
+) -> tuple[list[NDArray[np.bool_]], float, float]:
+    """Which corners to use, their sigma in px, and how much lasting errors enlarge their variance."""
+    off = np.concatenate([np.linalg.norm(r, axis=1) for r in residuals])
+    sigma = max(float(np.median(off)) / 1.1774, 0.1)  # of one coordinate of a normal pair
+    out: list[NDArray[np.bool_]] = []
+    factors: list[float] = []
+    for c, r in zip(found, residuals, strict=True):
+        good = np.linalg.norm(r, axis=1) < params.gate_sigmas * sigma * 1.4
+        keep = np.repeat(good.reshape(-1, 4).all(axis=1), 4)
+        out.append(keep)
+        order = np.lexsort((c.sighting[keep], c.name[keep]))
+        seen = Observations(
+            c.sighting[keep][order], c.name[keep][order], c.px[keep][order], np.zeros((keep.sum(), 3)), c.px[keep]
+        )
+        factors.append(pixel_noise(seen, r[keep][order]).variance_factor)
+    return out, sigma, max(factors)
+
+
+def _stacked(
+    unknowns: _Unknowns, device: str, now: Mapping[str, Chain], t_ns: Stamps, clock_s: float, at: _Linear
+) -> Any:
+    """Sparse (2 k, size) derivatives of corners at (k,) times by all unknowns."""
+    blocks: list[tuple[NDArray[np.int64], Array]] = []  # first column (k,), values (k, 2, c)
+    own_t_ns = t_ns + nanoseconds(clock_s)
+    for name, J, T, at_ns in (("head", at.by_head, at.T_head, t_ns), (device, at.by_own, at.T_own, own_t_ns)):
+        states = now[name].states
+        i = np.clip(np.searchsorted(states.t_ns, at_ns, side="right") - 1, 0, len(states) - 2)
+        s = ((at_ns - states.t_ns[i]) / (states.t_ns[i + 1] - states.t_ns[i]))[:, None, None]
+        to_body = inverse(T)
+        for share, index in ((1 - s, i), (s, i + 1)):
+            carried = J @ (share * adjoint(to_body @ states.T_world_imu[index]))
+            blocks.append((unknowns.start[name] + 6 * index, carried))
+    blocks.append((np.full(len(t_ns), unknowns.tie[device]), at.by_tie))
+    rows: list[NDArray[np.int64]] = []
+    columns: list[NDArray[np.int64]] = []
+    values: list[Array] = []
+    for first, J in blocks:
+        row = 2 * np.arange(len(t_ns))[:, None, None] + np.arange(2)[:, None]
+        rows.append(np.broadcast_to(row, J.shape).ravel())
+        columns.append(np.broadcast_to(first[:, None, None] + np.arange(J.shape[2]), J.shape).ravel())
+        values.append(J.ravel())
+    shape = (2 * len(t_ns), unknowns.size)
+    return sparse.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
+
+
+def _carry(now: Mapping[str, Chain], unknowns: _Unknowns, pivot: Mapping[str, Array]) -> Array:
+    """(d, size) from the unknowns to the errors of all keyframes in the head's world, in which a gripper's errs too."""
+    out = np.zeros((unknowns.poses, unknowns.size))
+    out[:, : unknowns.poses] = np.eye(unknowns.poses)
+    for device, at in unknowns.tie.items():
+        states: States = now[device].states
+        about = se3(np.eye(3), pivot[device])
+        A = adjoint(inverse(states.T_world_imu) @ about)  # a turn about the pivot, in the body's axes
+        a = unknowns.start[device]
+        out[a : a + 6 * len(states), at : at + 4] = A[:, :, 2:].reshape(-1, 4)
+    return out

@@ -1,0 +1,296 @@
+"""One take of a whole rig: every device from its own camera and IMU, tied in one world, judged as one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from handcap.causes import Cause, Verdict
+from handcap.clock import seconds
+from handcap.geometry import Array, adjoint, inverse
+from handcap.measure.tags import Family, find_tags
+from handcap.reconstruct import verdict
+from handcap.reconstruct.chain import Chain
+from handcap.reconstruct.jaw import JawWidth, jaw_width
+from handcap.reconstruct.pipeline import reconstruct_take
+from handcap.reconstruct.result import Reconstruction, ReconstructParams
+from handcap.reconstruct.tie import Sightings, Tied, tie
+from handcap.reconstruct.uncertainty import PoseUncertainty
+from handcap.types import Frame, Gripper, ImuSamples, JawReadings, Rig, Stamps, Tag, Trajectory
+
+Spans = tuple[tuple[float, float], ...]
+_CUBE: Family = "36h11"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Recording:
+    """What a take holds of one rig, read when it is asked for.
+
+    Attributes:
+        rig: its calibration.
+        cameras: the camera to follow, by device; the first device's world is everybody's.
+        recorded: all cameras with pictures.
+        frames: grey pictures of a camera from the beginning, each time it is called.
+        imu: samples of a device.
+        jaw: encoder readings of a gripper.
+        missing: devices that were worn and lack pictures or samples, and what to say of it.
+    """
+
+    rig: Rig
+    cameras: Mapping[str, str]
+    recorded: Collection[str]
+    frames: Callable[[str], Iterator[Frame]]
+    imu: Callable[[str], ImuSamples]
+    jaw: Callable[[str], JawReadings]
+    missing: Mapping[str, Cause] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class BodyResult:
+    """One body in the take's world.
+
+    Attributes:
+        device: that carries it.
+        poses: a row per picture of its own camera; None where it could not be had.
+        dense: a row per IMU sample.
+        rel_sigma_1s: rms sigma of the motion over one second per axis, m and rad.
+        jaw: opening, of a gripper.
+    """
+
+    device: str
+    poses: Trajectory | None = None
+    dense: Trajectory | None = None
+    rel_sigma_1s: tuple[float | None, float | None] = (None, None)
+    jaw: JawWidth | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Whole:
+    """What became of a take.
+
+    Attributes:
+        verdict, causes, spans_ok_s: of everything worn together; spans from the first picture of the first device.
+        devices: each one's own reconstruction, in its own world.
+        bodies: by name: head, left_tcp, right_tcp.
+        numbers: by body, what tie and jaw rest on.
+        seconds: wall time by step.
+    """
+
+    verdict: Verdict
+    causes: tuple[Cause, ...]
+    spans_ok_s: Spans
+    devices: Mapping[str, Reconstruction]
+    bodies: Mapping[str, BodyResult]
+    numbers: Mapping[str, Mapping[str, float]]
+    seconds: Mapping[str, float]
+
+
+def body_of(device: str) -> str:
+    """The body that a device's trajectory is written for."""
+    return "head" if device == "head" else f"{device}_tcp"
+
+
+def reconstruct_whole(
+    recording: Recording,
+    params: ReconstructParams | None = None,
+    on_progress: Callable[[str, float], None] = lambda what, share: None,
+) -> Whole:
+    """Reconstruct everything worn in one take."""
+    # Threaded sums depend on the number of cores in their last digits; the results must not.
+    with threadpool_limits(1, "blas"):
+        return _reconstructed(recording, params or ReconstructParams(), on_progress)
+
+
+def _reconstructed(recording: Recording, params: ReconstructParams, on_progress: Callable[[str, float], None]) -> Whole:
+    devices: dict[str, Reconstruction] = {}
+    wall: dict[str, float] = {}
+    share = 0.9 / len(recording.cameras)
+    for k, (device, camera) in enumerate(recording.cameras.items()):
+        of = "" if device == "head" else f" of the {device} gripper"
+
+        def report(what: str, done: float, of: str = of, k: int = k) -> None:
+            on_progress(what + of, share * (k + done))
+
+        devices[device] = reconstruct_take(
+            lambda camera=camera: recording.frames(camera),
+            recording.imu(device),
+            recording.rig.devices[device],
+            recording.rig.cameras[camera],
+            params,
+            report,
+            body_of(device),
+        )
+        for step, took_s in devices[device].seconds.items():
+            wall[f"{device}: {step}"] = took_s
+    on_progress("tying the devices together", 0.92)
+    start = time.perf_counter()
+    tied = _tie(recording, devices, params)
+    wall["tying"] = time.perf_counter() - start
+    start = time.perf_counter()
+    bodies, numbers = _bodies(recording, devices, tied)
+    wall["jaws"] = time.perf_counter() - start
+    return _judged(recording, devices, tied, bodies, numbers, wall, params)
+
+
+def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: ReconstructParams) -> Tied | None:
+    """All chains in the first device's world; None when that one has none."""
+    first = next(iter(recording.cameras))
+    chains = {device: result.chain for device, result in devices.items() if result.chain is not None}
+    if first not in chains:
+        return None
+    anchor = chains.pop(first)
+    tools = {d: T for d in chains if (T := tool_on_imu(recording.rig, d)) is not None}
+    grippers = {d: chains[d] for d in tools}
+    sightings = (
+        _sightings(recording, devices[first], {d: recording.rig.grippers[d] for d in grippers}) if grippers else {}
+    )
+    return tie(anchor, grippers, sightings, tools, params.tie)
+
+
+def _sightings(
+    recording: Recording, head: Reconstruction, grippers: Mapping[str, Gripper]
+) -> dict[str, list[Sightings]]:
+    """Every gripper's tags in every camera of the head."""
+    rig = recording.rig
+    followed = rig.cameras[recording.cameras["head"]] if "head" in recording.cameras else None
+    if followed is None or head.time_offset_s is None:
+        return {}
+    # Cameras of one device share its trigger: what the offset of the one is off by, that of the other is.
+    off_s = head.time_offset_s - followed.dt_imu_cam_s
+    owner: dict[int, tuple[str, Tag]] = {}
+    for device, gripper in grippers.items():
+        owner |= {tag.id: (device, tag) for tag in gripper.tags if tag.body == "tcp" and tag.family == _CUBE}
+    out: dict[str, list[Sightings]] = {device: [] for device in grippers}
+    for camera, mount in rig.cameras.items():
+        if mount.device != "head" or camera not in recording.recorded:
+            continue
+        found: dict[str, list[tuple[int, Tag, Array]]] = {device: [] for device in grippers}
+        for frame in recording.frames(camera):
+            for seen in find_tags(frame.image, (_CUBE,)):
+                if seen.id in owner:
+                    device, tag = owner[seen.id]
+                    found[device].append((frame.t_ns, tag, seen.corners_px))
+        for device, rows in found.items():
+            stamps = np.array([t for t, _, _ in rows], np.int64)
+            corners = np.array([px for _, _, px in rows]).reshape(-1, 4, 2)
+            tags = [tag for _, tag, _ in rows]
+            out[device].append(Sightings(mount, mount.dt_imu_cam_s + off_s, stamps, tags, corners))
+    return out
+
+
+def tool_on_imu(rig: Rig, device: str) -> Array | None:
+    """(4, 4) tool frame of a gripper on its IMU; None where rig.json does not say."""
+    gripper, mount = rig.grippers.get(device), rig.cameras.get(device)
+    if gripper is None or gripper.T_cam_tcp is None or mount is None:
+        return None
+    return mount.T_imu_cam @ gripper.T_cam_tcp
+
+
+def _bodies(
+    recording: Recording, devices: Mapping[str, Reconstruction], tied: Tied | None
+) -> tuple[dict[str, BodyResult], dict[str, dict[str, float]]]:
+    bodies: dict[str, BodyResult] = {}
+    numbers: dict[str, dict[str, float]] = {}
+    for device in devices:
+        body = body_of(device)
+        chain = None if tied is None else tied.chains.get(device)
+        T_imu_body = None if device == "head" else tool_on_imu(recording.rig, device)
+        if chain is None or (device != "head" and T_imu_body is None):
+            bodies[body] = BodyResult(device)
+            continue
+        assert tied is not None
+        jaw = None
+        numbers[body] = dict(tied.numbers.get(device, {}))
+        if device != "head":
+            camera = recording.cameras[device]
+            jaw = jaw_width(
+                recording.frames(camera),
+                chain.camera_t_ns,
+                chain.dt_imu_cam_s,
+                recording.rig.cameras[camera].camera,
+                recording.rig.grippers[device],
+                recording.jaw(device),
+            )
+            numbers[body] |= jaw.numbers
+        bodies[body] = BodyResult(
+            device,
+            chain.pictures(body, T_imu_body),
+            chain.samples(f"{body}_imu", T_imu_body),
+            _relative_sigma(chain, T_imu_body),
+            jaw,
+        )
+    return bodies, numbers
+
+
+def _relative_sigma(chain: Chain, T_imu_body: Array | None) -> tuple[float | None, float | None]:
+    if T_imu_body is None:
+        return verdict.relative_sigma_1s(chain.states, chain.joint)
+    A = adjoint(inverse(T_imu_body))
+    states = replace(chain.states, T_world_imu=chain.states.T_world_imu @ T_imu_body)
+    cov = np.einsum("ab,ibjc,dc->iajd", A, chain.joint.cov, A, optimize=True)
+    return verdict.relative_sigma_1s(states, PoseUncertainty(cov, chain.joint.dt_step_s, chain.joint.dt_sigma_s))
+
+
+def _judged(
+    recording: Recording,
+    devices: Mapping[str, Reconstruction],
+    tied: Tied | None,
+    bodies: Mapping[str, BodyResult],
+    numbers: Mapping[str, Mapping[str, float]],
+    wall: Mapping[str, float],
+    params: ReconstructParams,
+) -> Whole:
+    """One verdict: spans in which every body is good that can be; a gripper that lies still spoils nothing."""
+    first = next(iter(devices))
+    causes: list[Cause] = []
+    lost: list[str] = []
+    spans: list[tuple[int, int]] | None = None
+    for device, result in devices.items():
+        causes += result.judgement.causes
+        body = body_of(device)
+        if result.chain is None:
+            if device == first or not any(cause.code == "no_motion" for cause in result.judgement.causes):
+                lost.append(device)
+            continue
+        if device != "head" and tool_on_imu(recording.rig, device) is None:
+            causes.append(Cause("no_tool_frame", body))
+            lost.append(device)
+            continue
+        if tied is not None and device not in tied.chains:
+            seen = float(tied.numbers.get(device, {}).get("tag_sightings", 0.0))
+            causes.append(Cause("not_tied", body, measured=seen, limit=float(params.tie.least_sightings)))
+            lost.append(device)
+            continue
+        jaw = bodies[body].jaw
+        if jaw is not None:
+            causes += [replace(cause, body=body) for cause in jaw.causes]
+        own = _absolute(result.judgement.spans_ok_s, result.chain.t_ns)
+        spans = own if spans is None else _common(spans, own)
+    for device, cause in recording.missing.items():
+        causes.append(replace(cause, body=body_of(device)))
+        lost.append(device)
+    grippers = [d for d in [*devices, *recording.missing] if d != "head"]
+    origin = devices[first].chain
+    least_ns = params.verdict.shortest_span_s * 1e9
+    good = [(a, b) for a, b in spans or [] if b - a >= least_ns]
+    if origin is None or not good or (grippers and all(d in lost for d in grippers)):
+        return Whole("refused", tuple(causes), (), devices, {}, numbers, wall)
+    t0 = int(origin.t_ns[0])
+    spans_ok_s = tuple((float(seconds(a, t0)), float(seconds(b, t0))) for a, b in good)
+    spoilt = any(bodies[body].jaw and bodies[body].jaw.causes for body in bodies)  # pyright: ignore[reportOptionalMemberAccess]
+    whole = not lost and not spoilt and all(r.chain is None or r.judgement.verdict == "ok" for r in devices.values())
+    return Whole("ok" if whole else "partial", tuple(causes), spans_ok_s, devices, bodies, numbers, wall)
+
+
+def _absolute(spans_s: Spans, t_ns: Stamps) -> list[tuple[int, int]]:
+    return [(int(t_ns[0] + round(a * 1e9)), int(t_ns[0] + round(b * 1e9))) for a, b in spans_s]
+
+
+def _common(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What lies in a span of both."""
+    pairs = [(max(a, c), min(b, d)) for a, b in one for c, d in other]
+    return [(a, b) for a, b in pairs if a < b]
