@@ -11,6 +11,11 @@ from typing import Any, Literal, get_args
 Language = Literal["en", "zh"]
 Verdict = Literal["ok", "partial", "refused"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
+# How a sentence about a gripper begins; one about the head needs no beginning.
+GRIPPERS: dict[str, dict[Language, str]] = {
+    "left_tcp": {"en": "left gripper: ", "zh": "左夹爪:"},
+    "right_tcp": {"en": "right gripper: ", "zh": "右夹爪:"},
+}
 
 
 @cache

@@ -194,13 +194,6 @@ def _last_lines(chain: _Chain, no_models: HandcapError | None, lang: Language) -
     }[lang]
     paths = (chain.session.path, chain.dataset, chain.replay, chain.picture, chain.views)
     lines += [f"{name}: {path}" for name, path in zip(names, paths, strict=True) if path is not None]
-    if chain.session.rig.grippers:
-        lines.append(
-            {
-                "en": "Reconstructed: the head. The grippers are recorded too; they and bare hands follow.",
-                "zh": "已重建:头部。夹爪数据也已录制;夹爪与裸手的重建将在后续版本提供。",
-            }[lang]
-        )
     if no_models is not None:
         lines.append(
             {

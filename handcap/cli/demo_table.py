@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handcap.causes import Language
@@ -19,6 +20,10 @@ _LABELS: dict[str, dict[Language, str]] = {
     "scale_pct": {"en": "scale error", "zh": "尺度误差"},
     "offset_error_ms": {"en": "clock offset error", "zh": "时钟偏移误差"},
     "offset_ms": {"en": "clock offset t_imu − t_cam", "zh": "时钟偏移 t_imu − t_cam"},
+    "left_mm": {"en": "left gripper, position error in the head's world", "zh": "左夹爪在头部坐标系中的位置误差"},
+    "right_mm": {"en": "right gripper, position error in the head's world", "zh": "右夹爪在头部坐标系中的位置误差"},
+    "left_jaw_mm": {"en": "left jaw opening error", "zh": "左夹爪开度误差"},
+    "right_jaw_mm": {"en": "right jaw opening error", "zh": "右夹爪开度误差"},
     "posed": {"en": "pictures with a pose", "zh": "有位姿的图片"},
     "sigma_mm": {"en": "its own largest position σ", "zh": "自身给出的最大位置 σ"},
     "seconds_per_second": {"en": "reconstruction time per second of video", "zh": "每秒视频的重建时间"},
@@ -50,6 +55,7 @@ def error_rows(session: Session, take: str, truth: Trajectory) -> list[Row]:
         Row("tilt_deg", tilt_deg, f"{tilt_deg:.3f}°"),
         Row("scale_pct", scale_pct, f"{scale_pct:+.2f} %"),
     ]
+    rows += _gripper_rows(session, folder, truth)
     exact = session.path / "truth" / "truth.json"
     if exact.exists():
         true_s: dict[str, float] = json.loads(exact.read_text(encoding="utf-8"))["dt_imu_cam_s"]
@@ -58,6 +64,32 @@ def error_rows(session: Session, take: str, truth: Trajectory) -> list[Row]:
             if value is not None and camera in true_s:
                 off_ms = 1e3 * (value - true_s[camera])
                 rows.append(Row("offset_error_ms", off_ms, f"{off_ms:+.3f} ms of {1e3 * true_s[camera]:g}"))
+    return rows
+
+
+def _gripper_rows(session: Session, folder: Path, truth: Trajectory) -> list[Row]:
+    """Errors of the grippers of a simulated session, the world aligned once, on the head."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from handcap.reconstruct.score import carried_errors_m, in_world_of
+    from handcap.session import read_trajectory
+
+    world = in_world_of(truth, read_trajectory(folder / "head.parquet"))
+    rows: list[Row] = []
+    for side in ("left", "right"):
+        found, exact = folder / f"{side}_tcp.parquet", session.path / "truth" / f"{side}_tcp.parquet"
+        if not (found.exists() and exact.exists()):
+            continue
+        off_mm = 1e3 * carried_errors_m(world, read_trajectory(exact), read_trajectory(found))
+        middle, most = float(np.median(off_mm)), float(np.max(off_mm))
+        rows.append(Row(f"{side}_mm", middle, f"{middle:.1f} mm (max {most:.1f})"))
+        true, told = (pq.read_table(path, columns=["camera_t_ns", "width_m"]) for path in (exact, found))
+        row = np.searchsorted(true["camera_t_ns"].to_numpy(), told["camera_t_ns"].to_numpy())
+        jaw_mm = 1e3 * np.abs(told["width_m"].to_numpy() - true["width_m"].to_numpy()[row])
+        if np.isfinite(jaw_mm).any():
+            middle, most = float(np.nanmedian(jaw_mm)), float(np.nanmax(jaw_mm))
+            rows.append(Row(f"{side}_jaw_mm", middle, f"{middle:.2f} mm (max {most:.2f})"))
     return rows
 
 

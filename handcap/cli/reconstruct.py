@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from handcap.causes import Language
+from handcap.causes import GRIPPERS, Language
 from handcap.cli.options import AsJson, Lang
 from handcap.cli.outcome import Outcome, finish
 from handcap.cli.progress import progress
@@ -42,8 +42,10 @@ def reconstruct(
     lines: list[str] = []
     for result in results:
         lines.append(f"{result.take}: {_VERDICTS[result.verdict][lang]}{_numbers(result.report, lang)}")
+        lines += _grippers(result.report, lang)
         for cause in result.causes:
-            lines += [f"  {cause.text(lang)}", f"    → {cause.mend(lang)}"]
+            whose = GRIPPERS.get(cause.body or "", {}).get(lang, "")
+            lines += [f"  {whose}{cause.text(lang)}", f"    → {cause.mend(lang)}"]
     outputs = [path for result in results for path in result.outputs]
     takes = {result.take: str(result.verdict) for result in results}
     details = {"causes": {r.take: [cause.as_dict(lang) for cause in r.causes] for r in results}}
@@ -56,6 +58,17 @@ def reconstruct(
             what, mend = f"{what}: {causes[0].text(lang)}", causes[0].mend(lang)
         error = ReconstructionError(what, where=session, mend=mend)
     finish(Outcome(outputs, takes, lines, details, error), as_json)
+
+
+def _grippers(report: Mapping[str, Any], lang: Language) -> list[str]:
+    """A line for every gripper that was tied to the head."""
+    lines: list[str] = []
+    for body, told in (report.get("bodies") or {}).items():
+        seen = told["numbers"].get("tag_sightings")
+        if body in GRIPPERS and seen is not None:
+            word = {"en": f"seen by the head {seen:.0f} times", "zh": f"头部相机看到 {seen:.0f} 次"}[lang]
+            lines.append(f"  {GRIPPERS[body][lang]}{_VERDICTS[told['verdict']][lang]}; {word}")
+    return lines
 
 
 def _numbers(report: Mapping[str, Any], lang: Language) -> str:

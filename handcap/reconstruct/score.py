@@ -268,5 +268,26 @@ def score(truth: Trajectory, estimate: Trajectory) -> Score:
     )
 
 
+def in_world_of(truth: Trajectory, estimate: Trajectory) -> Alignment:
+    """Where an estimate's world lies in the truth's, from the positions of one body; for `carried_errors_m`."""
+    p_truth, p_estimate, _ = _paired(truth, estimate)
+    return align(p_truth, p_estimate)
+
+
+def carried_errors_m(alignment: Alignment, truth: Trajectory, estimate: Trajectory) -> Array:
+    """(n,) position errors of another body of the same take, with no alignment of its own; tracked rows."""
+    p_truth, p_estimate, _ = _paired(truth, estimate)
+    return np.linalg.norm(alignment.apply(p_estimate) - p_truth, axis=1)
+
+
+def _paired(truth: Trajectory, estimate: Trajectory) -> tuple[Array, Array, Stamps]:
+    """Positions (n, 3) of truth and estimate at the estimate's tracked rows within the truth's span."""
+    known, tracked = truth.tracked_only(), estimate.tracked_only()
+    within = (tracked.t_ns >= known.t_ns[0]) & (tracked.t_ns <= known.t_ns[-1])
+    t_ns = tracked.t_ns[within]
+    T_truth = interpolate_poses(known.t_ns, known.T_world_body, t_ns)
+    return T_truth[:, :3, 3], tracked.T_world_body[within, :3, 3], t_ns
+
+
 def _rms(x: Array) -> float:
     return float(np.sqrt(np.mean(x**2))) if len(x) else float("nan")

@@ -11,6 +11,7 @@ AXES = ((235, 90, 80), (90, 190, 90), (85, 140, 240))  # x, y, z
 GOOD, POOR = (70, 200, 120), (235, 70, 60)
 MAP_POINT = (150, 160, 175)
 UNKNOWN = (130, 130, 130)
+SIDES = {"left": (240, 170, 70), "right": (190, 120, 240)}
 # Green, yellow, red: told apart by brightness too.
 _RAMP = np.array([[0.0, *GOOD], [0.5, 245, 210, 70], [1.0, *POOR]])
 

@@ -19,6 +19,7 @@ _TITLES = {
     "speed": ("speed", "m/s"),
     "sigma": ("position σ", "mm"),
     "residual": ("reprojection rms", "px"),
+    "jaw": ("jaws left, right", "mm"),
     "gyro": ("gyro x y z", "°/s"),
     "accel": ("accel x y z", "m/s²"),
 }

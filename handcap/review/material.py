@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from handcap.clock import nanoseconds
 from handcap.errors import ReviewError
 from handcap.geometry import Array
+from handcap.review.colours import SIDES
 from handcap.session import Session, Take, read_report, read_trajectory
 from handcap.types import MountedCamera, Stamps, Trajectory
 
@@ -34,6 +35,14 @@ class Residuals:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Tool:
+    """A gripper: its tool frame at its own pictures, and (n,) jaw opening in m, NaN where unknown."""
+
+    poses: Trajectory
+    width_m: Array
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Material:
     """A take, what was made of it, and the zero of its time line.
 
@@ -42,6 +51,7 @@ class Material:
         camera: name of the camera shown; mount: its calibration.
         report: of the reconstruction; empty when nobody reconstructed it.
         head: trajectory at the pictures, None when refused or not reconstructed.
+        tools: grippers in the same world, by side.
         map_points: (m, 3) m, world.
         residuals: see there.
         dt_session_cam_ns: what brings camera stamps to the session clock.
@@ -53,6 +63,7 @@ class Material:
     mount: MountedCamera
     report: Mapping[str, Any]
     head: Trajectory | None
+    tools: Mapping[str, Tool]
     map_points: Array | None
     residuals: Residuals | None
     dt_session_cam_ns: int
@@ -99,6 +110,7 @@ def gather(session: Session, take_id: str) -> Material:
         mount,
         report,
         head,
+        {side: tool for side in SIDES if (tool := _tool(folder / f"{side}_tcp.parquet")) is not None},
         _map_points(folder / "map.parquet"),
         _residuals(folder / "residuals.parquet"),
         dt_ns,
@@ -119,6 +131,11 @@ def _columns(path: Path, names: list[str]) -> list[NDArray[Any]] | None:
         return [table[name].to_numpy() for name in names]
     except (OSError, pa.ArrowException, KeyError) as error:
         raise ReviewError(f"cannot be read ({error})", where=path, mend="run `handcap reconstruct` again") from error
+
+
+def _tool(path: Path) -> Tool | None:
+    columns = _columns(path, ["width_m"])
+    return None if columns is None else Tool(read_trajectory(path), np.asarray(columns[0], float))
 
 
 def _map_points(path: Path) -> Array | None:

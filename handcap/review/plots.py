@@ -8,7 +8,7 @@ import numpy as np
 
 from handcap.clock import NS_PER_S, seconds
 from handcap.geometry import Array
-from handcap.review.colours import AXES
+from handcap.review.colours import AXES, SIDES
 from handcap.review.material import Material
 from handcap.review.pictures import rms_by_picture
 from handcap.review.space import position_sigma_m
@@ -19,6 +19,7 @@ PLOTS: dict[str, tuple[str, ...]] = {
     "speed": ("speed m/s",),
     "sigma": ("position σ mm",),
     "residual": ("reprojection rms px",),
+    "jaw": ("left jaw mm", "right jaw mm"),
     "gyro": ("gyro x °/s", "gyro y °/s", "gyro z °/s"),
     "accel": ("accel x m/s²", "accel y m/s²", "accel z m/s²"),
 }
@@ -34,7 +35,7 @@ def log_plots(rec: Any, root: str, material: Material) -> dict[str, tuple[float,
 
     curves = _Curves(rec, f"{root}/plots", material)
     for name, labels in PLOTS.items():
-        colours = AXES if len(labels) == 3 else ((120, 180, 240),)
+        colours = {3: AXES, 2: tuple(SIDES.values())}.get(len(labels), ((120, 180, 240),))
         style = rr.SeriesLines(names=labels, colors=colours, widths=[1.5] * len(labels))
         rec.log(f"{root}/plots/{name}", style, static=True)
     head = material.head
@@ -49,6 +50,13 @@ def log_plots(rec: Any, root: str, material: Material) -> dict[str, tuple[float,
     if residual is not None:
         stamps, rms_px = residual
         curves.add("residual", stamps + material.dt_session_cam_ns, rms_px[:, None])
+    for k, side in enumerate(SIDES):
+        if side in material.tools:
+            tool = material.tools[side]
+            known = np.isfinite(tool.width_m)
+            both = np.full((int(known.sum()), 2), np.nan)
+            both[:, k] = 1e3 * tool.width_m[known]
+            curves.add("jaw", tool.poses.t_ns[known], both)
     if material.mount.device in material.take.devices:
         for batch in material.take.imu_batches(material.mount.device):
             shown = thinned(batch.between(material.origin_ns, material.end_ns + 1))
@@ -90,4 +98,4 @@ class _Curves:
         times = rr.TimeColumn("take", duration=self._material.on_timeline(t_ns))
         self._rec.send_columns(f"{self._path}/{name}", [times], rr.Scalars.columns(scalars=values))
         low, high = self.ranges.get(name, (np.inf, -np.inf))
-        self.ranges[name] = min(low, float(values.min())), max(high, float(values.max()))
+        self.ranges[name] = min(low, float(np.nanmin(values))), max(high, float(np.nanmax(values)))

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from handcap.geometry import Array, quat_wxyz_from_matrix
-from handcap.review.colours import MAP_POINT, traffic
-from handcap.review.material import Material
+from handcap.review.colours import MAP_POINT, SIDES, traffic
+from handcap.review.material import Material, Tool
 from handcap.types import Trajectory
 
 _LONGEST_PATH = 4000  # segments; more cannot be told apart on a screen
+_FINGER_M, _FINGER_LONG_M = 0.012, 0.08  # about what grippers have; drawn, not measured
 _FAR_EXTENTS = 12.0  # map points farther than so many extents of the path are left out: they only shrink the view
 
 
@@ -26,6 +27,9 @@ def log_space(rec: Any, root: str, material: Material, sigma_limit_m: float) -> 
 
     rec.log(f"{root}/world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
     head = material.head
+    for side, tool in material.tools.items():
+        if tool.poses.tracked.any():
+            _log_tool(rec, f"{root}/world/{side}", material, tool, SIDES[side])
     if head is None or not head.tracked.any():
         return
     reach_m = extent_m(head)
@@ -37,6 +41,37 @@ def log_space(rec: Any, root: str, material: Material, sigma_limit_m: float) -> 
         near = np.linalg.norm(points - middle, axis=1) < _FAR_EXTENTS * reach_m
         cloud = rr.Points3D(points[near], colors=MAP_POINT, radii=0.006 * reach_m)
         rec.log(f"{root}/world/map", cloud, static=True)
+
+
+def _log_tool(rec: Any, path: str, material: Material, tool: Tool, colour: tuple[int, int, int]) -> None:
+    """A gripper: where its fingertips went, and two moving fingers as far apart as its jaws."""
+    import rerun as rr
+
+    poses = tool.poses
+    step = max(1, len(poses) // _LONGEST_PATH)
+    rows = np.flatnonzero(poses.tracked)[::step]
+    p = poses.T_world_body[:, :3, 3]
+    strips = np.stack([p[rows[:-1]], p[rows[1:]]], axis=1)[np.diff(rows) == step].astype(np.float32)
+    rec.log(f"{path}/path", rr.LineStrips3D(strips, colors=colour, radii=0.0015), static=True)
+    T = np.where(poses.tracked[:, None, None], poses.T_world_body, np.eye(4))
+    times = rr.TimeColumn("take", duration=material.on_timeline(poses.t_ns))
+    quat_xyzw = np.roll(quat_wxyz_from_matrix(T[:, :3, :3]), -1, axis=1)
+    hidden = np.where(poses.tracked[:, None], 1.0, 1e-6) * np.ones((1, 3))
+    rec.send_columns(
+        f"{path}/tool",
+        [times],
+        rr.Transform3D.columns(translation=T[:, :3, 3], quaternion=quat_xyzw, scale=hidden),
+    )
+    half = np.nan_to_num(tool.width_m) / 2 + _FINGER_M / 2
+    sizes = np.tile([_FINGER_M / 2, _FINGER_M / 2, _FINGER_LONG_M / 2], (2 * len(half), 1))
+    centres = np.zeros((len(half), 2, 3))
+    centres[:, 0, 0], centres[:, 1, 0], centres[:, :, 2] = -half, half, -_FINGER_LONG_M / 2
+    rec.log(f"{path}/tool/fingers", rr.Boxes3D.from_fields(colors=[colour], fill_mode="solid"), static=True)
+    rec.send_columns(
+        f"{path}/tool/fingers",
+        [times],
+        rr.Boxes3D.columns(centers=centres.reshape(-1, 3), half_sizes=sizes).partition([2] * len(half)),
+    )
 
 
 def extent_m(head: Trajectory) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from handcap.clock import NS_PER_S
 from handcap.errors import ReviewError
 from handcap.geometry import Array, interpolate_poses
 from handcap.review.canvas import Canvas
-from handcap.review.colours import GOOD, traffic
-from handcap.review.material import Material, gather
+from handcap.review.colours import GOOD, SIDES, traffic
+from handcap.review.material import Material, Tool, gather
 from handcap.review.pictures import RESIDUAL_ZOOM
 from handcap.review.space import position_sigma_m
 from handcap.session import Session
@@ -69,7 +70,7 @@ def draw_still(session: Session, take: str, out: Path, truth: Trajectory | None 
     canvas = Canvas(_WIDTH, _HEIGHT)
     canvas.text(title.encode("ascii", "ignore").decode(), (30, 44), 26)
     _frame(canvas, material, (30, 70, 850, 720))
-    _plan(canvas, material.head, compared, (890, 70, 1570, 500))
+    _plan(canvas, material.head, material.tools, compared, (890, 70, 1570, 500))
     _curves(canvas, material, compared, (890, 540, 1570, 720))
     canvas.write(out)
 
@@ -105,15 +106,23 @@ def _middle_picture(material: Material) -> tuple[Any, int | None]:
     raise ReviewError("no picture decodes", where=material.take.session.path, mend="record the take again")
 
 
-def _plan(canvas: Canvas, head: Trajectory, compared: AgainstTruth | None, box: tuple[int, int, int, int]) -> None:
-    """Path from above, coloured by position sigma, the truth under it, with a scale bar."""
+def _plan(
+    canvas: Canvas,
+    head: Trajectory,
+    tools: Mapping[str, Tool],
+    compared: AgainstTruth | None,
+    box: tuple[int, int, int, int],
+) -> None:
+    """Paths from above, the head's coloured by position sigma, the truth under it, with a scale bar."""
     canvas.panel(box)
     p = head.T_world_body[head.tracked, :2, 3]
-    spread = np.ptp(p, axis=0)
+    others = {side: tool.poses.T_world_body[tool.poses.tracked, :2, 3] for side, tool in tools.items()}
+    everything = np.concatenate([p, *others.values()])
+    spread = np.ptp(everything, axis=0)
     # The field is wider than high: a path that is not gets turned by a quarter.
     turn = np.eye(2) if spread[0] > spread[1] else np.array([[0.0, 1.0], [-1.0, 0.0]])
     p = p @ turn.T
-    low, high = p.min(axis=0), p.max(axis=0)
+    low, high = (everything @ turn.T).min(axis=0), (everything @ turn.T).max(axis=0)
     place = canvas.plane(box, low, high, margin=46)
     if compared is not None:
         canvas.line([place(q) for q in compared.p_truth[:, :2] @ turn.T], _TRUTH, 7)
@@ -122,6 +131,11 @@ def _plan(canvas: Canvas, head: Trajectory, compared: AgainstTruth | None, box: 
     colours = traffic(sigma_m / 0.02).tolist()
     for a, b, colour in zip(p[:-1], p[1:], colours[1:], strict=True):
         canvas.line([place(a), place(b)], colour, 3)
+    for k, (side, q) in enumerate(others.items()):
+        canvas.line([place(point) for point in q @ turn.T], SIDES[side], 2)
+        y = box[1] + 48 + 22 * k
+        canvas.line([(box[2] - 150, y), (box[2] - 110, y)], SIDES[side], 3)
+        canvas.text(side, (box[2] - 100, y + 6), 17, (170, 175, 185))
     x, y = place(p[0])
     canvas.dot((x, y), 8, GOOD)
     canvas.text("start", (x + 12, y - 8), 15, (200, 205, 215))

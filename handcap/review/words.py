@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from handcap.causes import Cause, Language
+from handcap.causes import GRIPPERS, Cause, Language
 from handcap.review.material import Material
 from handcap.session import Session, read_report
 
@@ -58,7 +58,7 @@ def spoken_verdict(session: Session, take: str, lang: Language) -> list[str]:
     lines = [f"{take}: {_VERDICTS[lang].get(word, word)}"]
     for cause in report.get("causes") or []:
         text, mend = _cause(cause, lang)
-        lines += [f"  {text}{_when(cause)}", f"    → {mend}"]
+        lines += [f"  {_whose(cause, lang)}{text}{_when(cause)}", f"    → {mend}"]
     return lines
 
 
@@ -72,7 +72,7 @@ def verdict_text(material: Material, lang: Language) -> str:
         lines += [word["run"], ""]
     for cause in report.get("causes") or []:
         text, mend = _cause(cause, lang)
-        lines += [f"- **{text}**{_when(cause)}", f"  → {mend}"]
+        lines += [f"- **{_whose(cause, lang)}{text}**{_when(cause)}", f"  → {mend}"]
     lines += ["", *_numbers(material, word)]
     task = material.take.session.meta.task
     lines += [""] if task is None else ["", f"{word['task']}: {task}"]
@@ -97,6 +97,10 @@ def _cause(cause: Mapping[str, Any], lang: Language) -> tuple[str, str]:
     except (AssertionError, KeyError, TypeError, IndexError):
         return str(cause.get("text") or cause.get("code") or "?"), str(cause.get("mend") or "")
     return known.text(lang), known.mend(lang)
+
+
+def _whose(cause: Mapping[str, Any], lang: Language) -> str:
+    return GRIPPERS.get(str(cause.get("body")), {"en": "", "zh": ""})[lang]
 
 
 def _when(cause: Mapping[str, Any]) -> str:
