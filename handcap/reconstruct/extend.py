@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcap.cameras import Camera
-from handcap.geometry import Array
+from handcap.geometry import Array, se3, so3_exp, so3_log
 from handcap.reconstruct.bundle import Anchor, BundleParams, optimise
 from handcap.reconstruct.inertial import Preintegrator, States, predict
 from handcap.reconstruct.landmarks import GateParams, Observations, gate
@@ -21,6 +21,7 @@ class ExtendParams:
     step: int = 4  # keyframes predicted at once: under a second, where the IMU alone stays within centimetres
     window: int = 12  # solved keyframes that take part
     held: int = 2  # of them, the farthest ones stay put
+    bridged_s: float = 0.7  # between two solved keyframes, those in between need no solving to begin with
     gate: GateParams = field(
         default_factory=lambda: GateParams(least_gate_px=3.0)
     )  # predictions are off by more than tracking noise
@@ -51,7 +52,7 @@ def extend(
     known = np.zeros(n, bool)
     known[index] = True
     states = States(t_ns, np.tile(np.eye(4), (n, 1, 1)), np.zeros((n, 3)), np.zeros((n, 3)), np.zeros((n, 3)))
-    states = states.put(index, solved)
+    states = _bridged(states.put(index, solved), known, imu, params)
     while not known.all():
         chunk, near, window = _next_chunk(known, params)
         T, v = predict(states, near, [int(t) for t in t_ns[chunk]], imu)
@@ -76,6 +77,25 @@ def extend(
         if np.all(np.isfinite(out.states.T_world_imu)):
             states = states.put(window, out.states)
         on_step(float(known.mean()))
+    return states
+
+
+def _bridged(states: States, known: NDArray[np.bool_], imu: Preintegrator, params: ExtendParams) -> States:
+    """Keyframes in short holes, half-way between what the IMU predicts from either side; updates `known`."""
+    where = np.flatnonzero(known)
+    for a, b in zip(where[:-1], where[1:], strict=True):
+        if b - a < 2 or states.t_ns[b] - states.t_ns[a] > params.bridged_s * 1e9:
+            continue
+        hole = np.arange(a + 1, b)
+        t_ns = [int(t) for t in states.t_ns[hole]]
+        (T, v), (T_back, v_back) = predict(states, int(a), t_ns, imu), predict(states, int(b), t_ns, imu)
+        half = so3_exp(so3_log(np.swapaxes(T[:, :3, :3], 1, 2) @ T_back[:, :3, :3]) / 2)
+        middle = se3(T[:, :3, :3] @ half, (T[:, :3, 3] + T_back[:, :3, 3]) / 2)
+        bias = [
+            (values[a] + values[b]) / 2 * np.ones((len(hole), 3)) for values in (states.gyro_bias, states.accel_bias)
+        ]
+        states = states.put(hole, States(states.t_ns[hole], middle, (v + v_back) / 2, *bias))
+        known[hole] = True
     return states
 
 
