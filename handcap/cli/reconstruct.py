@@ -66,7 +66,9 @@ def _grippers(report: Mapping[str, Any], lang: Language) -> list[str]:
     for body, told in (report.get("bodies") or {}).items():
         seen = told["numbers"].get("tag_sightings")
         if body in GRIPPERS and seen is not None:
-            word = {"en": f"seen by the head {seen:.0f} times", "zh": f"头部相机看到 {seen:.0f} 次"}[lang]
+            word = {"en": f"tags seen by the head {seen:.0f} times", "zh": f"头部相机看到标签 {seen:.0f} 次"}[lang]
+            if told["numbers"].get("by_tags_alone"):
+                word += {"en": ", placed by these alone", "zh": ",仅由标签定位"}[lang]
             lines.append(f"  {GRIPPERS[body][lang]}{_VERDICTS[told['verdict']][lang]}; {word}")
     return lines
 

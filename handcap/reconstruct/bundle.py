@@ -83,7 +83,7 @@ def optimise(
         pixel_sigma: px, of one coordinate of one observation; one for all, or (m,) by track, ascending ids.
     """
     params = params or BundleParams()
-    values = _values(states)
+    values = values_of(states)
     visual = visual_factors(seen, camera, T_imu_cam, pixel_sigma, params)
     fixed = [f for a in anchors for f in _hold(states, a)] if anchors else _gauge(states, gauge, params)
     graph, steps, converged = gtsam.NonlinearFactorGraph(), [], False
@@ -101,7 +101,7 @@ def optimise(
         except RuntimeError as error:  # GTSAM's indeterminate linear system
             raise Unsolvable(str(error).splitlines()[0] if str(error) else "indeterminate") from error
         converged = optimiser.iterations() < iterations
-        states = _states(values, states)
+        states = states_of(values, states)
     chi2 = [_inertial_chi2(f, values) for f in inertial_factors(steps)]
     return Solution(states, steps, graph, values, float(np.mean(chi2)) if chi2 else np.nan, converged)
 
@@ -147,13 +147,14 @@ def _gauge(states: States, i: int, params: BundleParams) -> list[gtsam.Nonlinear
     information[:3, :3] = np.outer(up_imu, up_imu) / params.gauge_sigma**2
     information[:3, :3] += (np.eye(3) - np.outer(up_imu, up_imu)) / free_rad**2
     information[3:, 3:] = np.eye(3) / params.gauge_sigma**2
-    bias = gtsam.noiseModel.Diagonal.Sigmas(np.r_[[params.accel_bias_sigma] * 3, [params.gyro_bias_sigma] * 3])
-    return [
-        gtsam.PriorFactorPose3(
-            X(i), gtsam.Pose3(states.T_world_imu[i]), gtsam.noiseModel.Gaussian.Information(information)
-        ),
-        gtsam.PriorFactorConstantBias(B(0), gtsam.imuBias.ConstantBias(), bias),
-    ]
+    pose = gtsam.noiseModel.Gaussian.Information(information)
+    return [gtsam.PriorFactorPose3(X(i), gtsam.Pose3(states.T_world_imu[i]), pose), start_biases(params)]
+
+
+def start_biases(params: BundleParams) -> gtsam.NonlinearFactor:
+    """Biases of the first state near zero."""
+    sigmas = np.r_[[params.accel_bias_sigma] * 3, [params.gyro_bias_sigma] * 3]
+    return gtsam.PriorFactorConstantBias(B(0), gtsam.imuBias.ConstantBias(), gtsam.noiseModel.Diagonal.Sigmas(sigmas))
 
 
 def _hold(states: States, anchor: Anchor) -> list[gtsam.NonlinearFactor]:
@@ -170,7 +171,8 @@ def _hold(states: States, anchor: Anchor) -> list[gtsam.NonlinearFactor]:
     ]
 
 
-def _values(states: States) -> gtsam.Values:
+def values_of(states: States) -> gtsam.Values:
+    """As GTSAM has them: X poses, V velocities, B biases."""
     values = gtsam.Values()
     for i in range(len(states)):
         values.insert(X(i), gtsam.Pose3(states.T_world_imu[i]))
@@ -179,7 +181,8 @@ def _values(states: States) -> gtsam.Values:
     return values
 
 
-def _states(values: gtsam.Values, like: States) -> States:
+def states_of(values: gtsam.Values, like: States) -> States:
+    """The way back; stamps from `like`."""
     n = range(len(like))
     biases = [values.atConstantBias(B(i)) for i in n]
     return States(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from handcap.geometry import Array
 from handcap.reconstruct import bundle, landmarks, sfm, sync
 from handcap.reconstruct.align import AlignParams
+from handcap.reconstruct.carried import CarriedParams
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.extend import ExtendParams
 from handcap.reconstruct.frontend import FrontendParams
@@ -35,6 +36,7 @@ class ReconstructParams:
     extend: ExtendParams = field(default_factory=ExtendParams)
     merge: MergeParams = field(default_factory=MergeParams)
     tie: TieParams = field(default_factory=TieParams)
+    carried: CarriedParams = field(default_factory=CarriedParams)
     verdict: VerdictParams = field(default_factory=VerdictParams)
     start_keyframes: int = 45  # structure from motion over 9 s: enough turning and speeding up to fix scale and gravity
     start_attempts: int = 4

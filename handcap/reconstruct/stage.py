@@ -20,7 +20,7 @@ from handcap.causes import Cause, Verdict
 from handcap.errors import ReconstructionError, RigError
 from handcap.reconstruct.limits import VerdictParams
 from handcap.reconstruct.result import Reconstruction, ReconstructParams
-from handcap.reconstruct.whole import Recording, Whole, reconstruct_whole
+from handcap.reconstruct.whole import BodyResult, Recording, Whole, reconstruct_whole
 from handcap.session import Session, Take
 from handcap.types import Frame, MountedCamera
 
@@ -135,6 +135,7 @@ def _recording(session: Session, take: Take) -> Recording:
         rig,
         cameras,
         take.cameras,
+        take.camera_stamps,
         lambda camera: _of_size(take.frames(camera), rig.cameras[camera], session.path),
         take.imu,
         take.jaw,
@@ -195,7 +196,7 @@ def _report(
         "numbers": first.judgement.numbers,
         "bodies": {
             result.body: {
-                "verdict": result.judgement.verdict,
+                "verdict": _verdict_of(result, whole.bodies.get(result.body)),
                 "spans_ok_s": [list(span) for span in result.judgement.spans_ok_s],
                 "numbers": {**result.judgement.numbers, **whole.numbers.get(result.body, {})},
             }
@@ -213,6 +214,13 @@ def _report(
         "parameters": asdict(params),
         "versions": {"handcap": handcap.__version__, **{name: version(name) for name in _VERSIONED}},
     }
+
+
+def _verdict_of(result: Reconstruction, body: BodyResult | None) -> Verdict:
+    """Of one body: its device's own, unless its tags alone placed it."""
+    if result.chain is not None or body is None or body.poses is None:
+        return result.judgement.verdict
+    return "ok" if body.poses.tracked.all() else "partial"
 
 
 def _write_timing(folder: Path, whole: Whole) -> None:

@@ -14,7 +14,9 @@ from handcap.clock import seconds
 from handcap.geometry import Array, adjoint, inverse
 from handcap.measure.tags import Family, find_tags
 from handcap.reconstruct import verdict
+from handcap.reconstruct.carried import carried
 from handcap.reconstruct.chain import Chain
+from handcap.reconstruct.inputs import runs
 from handcap.reconstruct.jaw import JawWidth, jaw_width
 from handcap.reconstruct.pipeline import reconstruct_take
 from handcap.reconstruct.result import Reconstruction, ReconstructParams
@@ -24,6 +26,9 @@ from handcap.types import Frame, Gripper, ImuSamples, JawReadings, Rig, Stamps, 
 
 Spans = tuple[tuple[float, float], ...]
 _CUBE: Family = "36h11"
+_EDGE_S = 0.3  # of a take in which a device's clock or IMU begins and ends a little apart from the others'
+# A gripper that is placed by its tags all the same needs no camera that moves.
+_HARMLESS = {"no_motion", "rotation_only", "no_initialisation", "accel_disagrees", "scale_unobservable", "too_short"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -34,6 +39,7 @@ class Recording:
         rig: its calibration.
         cameras: the camera to follow, by device; the first device's world is everybody's.
         recorded: all cameras with pictures.
+        stamps: of all pictures of a camera, as recorded.
         frames: grey pictures of a camera from the beginning, each time it is called.
         imu: samples of a device.
         jaw: encoder readings of a gripper.
@@ -43,6 +49,7 @@ class Recording:
     rig: Rig
     cameras: Mapping[str, str]
     recorded: Collection[str]
+    stamps: Callable[[str], Stamps]
     frames: Callable[[str], Iterator[Frame]]
     imu: Callable[[str], ImuSamples]
     jaw: Callable[[str], JawReadings]
@@ -143,12 +150,31 @@ def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: Re
     if first not in chains:
         return None
     anchor = chains.pop(first)
-    tools = {d: T for d in chains if (T := tool_on_imu(recording.rig, d)) is not None}
-    grippers = {d: chains[d] for d in tools}
-    sightings = (
-        _sightings(recording, devices[first], {d: recording.rig.grippers[d] for d in grippers}) if grippers else {}
-    )
-    return tie(anchor, grippers, sightings, tools, params.tie)
+    if first != "head":
+        return Tied({first: anchor}, {}, tuple(chains), np.zeros((0, 0)), {})
+    worn = [d for d in devices if d != first]
+    tools = {d: T for d in worn if (T := tool_on_imu(recording.rig, d)) is not None}
+    sightings = _sightings(recording, devices[first], {d: recording.rig.grippers[d] for d in tools}) if tools else {}
+    tied = tie(anchor, {d: chains[d] for d in tools if d in chains}, sightings, tools, params.tie)
+    for device, T_imu_tcp in tools.items():
+        if device in tied.chains:
+            continue
+        camera = recording.rig.cameras[recording.cameras[device]]
+        found = carried(
+            tied.chains[first],
+            sightings.get(device, ()),
+            recording.imu(device),
+            recording.rig.devices[device],
+            T_imu_tcp,
+            recording.stamps(recording.cameras[device]),
+            camera.dt_imu_cam_s,
+            params.carried,
+        )
+        if found is not None:
+            seen = float(sum(len(s) for s in sightings[device]))
+            numbers = {**tied.numbers, device: {"tag_sightings": seen, "by_tags_alone": 1.0}}
+            tied = replace(tied, chains={**tied.chains, device: found}, numbers=numbers)
+    return tied
 
 
 def _sightings(
@@ -250,26 +276,22 @@ def _judged(
     lost: list[str] = []
     spans: list[tuple[int, int]] | None = None
     for device, result in devices.items():
-        causes += result.judgement.causes
         body = body_of(device)
-        if result.chain is None:
-            if device == first or not any(cause.code == "no_motion" for cause in result.judgement.causes):
-                lost.append(device)
-            continue
-        if device != "head" and tool_on_imu(recording.rig, device) is None:
-            causes.append(Cause("no_tool_frame", body))
+        chain = None if tied is None else tied.chains.get(device)
+        own = result.judgement.causes
+        if chain is None or (device != "head" and tool_on_imu(recording.rig, device) is None):
+            causes += [*own, *_why_lost(recording, device, tied, result, params)]
             lost.append(device)
             continue
-        if tied is not None and device not in tied.chains:
-            seen = float(tied.numbers.get(device, {}).get("tag_sightings", 0.0))
-            causes.append(Cause("not_tied", body, measured=seen, limit=float(params.tie.least_sightings)))
-            lost.append(device)
-            continue
+        causes += [cause for cause in own if result.chain is not None or cause.code not in _HARMLESS]
         jaw = bodies[body].jaw
         if jaw is not None:
             causes += [replace(cause, body=body) for cause in jaw.causes]
-        own = _absolute(result.judgement.spans_ok_s, result.chain.t_ns)
-        spans = own if spans is None else _common(spans, own)
+        good = _spans(chain, params) if result.chain is None else result.judgement.spans_ok_s
+        if spans is None:
+            spans = _absolute(good, chain.t_ns)
+        elif not any(cause.code == "no_motion" for cause in own):  # one that lies still spoils nothing, seen or not
+            spans = _common(spans, _absolute(good, chain.t_ns))
     for device, cause in recording.missing.items():
         causes.append(replace(cause, body=body_of(device)))
         lost.append(device)
@@ -281,9 +303,30 @@ def _judged(
         return Whole("refused", tuple(causes), (), devices, {}, numbers, wall)
     t0 = int(origin.t_ns[0])
     spans_ok_s = tuple((float(seconds(a, t0)), float(seconds(b, t0))) for a, b in good)
-    spoilt = any(bodies[body].jaw and bodies[body].jaw.causes for body in bodies)  # pyright: ignore[reportOptionalMemberAccess]
-    whole = not lost and not spoilt and all(r.chain is None or r.judgement.verdict == "ok" for r in devices.values())
+    length_s = float(seconds(origin.t_ns[-1], t0))
+    whole = not causes and all(r.chain is None or r.judgement.verdict == "ok" for r in devices.values())
+    whole &= sum(b - a for a, b in spans_ok_s) > length_s - _EDGE_S
     return Whole("ok" if whole else "partial", tuple(causes), spans_ok_s, devices, bodies, numbers, wall)
+
+
+def _why_lost(
+    recording: Recording, device: str, tied: Tied | None, result: Reconstruction, params: ReconstructParams
+) -> list[Cause]:
+    """What the device's own reconstruction does not say."""
+    body = body_of(device)
+    if device != "head" and tool_on_imu(recording.rig, device) is None:
+        return [Cause("no_tool_frame", body)]
+    if tied is None or device in tied.chains:
+        return []
+    seen = float(tied.numbers.get(device, {}).get("tag_sightings", 0.0))
+    return [Cause("not_tied", body, measured=seen, limit=float(params.tie.least_sightings))]
+
+
+def _spans(chain: Chain, params: ReconstructParams) -> Spans:
+    """Stretches in which a gripper placed by its tags alone has a pose."""
+    t_s = seconds(chain.camera_t_ns, int(chain.camera_t_ns[0]))
+    pieces = [(float(t_s[a]), float(t_s[b])) for a, b in runs(chain.tracked)]
+    return tuple((a, b) for a, b in pieces if b - a >= params.verdict.shortest_span_s)
 
 
 def _absolute(spans_s: Spans, t_ns: Stamps) -> list[tuple[int, int]]:

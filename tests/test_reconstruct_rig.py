@@ -1,0 +1,206 @@
+"""A whole rig in one world: tags tie the grippers to the head, jaws are read, one verdict is given."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from handcap import session, sim
+from handcap.cameras import KannalaBrandt4
+from handcap.encoder import JawEncoder
+from handcap.geometry import Array, inverse, transform
+from handcap.measure.tags import find_tags, square_corners
+from handcap.reconstruct import run_session
+from handcap.reconstruct.jaw import jaw_width
+from handcap.reconstruct.score import carried_errors_m, in_world_of, score
+from handcap.sim.gripper import T_CAM_TCP, tags
+from handcap.types import Frame, Gripper, JawReadings, Tag
+
+DERIVED = Path("derived/0001/reconstruct")
+LENS = KannalaBrandt4(640, 480, (212.4, 212.1, 318.2, 241.3, -0.015, 0.0042, -0.0018, 0.0002))
+
+
+@pytest.fixture(scope="module")
+def take(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six seconds of housework in a kitchen with a full rig, reconstructed; nobody may change it.
+
+    The right gripper rests all the time, so that its own camera cannot tell where it is; the head sees its tags.
+    """
+    folder = tmp_path_factory.mktemp("rig") / "take"
+    sim.simulate(folder, rig="full", seconds=6.0, seed=400, params=sim.SimulationParams(task="tidy"))
+    run_session(folder)
+    return folder
+
+
+def test_the_whole_rig_is_accepted_and_every_body_is_written(take: Path) -> None:
+    report = session.read_report(take / DERIVED)
+    assert report["verdict"] == "ok" and report["causes"] == []
+    assert set(report["bodies"]) == set(report["rel_sigma_1s"]) == {"head", "left_tcp", "right_tcp"}
+    assert set(report["time_offset_s"]) == {"head_left", "left", "right"}
+    for body in report["bodies"]:
+        rows = session.read_trajectory(take / DERIVED / f"{body}.parquet")
+        assert rows.body == body and rows.tracked.mean() > 0.95 and np.isfinite(rows.cov[rows.tracked]).all()
+        assert len(session.read_trajectory(take / DERIVED / f"{body}_imu.parquet")) > 8 * len(rows)
+
+
+def test_tools_lie_within_millimetres_in_the_world_of_the_head(take: Path) -> None:
+    truth = session.read_trajectory(take / "truth/head_imu.parquet")
+    head = session.read_trajectory(take / DERIVED / "head.parquet")
+    world = in_world_of(truth, head)
+    assert score(truth, head).ate_m.rmse <= 0.005
+    for body in ("left_tcp", "right_tcp"):
+        exact = session.read_trajectory(take / f"truth/{body}.parquet")
+        off_m = carried_errors_m(world, exact, session.read_trajectory(take / DERIVED / f"{body}.parquet"))
+        print(f"virtual rig, {body}: {1e3 * np.median(off_m):.2f} mm median, {1e3 * np.quantile(off_m, 0.95):.2f} p95")
+        assert np.median(off_m) <= 0.003 and np.quantile(off_m, 0.95) <= 0.008
+
+
+def test_the_grippers_lie_within_millimetres_of_each_other(take: Path) -> None:
+    found, exact = ({s: _poses(take / f / f"{s}_tcp.parquet") for s in ("left", "right")} for f in (DERIVED, "truth"))
+    n = min(len(T) for T in [*found.values(), *exact.values()])
+    apart = [inverse(T["left"][:n]) @ T["right"][:n] for T in (found, exact)]
+    off_m = np.linalg.norm(apart[0][:, :3, 3] - apart[1][:, :3, 3], axis=1)
+    assert np.nanmedian(off_m) <= 0.003
+
+
+def _poses(path: Path) -> Array:
+    return session.read_trajectory(path).T_world_body
+
+
+def test_jaws_are_read_to_a_third_of_a_millimetre_and_know_it(take: Path) -> None:
+    for side in ("left", "right"):
+        found, exact = (pq.read_table(take / folder / f"{side}_tcp.parquet") for folder in (DERIVED, Path("truth")))
+        off_m = np.abs(found["width_m"].to_numpy() - exact["width_m"].to_numpy())
+        assert np.nanmax(off_m) <= 3e-4
+        assert np.mean(off_m < 2 * found["width_sigma_m"].to_numpy()) > 0.9
+
+
+@pytest.mark.slow
+def test_a_gripper_whose_cube_nobody_saw_is_named_and_the_other_is_kept(take: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "take"
+    shutil.copytree(take, folder, ignore=shutil.ignore_patterns("derived"))
+    rig = session.read_rig(folder / "rig.json")
+    bare = replace(rig.grippers["left"], tags=tuple(t for t in rig.grippers["left"].tags if t.body != "tcp"))
+    session.write_rig(folder / "rig.json", replace(rig, grippers={**rig.grippers, "left": bare}))
+    (result,) = run_session(folder)
+    assert result.verdict == "partial"
+    assert [(cause.code, cause.body) for cause in result.causes] == [("not_tied", "left_tcp")]
+    assert (folder / DERIVED / "right_tcp.parquet").exists() and not (folder / DERIVED / "left_tcp.parquet").exists()
+
+
+def test_one_gripper_alone_has_a_world_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "take"
+    sim.simulate(folder, rig="gripper", seconds=5.0, seed=401, params=sim.SimulationParams(task="tidy"))
+    (result,) = run_session(folder)
+    assert result.verdict == "ok"
+    exact = session.read_trajectory(folder / "truth/right_tcp.parquet")
+    found = session.read_trajectory(folder / DERIVED / "right_tcp.parquet")
+    assert score(exact, found).ate_m.rmse <= 0.005
+
+
+def drawn_square(corners: Array, blur_px: float = 0.6) -> np.ndarray:
+    """A dark square on white, drawn sixteen times finer, blurred as a lens does."""
+    fine = 16
+    canvas = np.full((64 * fine, 64 * fine), 220, np.uint8)
+    cv2.fillPoly(canvas, [np.rint((corners + 0.5) * fine * 256 - 128).astype(np.int32)], 30, shift=8)
+    blurred = cv2.GaussianBlur(canvas, (0, 0), blur_px * fine)
+    return cv2.resize(blurred, (64, 64), interpolation=cv2.INTER_AREA)
+
+
+@pytest.mark.parametrize("edge_px", [14.0, 20.0, 31.0])
+def test_corners_of_a_square_are_found_to_a_twentieth_of_a_pixel(edge_px: float) -> None:
+    rng = np.random.default_rng(int(edge_px))
+    off: list[Array] = []
+    for _ in range(20):
+        turn, middle = rng.uniform(0, np.pi / 2), 32 + rng.uniform(-1, 1, 2)
+        square = edge_px / 2 * np.array([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])
+        R = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        exact = square @ R.T + middle
+        found, good = square_corners(drawn_square(exact), (exact + rng.uniform(-0.7, 0.7, (4, 2)))[None])
+        assert good.all()
+        off.append(found[0] - exact)
+    assert np.sqrt(np.mean(np.array(off) ** 2)) < 0.05
+
+
+def test_a_tag_of_another_family_or_an_empty_picture_gives_nothing() -> None:
+    dictionary = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
+    picture = np.full((200, 200), 255, np.uint8)
+    picture[50:150, 50:150] = cv2.aruco.generateImageMarker(dictionary, 7, 100)
+    assert [tag.id for tag in find_tags(picture, ("4x4_50",))] == [7]
+    assert find_tags(picture, ("36h11",)) == []
+    assert find_tags(np.zeros((200, 200), np.uint8), ("36h11", "4x4_50")) == []
+
+
+ENCODER = JawEncoder(0.0203, 1.1, 0.006, 0.4, np.deg2rad(0.043))
+GRIPPER = Gripper(T_CAM_TCP, tags("right"), ENCODER)
+OPENING_M = 0.03 + 0.025 * np.sin(np.linspace(0, 9, 60))
+STAMPS = 1_000_000_000 + 50_000_000 * np.arange(60, dtype=np.int64)
+
+
+def fingers_seen(finger_tags: tuple[Tag, ...], hidden: set[str]) -> list[Frame]:
+    """Pictures of nothing but the finger tags, at OPENING_M."""
+    frames: list[Frame] = []
+    for t_ns, opening_m in zip(STAMPS, OPENING_M, strict=True):
+        picture = np.full((480 * 4, 640 * 4), 225, np.uint8)
+        for tag in finger_tags:
+            if tag.family != "4x4_50" or tag.body in hidden:
+                continue
+            sign = -0.5 if tag.body == "finger_a" else 0.5
+            corners_tcp = tag.corners_body + [sign * opening_m, 0, 0]
+            px, _ = LENS.project(transform(T_CAM_TCP, corners_tcp))
+            code = cv2.aruco.generateImageMarker(cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50), tag.id, 120)
+            source = np.array([[-0.5, -0.5], [119.5, -0.5], [119.5, 119.5], [-0.5, 119.5]], np.float32)
+            target = ((px + 0.5) * 4 - 0.5).astype(np.float32)
+            H = cv2.getPerspectiveTransform(source, target)
+            size = (picture.shape[1], picture.shape[0])
+            mask = cv2.warpPerspective(np.full((120, 120), 255, np.uint8), H, size, flags=cv2.INTER_LINEAR)
+            warped = cv2.warpPerspective(code, H, size, flags=cv2.INTER_LINEAR)
+            share = mask.astype(float) / 255
+            picture = np.rint(picture * (1 - share) + (30 + 0.75 * warped) * share).astype(np.uint8)
+        fine = cv2.GaussianBlur(picture, (0, 0), 0.6 * 4)
+        frames.append(Frame(int(t_ns), "right", cv2.resize(fine, (640, 480), interpolation=cv2.INTER_AREA)))
+    return frames
+
+
+def readings() -> JawReadings:
+    t_ns = np.arange(STAMPS[0] - 20_000_000, STAMPS[-1] + 20_000_000, 10_000_000)
+    opening_m = np.interp(t_ns, STAMPS, OPENING_M)
+    return JawReadings(t_ns, ENCODER.counts(opening_m, np.random.default_rng(0)))
+
+
+NO_READINGS = JawReadings(np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "gripper", "encoder"),
+    [
+        (set(), GRIPPER, NO_READINGS),
+        ({"finger_a"}, GRIPPER, NO_READINGS),
+        ({"finger_a", "finger_b"}, GRIPPER, readings()),
+        (set(), replace(GRIPPER, encoder=None), readings()),
+        (set(), GRIPPER, readings()),
+    ],
+    ids=["tags only", "one tag", "encoder only", "encoder nobody calibrated", "both"],
+)
+def test_jaws_are_read_from_whatever_there_is(hidden: set[str], gripper: Gripper, encoder: JawReadings) -> None:
+    width = jaw_width(fingers_seen(GRIPPER.tags, hidden), STAMPS, 0.0, LENS, gripper, encoder)
+    off_m = np.abs(width.width_m - OPENING_M)
+    assert np.isfinite(off_m).mean() > 0.95 and np.nanmax(off_m) < 3e-4
+    assert width.causes == ()
+
+
+def test_jaws_that_nothing_tells_of_are_unknown_and_named() -> None:
+    width = jaw_width(fingers_seen(GRIPPER.tags, {"finger_a", "finger_b"}), STAMPS, 0.0, LENS, GRIPPER, NO_READINGS)
+    assert np.isnan(width.width_m).all() and [cause.code for cause in width.causes] == ["jaw_unseen"]
+
+
+def test_a_magnet_that_moved_is_noticed_by_the_tags() -> None:
+    moved = replace(GRIPPER, encoder=replace(ENCODER, zero_rad=ENCODER.zero_rad + 0.2))
+    width = jaw_width(fingers_seen(GRIPPER.tags, set()), STAMPS, 0.0, LENS, moved, readings())
+    assert [cause.code for cause in width.causes] == ["jaw_disagrees"]
