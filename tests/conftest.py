@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,3 +56,15 @@ def mh01_session(shared_data: Callable[[str], Path], tmp_path_factory: pytest.Te
     import_euroc(shared_data("vio/euroc_mh01_head"), folder)
     run_session(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """What `handcap demo --json` leaves in its folder, and what it said; nobody may change it.
+
+    A full rig in a kitchen for ten seconds: the one long take of the virtual rig that all tests share.
+    """
+    folder = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, "-c", "from handcap.cli.app import main; main()", "demo", "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return folder / "demo", done

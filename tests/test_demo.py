@@ -45,13 +45,16 @@ def test_a_real_recording_goes_through_the_whole_chain_with_its_error(
     assert cv2.imread(str(tmp_path / "demo/picture.png")).shape == (760, 1600, 3)
 
 
-def test_the_demo_that_everybody_runs_first_succeeds(tmp_path: Path) -> None:
-    done = _demo(tmp_path, "--json")
+def test_the_demo_that_everybody_runs_first_succeeds(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, done = demo
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["summary"]["takes"] == {"0001": "ok"}
-    assert said["summary"]["table"]["ate_mm"] < 8.0
-    assert (tmp_path / "demo/cameras.png").exists()
+    table = said["summary"]["table"]
+    assert table["ate_mm"] < 8.0
+    assert table["left_mm"] < 3.0 and table["right_mm"] < 3.0
+    assert table["left_jaw_mm"] < 0.3 and table["right_jaw_mm"] < 0.3
+    assert (folder / "cameras.png").exists()
 
 
 @pytest.mark.slow

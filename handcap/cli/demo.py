@@ -69,7 +69,8 @@ def demo(
     simulated = chain.session.meta.origin == "simulation"
     if not as_json:
         print_table(_title(chain, simulated, lang), chain.rows, lang)
-    details = {"table": {row.key: row.value for row in chain.rows}, "virtual": simulated}
+    # Of rows that every camera has, the first is the head's.
+    details = {"table": {row.key: row.value for row in reversed(chain.rows)}, "virtual": simulated}
     finish(Outcome(chain.outputs(), chain.takes, _last_lines(chain, no_models, lang), details, _error(chain)), as_json)
 
 

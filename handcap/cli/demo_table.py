@@ -63,7 +63,7 @@ def error_rows(session: Session, take: str, truth: Trajectory) -> list[Row]:
         for camera, value in estimated_s.items():
             if value is not None and camera in true_s:
                 off_ms = 1e3 * (value - true_s[camera])
-                rows.append(Row("offset_error_ms", off_ms, f"{off_ms:+.3f} ms of {1e3 * true_s[camera]:g}"))
+                rows.append(Row("offset_error_ms", off_ms, f"{camera}: {off_ms:+.3f} ms of {1e3 * true_s[camera]:g}"))
     return rows
 
 
@@ -106,7 +106,7 @@ def result_rows(session: Session, take: str) -> list[Row]:
         sigma = (report.get("time_offset_sigma_s") or {}).get(camera)
         if value is not None:
             spread = "" if sigma is None else f" ± {1e3 * sigma:.2f}"
-            rows.append(Row("offset_ms", 1e3 * value, f"{1e3 * value:.2f}{spread} ms"))
+            rows.append(Row("offset_ms", 1e3 * value, f"{camera}: {1e3 * value:.2f}{spread} ms"))
     variance = np.trace(head.cov[head.tracked][:, 3:, 3:], axis1=1, axis2=2)
     if len(variance) and np.isfinite(variance).all():
         sigma_mm = 1e3 * float(np.sqrt(variance.max()))
