@@ -15,6 +15,9 @@ import pytest
 from handcap import session, sim
 from handcap.cameras import KannalaBrandt4
 from handcap.encoder import JawEncoder
+from handcap.errors import FormatError
+from handcap.formats.lerobot import export_lerobot
+from handcap.formats.tum import export_tum
 from handcap.geometry import Array, inverse, transform
 from handcap.measure.tags import find_tags, square_corners
 from handcap.reconstruct import run_session
@@ -102,6 +105,11 @@ def test_one_gripper_alone_has_a_world_of_its_own(tmp_path: Path) -> None:
     exact = session.read_trajectory(folder / "truth/right_tcp.parquet")
     found = session.read_trajectory(folder / DERIVED / "right_tcp.parquet")
     assert score(exact, found).ate_m.rmse <= 0.005
+    export_tum(session.read(folder), tmp_path / "tum")
+    assert (tmp_path / "tum/0001_right_tcp.txt").exists()
+    with pytest.raises(FormatError, match="has no head"):
+        export_lerobot(session.read(folder), tmp_path / "lerobot")
+    assert not (tmp_path / "lerobot").exists()
 
 
 def drawn_square(corners: Array, blur_px: float = 0.6) -> np.ndarray:

@@ -94,7 +94,7 @@ def _refusal(session: Session, take: str, accept: Accept, decision: Decision | N
     if not (folder / "report.json").exists():
         return "not reconstructed yet", f"run `handcap reconstruct {session.path}`"
     report = read_report(folder)
-    if report.get("verdict") == "refused" or not (folder / "head.parquet").exists():
+    if report.get("verdict") == "refused" or not _written(folder):
         causes = report.get("causes") or [{}]
         why = causes[0].get("text") or "the reconstruction refused it"
         mend = causes[0].get("mend") or "record it again"
@@ -107,24 +107,27 @@ def _refusal(session: Session, take: str, accept: Accept, decision: Decision | N
     return None
 
 
+def _written(folder: Path) -> list[str]:
+    """Bodies with a trajectory; the first one's pictures begin the spans."""
+    return [body for body in BODIES if (folder / f"{body}.parquet").exists()]
+
+
 def _accepted(session: Session, take: str, accept: Accept) -> AcceptedTake:
     folder = session.derived(take, _STAGE)
     report = read_report(folder)
-    head = read_trajectory(folder / "head.parquet")
-    origin_ns = int(head.camera_t_ns[0])
-    length_s = float(seconds(head.camera_t_ns[-1], origin_ns))
+    first = read_trajectory(folder / f"{_written(folder)[0]}.parquet")
+    origin_ns = int(first.camera_t_ns[0])
+    length_s = float(seconds(first.camera_t_ns[-1], origin_ns))
     spans = [(float(a), float(b)) for a, b in report.get("spans_ok_s") or []]
     if accept == "all" or not spans:
         spans = [(0.0, length_s)]
     bodies: dict[str, Trajectory] = {}
     span_of_row: dict[str, NDArray[np.int64]] = {}
-    for body in BODIES:
-        path = folder / f"{body}.parquet"
-        if path.exists():
-            whole = head if body == "head" else read_trajectory(path)
-            span = _span_of_row(whole, spans, origin_ns)
-            keep = whole.tracked & (span >= 0)
-            bodies[body], span_of_row[body] = _rows(whole, keep), span[keep]
+    for body in _written(folder):
+        whole = read_trajectory(folder / f"{body}.parquet")
+        span = _span_of_row(whole, spans, origin_ns)
+        keep = whole.tracked & (span >= 0)
+        bodies[body], span_of_row[body] = _rows(whole, keep), span[keep]
     names = ["report.json", *(f"{body}.parquet" for body in bodies)]
     hashes = {(folder / name).relative_to(session.path).as_posix(): _sha256(folder / name) for name in names}
     return AcceptedTake(take, tuple(spans), bodies, span_of_row, report, hashes)

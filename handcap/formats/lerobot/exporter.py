@@ -116,6 +116,11 @@ def _plan(selection: Selection, params: LeRobotParams) -> tuple[int, list[_Episo
     """Frame rate, episodes in order, and how many pieces are too short to be one."""
     spans: list[tuple[AcceptedTake, Trajectory]] = []
     for chosen in selection.takes:
+        if "head" not in chosen.bodies:
+            raise FormatError(
+                f"take {chosen.take} has no head, whose pictures and motion the dataset is made of",
+                mend="export its grippers with `handcap export tum`",
+            )
         head = chosen.bodies["head"]
         spans += [(chosen, _slice(head, chosen.span_of_row["head"] == k)) for k in range(len(chosen.spans_s))]
     spans = [(chosen, rows) for chosen, rows in spans if len(rows) > 1]
