@@ -102,7 +102,7 @@ def optimise(
             raise Unsolvable(str(error).splitlines()[0] if str(error) else "indeterminate") from error
         converged = optimiser.iterations() < iterations
         states = states_of(values, states)
-    chi2 = [_inertial_chi2(f, values) for f in inertial_factors(steps)]
+    chi2 = [inertial_chi2(f, values) for f in inertial_factors(steps)]
     return Solution(states, steps, graph, values, float(np.mean(chi2)) if chi2 else np.nan, converged)
 
 
@@ -194,6 +194,6 @@ def states_of(values: gtsam.Values, like: States) -> States:
     )
 
 
-def _inertial_chi2(factor: gtsam.CombinedImuFactor, values: gtsam.Values) -> float:
+def inertial_chi2(factor: gtsam.CombinedImuFactor, values: gtsam.Values) -> float:
     """Mean square of the whitened pose and velocity rows (9 of 15)."""
     return float(np.mean(factor.whitenedError(values)[:9] ** 2))

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from handcap.cameras import Camera
 from handcap.clock import nanoseconds, to_imu_clock
-from handcap.geometry import Array, adjoint, inverse, se3, se3_exp, so3_exp, transform
+from handcap.geometry import Array, adjoint, inverse, se3, se3_exp, se3_log, so3_exp, transform
 from handcap.reconstruct.bridge import bridge_covariance, bridge_poses
 from handcap.reconstruct.bundle import (
     BundleParams,
     Solution,
     Unsolvable,
+    inertial_chi2,
     inertial_factors,
     start_biases,
     states_of,
@@ -46,7 +47,8 @@ class CarriedParams:
     variance_factor: float = 10.0  # of errors that last, measured likewise: 6 to 19
     most_px: float = 1.5  # rms of one picture's corners
     most_tilt_rad: float = 0.35  # between gravity felt and gravity seen; hands hardly accelerate by a third of g
-    iterations: int = 15
+    iterations: int = 25
+    most_chi2: float = 9.0  # of IMU or tags: beyond it they contradict each other; 1 is what the stated noise says
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -68,7 +70,7 @@ def carried(
     dt_imu_cam_s: float,
     params: CarriedParams | None = None,
 ) -> Chain | None:
-    """The gripper's chain, in the head's world; None where its tags are seen too seldom.
+    """The gripper's chain, in the head's world; None where its tags are seen too seldom, or its IMU contradicts them.
 
     Args:
         head: tied or not, in its own world.
@@ -222,10 +224,16 @@ def _solve(
                 graph.add(factor)
             lm = gtsam.LevenbergMarquardtParams()
             lm.setMaxIterations(params.iterations)
+            lm.setLinearSolverType("MULTIFRONTAL_QR")  # a good IMU beside a single tag: too far apart for Cholesky
             values = gtsam.LevenbergMarquardtOptimizer(graph, values, lm).optimize()
             states = states_of(values, states)
             steps = chain.chain(states)
-        solution = Solution(states, steps, graph, values, 0.0, True)
+        chi2 = float(np.mean([inertial_chi2(factor, values) for factor in inertial_factors(steps)]))
+        off = se3_log(inverse(T) @ states.T_world_imu)
+        off_chi2 = float(np.mean(np.einsum("ni,nij,nj->n", off, np.linalg.inv(placed.cov[index]), off))) / 6
+        if max(chi2, off_chi2) > params.most_chi2:
+            return None
+        solution = Solution(states, steps, graph, values, chi2, True)
         return states, pose_uncertainty(solution, chain, 1e-6, 1.0)
     except (RuntimeError, Unsolvable):
         return None

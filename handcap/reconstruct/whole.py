@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from handcap.causes import Cause, Verdict
 from handcap.clock import seconds
-from handcap.geometry import Array, adjoint, inverse
+from handcap.geometry import Array, adjoint, inverse, so3_log
 from handcap.measure.tags import Family, find_tags
 from handcap.reconstruct import verdict
 from handcap.reconstruct.carried import carried
@@ -27,8 +27,13 @@ from handcap.types import Frame, Gripper, ImuSamples, JawReadings, Rig, Stamps, 
 Spans = tuple[tuple[float, float], ...]
 _CUBE: Family = "36h11"
 _EDGE_S = 0.3  # of a take in which a device's clock or IMU begins and ends a little apart from the others'
-# A gripper that is placed by its tags all the same needs no camera that moves.
-_HARMLESS = {"no_motion", "rotation_only", "no_initialisation", "accel_disagrees", "scale_unobservable", "too_short"}
+# Said of a gripper whose own camera made nothing of it, and untrue once its tags have placed it in agreement with its
+# IMU: it may rest, or what it carries fills its view and turns otherwise than its gyroscope.
+_HARMLESS = {
+    *("no_motion", "rotation_only", "no_initialisation", "accel_disagrees", "scale_unobservable", "too_short"),
+    *("gyro_silent", "gyro_unit", "clock_drift", "clocks_disagree", "camera_imu_rotation", "imu_mismatch"),
+}
+_RESTING_RAD, _RESTING_M = 0.05, 0.03
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -290,7 +295,7 @@ def _judged(
         good = _spans(chain, params) if result.chain is None else result.judgement.spans_ok_s
         if spans is None:
             spans = _absolute(good, chain.t_ns)
-        elif not any(cause.code == "no_motion" for cause in own):  # one that lies still spoils nothing, seen or not
+        elif result.chain is not None or not _rests(chain):  # one that lies still spoils nothing, seen or not
             spans = _common(spans, _absolute(good, chain.t_ns))
     for device, cause in recording.missing.items():
         causes.append(replace(cause, body=body_of(device)))
@@ -307,6 +312,14 @@ def _judged(
     whole = not causes and all(r.chain is None or r.judgement.verdict == "ok" for r in devices.values())
     whole &= sum(b - a for a, b in spans_ok_s) > length_s - _EDGE_S
     return Whole("ok" if whole else "partial", tuple(causes), spans_ok_s, devices, bodies, numbers, wall)
+
+
+def _rests(chain: Chain) -> bool:
+    """Whether a device hardly moves all the take long."""
+    T = chain.states.T_world_imu
+    turned = np.linalg.norm(so3_log(np.swapaxes(T[:1, :3, :3], 1, 2) @ T[:, :3, :3]), axis=1)
+    moved = np.linalg.norm(T[:, :3, 3] - T[0, :3, 3], axis=1)
+    return bool(turned.max() < _RESTING_RAD and moved.max() < _RESTING_M)
 
 
 def _why_lost(
