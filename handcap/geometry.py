@@ -146,6 +146,12 @@ def yaw_rotation(yaw_rad: float) -> Array:
     return so3_exp([0.0, 0.0, yaw_rad])
 
 
+def vertical_part(R: ArrayLike) -> Array:
+    """The turn about z (3, 3) nearest to a rotation (3, 3), Frobenius."""
+    R = np.asarray(R, float)
+    return yaw_rotation(float(np.arctan2(R[1, 0] - R[0, 1], R[0, 0] + R[1, 1])))
+
+
 def interpolate_poses(t_ns: NDArray[np.int64], T: Array, at_ns: NDArray[np.int64]) -> Array:
     """Poses between samples: straight line in position, constant angular rate in rotation.
 

@@ -121,9 +121,19 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self.t_ns)
 
+    def where(self, rows: NDArray[np.bool_] | slice) -> Trajectory:
+        """Only some rows."""
+        return Trajectory(
+            self.body,
+            self.t_ns[rows],
+            self.camera_t_ns[rows],
+            self.T_world_body[rows],
+            self.cov[rows],
+            self.tracked[rows],
+        )
+
     def tracked_only(self) -> Trajectory:
-        m = self.tracked
-        return Trajectory(self.body, self.t_ns[m], self.camera_t_ns[m], self.T_world_body[m], self.cov[m], m[m])
+        return self.where(self.tracked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +190,21 @@ class MountedCamera:
     dt_sigma_s: float | None = None
     line_delay_s: float = 0.0
 
+    def late_s(self, pixel: Array) -> Array:
+        """(...,) how much later than the stamp, which is the middle row's, the rows of pixels (..., 2) are exposed."""
+        return (pixel[..., 1] - (self.camera.height - 1) / 2) * self.line_delay_s
+
+
+TagFamily = Literal["36h11", "4x4_50"]
+TagBody = Literal["tcp", "finger_a", "finger_b"]
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Tag:
     """A printed tag on a gripper.
 
     Attributes:
-        family: "36h11" or "4x4_50".
+        family: of codes.
         id: its number in the family.
         size_m: edge of the black square.
         body: what it is stuck to: the gripper itself, or a finger, whose frame is the tool frame, shifted along its x
@@ -194,10 +212,10 @@ class Tag:
         T_body_tag: (4, 4): tag frame x right, y down, z into the tag, origin in its middle.
     """
 
-    family: Literal["36h11", "4x4_50"]
+    family: TagFamily
     id: int
     size_m: float
-    body: Literal["tcp", "finger_a", "finger_b"]
+    body: TagBody
     T_body_tag: Array
 
     @property

@@ -127,7 +127,7 @@ def _accepted(session: Session, take: str, accept: Accept) -> AcceptedTake:
         whole = read_trajectory(folder / f"{body}.parquet")
         span = _span_of_row(whole, spans, origin_ns)
         keep = whole.tracked & (span >= 0)
-        bodies[body], span_of_row[body] = _rows(whole, keep), span[keep]
+        bodies[body], span_of_row[body] = whole.where(keep), span[keep]
     names = ["report.json", *(f"{body}.parquet" for body in bodies)]
     hashes = {(folder / name).relative_to(session.path).as_posix(): _sha256(folder / name) for name in names}
     return AcceptedTake(take, tuple(spans), bodies, span_of_row, report, hashes)
@@ -140,17 +140,6 @@ def _span_of_row(trajectory: Trajectory, spans: list[tuple[float, float]], origi
     for k, (start, end) in enumerate(spans):
         out[(t_s >= start - _SPAN_TOLERANCE_S) & (t_s <= end + _SPAN_TOLERANCE_S)] = k
     return out
-
-
-def _rows(trajectory: Trajectory, keep: NDArray[np.bool_]) -> Trajectory:
-    return Trajectory(
-        trajectory.body,
-        trajectory.t_ns[keep],
-        trajectory.camera_t_ns[keep],
-        trajectory.T_world_body[keep],
-        trajectory.cov[keep],
-        trajectory.tracked[keep],
-    )
 
 
 def _sha256(path: Path) -> str:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 
 from handcap.geometry import Array
+from handcap.types import TagFamily
 
-Family = Literal["36h11", "4x4_50"]
-_DICTIONARIES: dict[Family, int] = {"36h11": cv2.aruco.DICT_APRILTAG_36h11, "4x4_50": cv2.aruco.DICT_4X4_50}
+_DICTIONARIES: dict[TagFamily, int] = {"36h11": cv2.aruco.DICT_APRILTAG_36h11, "4x4_50": cv2.aruco.DICT_4X4_50}
 
 _ALONG = np.linspace(0.12, 0.88, 17)  # where an edge is looked at, of its length; corners are round in any lens
 _ACROSS = np.linspace(-1.0, 1.0, 25)  # of the reach to either side
@@ -32,12 +32,12 @@ _LEAST_EDGE_PX = 8.0
 class SeenTag:
     """A tag in a picture: (4, 2) px corners of its black square, clockwise from the tag's own upper left."""
 
-    family: Family
+    family: TagFamily
     id: int
     corners_px: Array
 
 
-def find_tags(picture: Any, families: Sequence[Family]) -> list[SeenTag]:
+def find_tags(picture: Any, families: Sequence[TagFamily]) -> list[SeenTag]:
     """Tags of some families in a grey picture (h, w) uint8, ascending id by family; of a tag seen twice, neither."""
     found: list[SeenTag] = []
     for family in families:
@@ -53,7 +53,7 @@ def find_tags(picture: Any, families: Sequence[Family]) -> list[SeenTag]:
 
 
 @cache
-def _detector(family: Family) -> Any:
+def _detector(family: TagFamily) -> Any:
     params = cv2.aruco.DetectorParameters()
     params.adaptiveThreshWinSizeMin, params.adaptiveThreshWinSizeMax, params.adaptiveThreshWinSizeStep = 5, 25, 10
     params.minMarkerPerimeterRate = 0.02

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import gtsam
 import numpy as np
 from gtsam.symbol_shorthand import X
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from handcap.cameras import Camera
 from handcap.clock import nanoseconds, to_imu_clock
-from handcap.geometry import Array, adjoint, inverse, se3, se3_exp, se3_log, so3_exp, transform
+from handcap.geometry import Array, adjoint, inverse, se3_exp, se3_log, transform
 from handcap.reconstruct.bridge import bridge_covariance, bridge_poses
 from handcap.reconstruct.bundle import (
     BundleParams,
@@ -30,6 +29,7 @@ from handcap.reconstruct.bundle import (
     values_of,
 )
 from handcap.reconstruct.chain import Chain
+from handcap.reconstruct.corner_pose import corner_poses
 from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.tie import Sightings
 from handcap.reconstruct.uncertainty import PoseUncertainty, pose_uncertainty
@@ -77,6 +77,7 @@ def carried(
         sightings: of the gripper's tags by the head's cameras.
         imu: of the gripper.
         device: its noise.
+        T_imu_tcp: (4, 4) tool frame on the IMU.
         camera_t_ns: (f,) the pictures of the gripper's camera to give a pose for.
         dt_imu_cam_s: of that camera, as calibrated.
     """
@@ -88,15 +89,15 @@ def carried(
     if solution is None:
         return None
     states, joint = solution
+    # The head errs too. Its error is added keyframe by keyframe as if it were not the same for neighbours: right for a
+    # pose, too much for a motion between two.
+    at_ns = np.clip(states.t_ns, head.states.t_ns[0], head.states.t_ns[-1])
+    T_world_head = bridge_poses(head.states, head.imu, at_ns)
+    A = adjoint(inverse(states.T_world_imu) @ T_world_head)
+    of_head = A @ bridge_covariance(head.states, head.joint, T_world_head, at_ns, head.model) @ np.swapaxes(A, 1, 2)
     cov = joint.cov.copy()
-    # The head's own error carries over: nearly the same for all, so it is added as one that errs with itself.
-    known = bridge_poses(head.states, head.imu, np.clip(states.t_ns, head.states.t_ns[0], head.states.t_ns[-1]))
-    at = np.clip(states.t_ns, head.states.t_ns[0], head.states.t_ns[-1])
-    of_head = bridge_covariance(head.states, head.joint, known, at, head.model)
-    A = adjoint(inverse(states.T_world_imu) @ known)
-    carried_cov = A @ of_head @ np.swapaxes(A, 1, 2)
     for i in range(len(states)):
-        cov[i, :, i, :] += carried_cov[i]
+        cov[i, :, i, :] += of_head[i]
     joint = PoseUncertainty(cov, 0.0, joint.dt_sigma_s)
     t_ns = to_imu_clock(camera_t_ns, dt_imu_cam_s)
     return Chain(
@@ -141,24 +142,11 @@ def _place(
     camera: Camera, px: Array, p_imu: Array, T_world_cam: Array, up_imu: Array, params: CarriedParams
 ) -> tuple[Array, Array] | None:
     """T_world_imu (4, 4) and its covariance (6, 6) from the corners in one picture; None where none fits."""
-    ray, valid = camera.unproject(px)
-    if not valid.all():
+    if not camera.unproject(px)[1].all():
         return None
-    axis = ray.mean(axis=0) / np.linalg.norm(ray.mean(axis=0))
-    x = np.cross([0.0, 1.0, 0.0] if abs(axis[1]) < 0.9 else [0.0, 0.0, 1.0], axis)
-    x /= np.linalg.norm(x)
-    R_cam_view = np.stack([x, np.cross(axis, x), axis], axis=1)  # a pinhole turned to the tags
-    flat = ray @ R_cam_view
-    middle = p_imu.mean(axis=0)
-    flags = cv2.SOLVEPNP_IPPE if len(px) == 4 else cv2.SOLVEPNP_SQPNP
-    ok, rotations, shifts, _ = cv2.solvePnPGeneric(
-        p_imu - middle, flat[:, :2] / flat[:, 2:], np.eye(3), None, flags=flags
-    )
     best: tuple[Array, Array] | None = None
     least = params.most_tilt_rad
-    for rotation, shift in zip(rotations, shifts, strict=True) if ok else ():
-        R_view_imu = so3_exp(rotation.ravel())
-        T_cam_imu = se3(R_cam_view @ R_view_imu, R_cam_view @ (shift.ravel() - R_view_imu @ middle))
+    for T_cam_imu in corner_poses(camera, px, p_imu):
         refined = _refined(camera, px, p_imu, T_cam_imu, params)
         if refined is None:
             continue

@@ -44,12 +44,7 @@ class Chain:
 
     def moved(self, T_new_world: Array) -> Chain:
         """The same motion in another world, z up as well."""
-        states = replace(
-            self.states,
-            T_world_imu=T_new_world @ self.states.T_world_imu,
-            velocity_world=self.states.velocity_world @ T_new_world[:3, :3].T,
-        )
-        return replace(self, states=states)
+        return replace(self, states=self.states.moved(T_new_world))
 
     def knows(self, t_ns: Stamps) -> NDArray[np.bool_]:
         """(m,) whether each time lies on a tracked picture, or between two neighbours that both are."""

@@ -52,6 +52,14 @@ class States:
             values[index] = getattr(other, name)
         return States(**out)
 
+    def moved(self, T_new_world: Array) -> States:
+        """The same motion in another world, z up as well."""
+        return replace(
+            self,
+            T_world_imu=T_new_world @ self.T_world_imu,
+            velocity_world=self.velocity_world @ T_new_world[:3, :3].T,
+        )
+
     def shifted(self, by_ns: int) -> States:
         return replace(self, t_ns=self.t_ns + by_ns)
 

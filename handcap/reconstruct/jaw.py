@@ -13,8 +13,8 @@ from handcap.causes import Cause
 from handcap.clock import nanoseconds, seconds
 from handcap.encoder import COUNTS_PER_TURN, JawEncoder
 from handcap.geometry import Array, transform
-from handcap.measure.tags import Family, find_tags
-from handcap.types import Frame, Gripper, JawReadings, Stamps, Tag
+from handcap.measure.tags import find_tags
+from handcap.types import Frame, Gripper, JawReadings, Stamps, Tag, TagFamily
 
 _SIGN = {"finger_a": -1.0, "finger_b": 1.0}
 
@@ -105,7 +105,7 @@ def _by_finger(
     if not tags or gripper.T_cam_tcp is None:
         return out
     T_cam_tcp = gripper.T_cam_tcp
-    families: list[Family] = sorted({tag.family for tag in tags.values()})
+    families: list[TagFamily] = sorted({tag.family for tag in tags.values()})
     squares: list[Array] = []
     where: list[tuple[int, Tag]] = []
     for frame in frames:

@@ -377,7 +377,7 @@ class _Work:
         views = np.bincount(solved.seen.keyframe, minlength=len(solved.states))
         first = int(np.argmax(views >= self.params.verdict.min_marks))
         T_gauge = _gauge(solved.states.T_world_imu[first], self.mount.T_imu_cam)
-        states = _moved(solved.states, T_gauge)
+        states = solved.states.moved(T_gauge)
         judgement = self._judge(turns, tracks, key_tracks, states, solved, views, joint)
         if judgement.verdict == "refused":
             return Reconstruction(self.body, judgement, offset_s, joint.dt_sigma_s, (None, None), seconds=self.seconds)
@@ -446,11 +446,3 @@ def _gauge(T_now_imu: Array, T_imu_cam: Array) -> Array:
     out[:3, :3] = yaw_rotation(-float(np.arctan2(axis[1], axis[0])))
     out[:3, 3] = -out[:3, :3] @ T_now_imu[:3, 3]
     return out
-
-
-def _moved(states: States, T_world_now: Array) -> States:
-    return replace(
-        states,
-        T_world_imu=T_world_now @ states.T_world_imu,
-        velocity_world=states.velocity_world @ T_world_now[:3, :3].T,
-    )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from handcap.clock import NS_PER_S, nanoseconds
-from handcap.geometry import Array, interpolate_poses, inverse, se3, se3_log, transform, yaw_rotation
+from handcap.geometry import Array, interpolate_poses, inverse, se3, se3_log, transform, vertical_part
 from handcap.types import Stamps, Trajectory
 
 CHI2_3_95 = 7.815  # 95 % quantile of chi-square with three degrees of freedom
@@ -140,8 +140,7 @@ def yaw_alignment(T_truth: Array, T_estimate: Array) -> Array:
 
     The turn is the vertical part of the rotation between the two, so that a tilt error stays an error.
     """
-    M = T_estimate[:3, :3] @ T_truth[:3, :3].T
-    R = yaw_rotation(float(np.arctan2(M[1, 0] - M[0, 1], M[0, 0] + M[1, 1])))
+    R = vertical_part(T_estimate[:3, :3] @ T_truth[:3, :3].T)
     return se3(R, T_estimate[:3, 3] - R @ T_truth[:3, 3])
 
 
@@ -248,45 +247,41 @@ def score(truth: Trajectory, estimate: Trajectory) -> Score:
         truth: world z up, same body frame and clock as the estimate, dense enough to interpolate.
         estimate: at least three of its tracked rows lie within the truth's span.
     """
-    known, tracked = truth.tracked_only(), estimate.tracked_only()
-    within = (tracked.t_ns >= known.t_ns[0]) & (tracked.t_ns <= known.t_ns[-1])
-    assert within.sum() >= 3, "truth and estimate do not overlap in time"
-    t_ns, T_estimate = tracked.t_ns[within], tracked.T_world_body[within]
-    T_truth = interpolate_poses(known.t_ns, known.T_world_body, t_ns)
+    T_truth, rows = _paired(truth, estimate)
+    assert len(rows) >= 3, "truth and estimate do not overlap in time"
+    t_ns, T_estimate = rows.t_ns, rows.T_world_body
     p_truth, p_estimate = T_truth[:, :3, 3], T_estimate[:, :3, 3]
     metres, radians = relative_errors(T_truth, T_estimate, *pairs_apart(t_ns, 1.0))
     return Score(
         len(estimate),
-        len(tracked),
+        int(estimate.tracked.sum()),
         len(t_ns),
         statistics(absolute_errors_m(p_truth, p_estimate)),
         align(p_truth, p_estimate, with_scale=True).scale,
         _rms(gravity_tilt_rad(T_truth[:, :3, :3], T_estimate[:, :3, :3])),
         _rms(metres),
         _rms(radians),
-        honesty(t_ns, T_truth, T_estimate, tracked.cov[within]),
+        honesty(t_ns, T_truth, T_estimate, rows.cov),
     )
 
 
 def in_world_of(truth: Trajectory, estimate: Trajectory) -> Alignment:
     """Where an estimate's world lies in the truth's, from the positions of one body; for `carried_errors_m`."""
-    p_truth, p_estimate, _ = _paired(truth, estimate)
-    return align(p_truth, p_estimate)
+    T_truth, rows = _paired(truth, estimate)
+    return align(T_truth[:, :3, 3], rows.T_world_body[:, :3, 3])
 
 
 def carried_errors_m(alignment: Alignment, truth: Trajectory, estimate: Trajectory) -> Array:
     """(n,) position errors of another body of the same take, with no alignment of its own; tracked rows."""
-    p_truth, p_estimate, _ = _paired(truth, estimate)
-    return np.linalg.norm(alignment.apply(p_estimate) - p_truth, axis=1)
+    T_truth, rows = _paired(truth, estimate)
+    return np.linalg.norm(alignment.apply(rows.T_world_body[:, :3, 3]) - T_truth[:, :3, 3], axis=1)
 
 
-def _paired(truth: Trajectory, estimate: Trajectory) -> tuple[Array, Array, Stamps]:
-    """Positions (n, 3) of truth and estimate at the estimate's tracked rows within the truth's span."""
+def _paired(truth: Trajectory, estimate: Trajectory) -> tuple[Array, Trajectory]:
+    """True poses (n, 4, 4) at the estimate's tracked rows within the truth's span, and these rows."""
     known, tracked = truth.tracked_only(), estimate.tracked_only()
-    within = (tracked.t_ns >= known.t_ns[0]) & (tracked.t_ns <= known.t_ns[-1])
-    t_ns = tracked.t_ns[within]
-    T_truth = interpolate_poses(known.t_ns, known.T_world_body, t_ns)
-    return T_truth[:, :3, 3], tracked.T_world_body[within, :3, 3], t_ns
+    rows = tracked.where((tracked.t_ns >= known.t_ns[0]) & (tracked.t_ns <= known.t_ns[-1]))
+    return interpolate_poses(known.t_ns, known.T_world_body, rows.t_ns), rows
 
 
 def _rms(x: Array) -> float:

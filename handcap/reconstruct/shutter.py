@@ -39,10 +39,6 @@ class RollingShutter:
     def _camera(self) -> Camera:
         return self.mount.camera
 
-    def late_s(self, pixel: Array) -> Array:
-        """(k,) how much later than the stamp the rows of pixels (k, 2) are exposed."""
-        return (pixel[:, 1] - (self._camera.height - 1) / 2) * self.mount.line_delay_s
-
     def turned_back(self, tracks: Tracks) -> Tracks:
         """Tracks as a camera would see them that turns, but does not move, while it reads out its rows."""
         if not self.mount.line_delay_s:
@@ -51,7 +47,7 @@ class RollingShutter:
 
     def _turned_back(self, pixel: Array, camera_t_ns: Stamps) -> Array:
         ray, valid = self._camera.unproject(pixel)
-        late_ns = nanoseconds(self.late_s(pixel))
+        late_ns = nanoseconds(self.mount.late_s(pixel))
         R_imu_cam = self.mount.T_imu_cam[:3, :3]
         at_row, at_stamp = (self.gyro.at(t_ns, self.dt_imu_cam_s) for t_ns in (camera_t_ns + late_ns, camera_t_ns))
         R_stamp_row = (at_stamp.inv() * at_row).as_matrix()
@@ -79,7 +75,7 @@ class RollingShutter:
         placed = (marks.track[row] == seen.track) & np.isfinite(marks.p_world[row]).all(axis=1)
         R = T_world_cam[seen.keyframe, :3, :3]
         p_cam = np.einsum("kji,kj->ki", R, marks.p_world[row] - T_world_cam[seen.keyframe, :3, 3])
-        moved = p_cam - self._velocity_cam(states, camera_t_ns)[seen.keyframe] * self.late_s(recorded)[:, None]
+        moved = p_cam - self._velocity_cam(states, camera_t_ns)[seen.keyframe] * self.mount.late_s(recorded)[:, None]
         (at_stamp, ok), (at_row, also_ok) = self._camera.project(p_cam), self._camera.project(moved)
         shift = np.where((placed & ok & also_ok)[:, None], at_row - at_stamp, 0.0)
         pixel = pixel - shift

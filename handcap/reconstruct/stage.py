@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 STAGE = "reconstruct"
 _VERSIONED = ("gtsam", "pycolmap", "opencv-contrib-python", "numpy", "scipy")
 _HEAD_CAMERAS = ("head", "head_left", "head_right")  # the one to follow, in this order
-SIDES = ("left", "right")
+_SIDES = ("left", "right")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -102,11 +102,9 @@ def _run_take(
         session_store.write_report(folder, report)
         _write_timing(folder, whole)
         for name, body in whole.bodies.items():
-            if body.poses is not None and body.dense is not None:
-                jaw = body.jaw
-                extra = {} if jaw is None else {"width_m": jaw.width_m, "width_sigma_m": jaw.sigma_m}
-                session_store.write_trajectory(folder / f"{name}.parquet", body.poses, extra)
-                session_store.write_trajectory(folder / f"{name}_imu.parquet", body.dense)
+            extra = {} if body.jaw is None else {"width_m": body.jaw.width_m, "width_sigma_m": body.jaw.sigma_m}
+            session_store.write_trajectory(folder / f"{name}.parquet", body.poses, extra)
+            session_store.write_trajectory(folder / f"{name}_imu.parquet", body.dense)
         first = next(iter(whole.devices.values()))
         if whole.bodies and first.map_points is not None:
             _write_map(folder, first)
@@ -121,7 +119,7 @@ def _recording(session: Session, take: Take) -> Recording:
     cameras: dict[str, str] = {}
     missing: dict[str, Cause] = {}
     heads = [c for c in _HEAD_CAMERAS if c in rig.cameras]
-    for device, wanted in (("head", heads), *((side, [side]) for side in SIDES if side in rig.cameras)):
+    for device, wanted in (("head", heads), *((side, [side]) for side in _SIDES if side in rig.cameras)):
         recorded = [c for c in wanted if c in take.cameras]
         if recorded and rig.cameras[recorded[0]].device in take.devices:
             cameras[rig.cameras[recorded[0]].device] = recorded[0]
@@ -179,10 +177,9 @@ def _report(
     results = whole.devices
     first = next(iter(results.values()))
     cameras = recording.cameras
-    skipped = {camera: len(take.undecodable(camera)) for camera in cameras.values()}
-    known = {name: body.rel_sigma_1s for name, body in whole.bodies.items() if body.poses is not None}
-    if not known:
-        known = {result.body: (None, None) for result in results.values()}
+    unknown: tuple[float | None, float | None] = (None, None)
+    known = {name: body.rel_sigma_1s for name, body in whole.bodies.items()}
+    known = known or {result.body: unknown for result in results.values()}
     return {
         "stage": STAGE,
         "take": take.id,
@@ -202,7 +199,7 @@ def _report(
             }
             for result in results.values()
         },
-        "undecodable_pictures": sum(skipped.values()),
+        "undecodable_pictures": sum(len(take.undecodable(camera)) for camera in cameras.values()),
         "damage": [asdict(d) for d in take.damage],
         "inputs_sha256": take.raw_sha256(),
         "rig": {
@@ -218,7 +215,7 @@ def _report(
 
 def _verdict_of(result: Reconstruction, body: BodyResult | None) -> Verdict:
     """Of one body: its device's own, unless its tags alone placed it."""
-    if result.chain is not None or body is None or body.poses is None:
+    if result.chain is not None or body is None:
         return result.judgement.verdict
     return "ok" if body.poses.tracked.all() else "partial"
 

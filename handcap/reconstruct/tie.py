@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
@@ -27,12 +26,13 @@ from handcap.geometry import (
     se3,
     se3_exp,
     skew,
-    so3_exp,
     transform,
+    vertical_part,
     yaw_rotation,
 )
 from handcap.reconstruct.bridge import bridge_poses
 from handcap.reconstruct.chain import Chain
+from handcap.reconstruct.corner_pose import corner_poses
 from handcap.reconstruct.inertial import States
 from handcap.reconstruct.landmarks import Observations
 from handcap.reconstruct.noise import pixel_noise
@@ -83,15 +83,11 @@ class Tied:
         chains: by device; of those tied.
         numbers: by device: what the tie rests on.
         unseen: devices whose tags the head never saw well enough.
-        joint: (d, d) covariance of all keyframes of all tied devices, `[theta; rho]` in each body's axes.
-        start: by device, where its keyframes begin in `joint`.
     """
 
     chains: Mapping[str, Chain]
     numbers: Mapping[str, Mapping[str, float]]
     unseen: tuple[str, ...]
-    joint: Array
-    start: Mapping[str, int]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -160,8 +156,7 @@ def _corners(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array) -> 
     count = len(seen)
     camera = seen.mount.camera
     px = seen.corners_px.reshape(-1, 2)
-    row_s = (px[:, 1] - (camera.height - 1) / 2) * seen.mount.line_delay_s
-    t_ns = np.repeat(seen.camera_t_ns, 4) + nanoseconds(row_s + seen.dt_imu_cam_s)
+    t_ns = np.repeat(seen.camera_t_ns, 4) + nanoseconds(seen.mount.late_s(px) + seen.dt_imu_cam_s)
     p_tcp = np.array([tag.corners_body for tag in seen.tags]).reshape(-1, 3)
     known = (head.knows(t_ns) & gripper.knows(t_ns)).reshape(-1, 4).all(axis=1)
     _, valid = camera.unproject(px)
@@ -215,29 +210,14 @@ def _propose(head: Chain, gripper: Chain, found: Sequence[_Corners], params: Tie
 
 def _from_one(c: _Corners, rows: slice, T_head_cam: Array, T_gripper_imu: Array) -> Array | None:
     """T_head_gripper from one square; None where its corners cannot be seen so."""
-    ray, _ = c.camera.unproject(c.px[rows])
-    middle = ray.mean(axis=0)
-    middle /= np.linalg.norm(middle)
-    # A pinhole turned to the tag: works at any angle off the lens's axis.
-    x = np.cross([0.0, 1.0, 0.0] if abs(middle[1]) < 0.9 else [0.0, 0.0, 1.0], middle)
-    x /= np.linalg.norm(x)
-    R_cam_view = np.stack([x, np.cross(middle, x), middle], axis=1)
-    flat = ray @ R_cam_view
-    points = c.p_imu[rows]
-    ok, rotations, shifts, _ = cv2.solvePnPGeneric(
-        points - points.mean(axis=0), flat[:, :2] / flat[:, 2:], np.eye(3), None, flags=cv2.SOLVEPNP_IPPE
-    )
     best, least = None, np.deg2rad(20.0)
-    for rotation, shift in zip(rotations, shifts, strict=True) if ok else ():
-        R_view_imu = so3_exp(rotation.ravel())
-        p_view = shift.ravel() - R_view_imu @ points.mean(axis=0)
-        T_cam_imu = se3(R_cam_view @ R_view_imu, R_cam_view @ p_view)
-        T = T_head_cam @ T_cam_imu @ inverse(T_gripper_imu)
+    for T_cam_imu in corner_poses(c.camera, c.px[rows], c.p_imu[rows]):
+        T_head_imu = T_head_cam @ T_cam_imu
+        T = T_head_imu @ inverse(T_gripper_imu)
         tilt = float(np.arccos(np.clip(T[2, 2], -1.0, 1.0)))
         if tilt < least:
-            yaw = yaw_rotation(float(np.arctan2(T[1, 0] - T[0, 1], T[0, 0] + T[1, 1])))
-            at = T_head_cam @ T_cam_imu
-            best, least = se3(yaw, at[:3, 3] - yaw @ T_gripper_imu[:3, 3]), tilt
+            R = vertical_part(T[:3, :3])
+            best, least = se3(R, T_head_imu[:3, 3] - R @ T_gripper_imu[:3, 3]), tilt
     return best
 
 
@@ -314,7 +294,7 @@ def _solve(
         if device in numbers:
             clock_s, edge_px = x[unknowns.tie[device] + 4 : unknowns.tie[device] + 6]
             numbers[device] |= {"clock_ms": 1e3 * float(clock_s), "edge_px": float(edge_px)}
-    return Tied(chains, numbers, unseen, joint, unknowns.start)
+    return Tied(chains, numbers, unseen)
 
 
 def _prior_root(chains: Mapping[str, Chain], unknowns: _Unknowns, params: TieParams) -> Array:

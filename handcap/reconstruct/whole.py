@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from handcap.causes import Cause, Verdict
 from handcap.clock import seconds
 from handcap.geometry import Array, adjoint, inverse, so3_log
-from handcap.measure.tags import Family, find_tags
+from handcap.measure.tags import find_tags
 from handcap.reconstruct import verdict
 from handcap.reconstruct.carried import carried
 from handcap.reconstruct.chain import Chain
@@ -22,10 +22,10 @@ from handcap.reconstruct.pipeline import reconstruct_take
 from handcap.reconstruct.result import Reconstruction, ReconstructParams
 from handcap.reconstruct.tie import Sightings, Tied, tie
 from handcap.reconstruct.uncertainty import PoseUncertainty
-from handcap.types import Frame, Gripper, ImuSamples, JawReadings, Rig, Stamps, Tag, Trajectory
+from handcap.types import Frame, Gripper, ImuSamples, JawReadings, Rig, Stamps, Tag, TagFamily, Trajectory
 
 Spans = tuple[tuple[float, float], ...]
-_CUBE: Family = "36h11"
+_CUBE: TagFamily = "36h11"
 _EDGE_S = 0.3  # of a take in which a device's clock or IMU begins and ends a little apart from the others'
 # Said of a gripper whose own camera made nothing of it, and untrue once its tags have placed it in agreement with its
 # IMU: it may rest, or what it carries fills its view and turns otherwise than its gyroscope.
@@ -66,18 +66,16 @@ class BodyResult:
     """One body in the take's world.
 
     Attributes:
-        device: that carries it.
-        poses: a row per picture of its own camera; None where it could not be had.
+        poses: a row per picture of its own camera.
         dense: a row per IMU sample.
         rel_sigma_1s: rms sigma of the motion over one second per axis, m and rad.
         jaw: opening, of a gripper.
     """
 
-    device: str
-    poses: Trajectory | None = None
-    dense: Trajectory | None = None
-    rel_sigma_1s: tuple[float | None, float | None] = (None, None)
-    jaw: JawWidth | None = None
+    poses: Trajectory
+    dense: Trajectory
+    rel_sigma_1s: tuple[float | None, float | None]
+    jaw: JawWidth | None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -87,7 +85,7 @@ class Whole:
     Attributes:
         verdict, causes, spans_ok_s: of everything worn together; spans from the first picture of the first device.
         devices: each one's own reconstruction, in its own world.
-        bodies: by name: head, left_tcp, right_tcp.
+        bodies: by name: head, left_tcp, right_tcp; those that have a trajectory.
         numbers: by body, what tie and jaw rest on.
         seconds: wall time by step.
     """
@@ -156,7 +154,7 @@ def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: Re
         return None
     anchor = chains.pop(first)
     if first != "head":
-        return Tied({first: anchor}, {}, tuple(chains), np.zeros((0, 0)), {})
+        return Tied({first: anchor}, {}, tuple(chains))
     worn = [d for d in devices if d != first]
     tools = {d: T for d in worn if (T := tool_on_imu(recording.rig, d)) is not None}
     sightings = _sightings(recording, devices[first], {d: recording.rig.grippers[d] for d in tools}) if tools else {}
@@ -230,10 +228,8 @@ def _bodies(
         body = body_of(device)
         chain = None if tied is None else tied.chains.get(device)
         T_imu_body = None if device == "head" else tool_on_imu(recording.rig, device)
-        if chain is None or (device != "head" and T_imu_body is None):
-            bodies[body] = BodyResult(device)
+        if tied is None or chain is None or (device != "head" and T_imu_body is None):
             continue
-        assert tied is not None
         jaw = None
         numbers[body] = dict(tied.numbers.get(device, {}))
         if device != "head":
@@ -248,7 +244,6 @@ def _bodies(
             )
             numbers[body] |= jaw.numbers
         bodies[body] = BodyResult(
-            device,
             chain.pictures(body, T_imu_body),
             chain.samples(f"{body}_imu", T_imu_body),
             _relative_sigma(chain, T_imu_body),
@@ -284,8 +279,8 @@ def _judged(
         body = body_of(device)
         chain = None if tied is None else tied.chains.get(device)
         own = result.judgement.causes
-        if chain is None or (device != "head" and tool_on_imu(recording.rig, device) is None):
-            causes += [*own, *_why_lost(recording, device, tied, result, params)]
+        if chain is None or body not in bodies:
+            causes += [*own, *_why_lost(recording, device, tied, params)]
             lost.append(device)
             continue
         causes += [cause for cause in own if result.chain is not None or cause.code not in _HARMLESS]
@@ -322,9 +317,7 @@ def _rests(chain: Chain) -> bool:
     return bool(turned.max() < _RESTING_RAD and moved.max() < _RESTING_M)
 
 
-def _why_lost(
-    recording: Recording, device: str, tied: Tied | None, result: Reconstruction, params: ReconstructParams
-) -> list[Cause]:
+def _why_lost(recording: Recording, device: str, tied: Tied | None, params: ReconstructParams) -> list[Cause]:
     """What the device's own reconstruction does not say."""
     body = body_of(device)
     if device != "head" and tool_on_imu(recording.rig, device) is None:

@@ -15,7 +15,7 @@ from handcap.encoder import JawEncoder
 from handcap.errors import RigError
 from handcap.geometry import Array, project_to_so3
 from handcap.session.folder import is_name, replace_file
-from handcap.types import Device, Gripper, ImuModel, MountedCamera, Rig, Tag
+from handcap.types import Device, Gripper, ImuModel, MountedCamera, Rig, Tag, TagBody, TagFamily
 
 VERSION = 1
 _ROTATION_TOLERANCE = 1e-3  # a matrix typed with four digits passes, a transposed or scaled one does not
@@ -89,15 +89,15 @@ class _Camera(BaseModel):
 
 
 class _Tag(BaseModel):
-    family: Literal["36h11", "4x4_50"]
+    family: TagFamily
     id: Annotated[int, Field(ge=0, le=586)]
     size_m: Positive
-    body: Literal["tcp", "finger_a", "finger_b"] = "tcp"
+    body: TagBody = "tcp"
     T_body_tag: Pose
 
 
 class _Encoder(BaseModel):
-    metres_per_rad: Annotated[float, Field(allow_inf_nan=False)]
+    metres_per_rad: Finite
     zero_rad: Finite
     eccentricity_rad: Annotated[float, Field(ge=0, lt=0.2)] = 0.0
     eccentricity_phase_rad: Finite = 0.0

@@ -7,7 +7,6 @@ the gripper's camera, which sits 86 mm above and 220 mm behind, as UMI's does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -18,12 +17,12 @@ from handcap.sim.play import Side
 from handcap.sim.scene import SceneBuilder
 from handcap.sim.targets import Target
 from handcap.sim.texture import Texture
-from handcap.types import Tag
+from handcap.types import Tag, TagBody
 
 T_CAM_TCP = geometry.se3(np.eye(3), [0.0, 0.086, 0.21965])
 FINGER_TAG_M, CUBE_TAG_M = 0.020, 0.036
 _PLATE_M, _CUBE_M = 0.026, 0.046
-_FINGERS: Sequence[tuple[Literal["finger_a", "finger_b"], float]] = (("finger_a", -1.0), ("finger_b", 1.0))
+_FINGERS: Sequence[tuple[TagBody, float]] = (("finger_a", -1.0), ("finger_b", 1.0))
 _CUBE_CENTRE = np.array([0.0, -0.150, -0.285])
 
 

@@ -122,7 +122,7 @@ def _plan(selection: Selection, params: LeRobotParams) -> tuple[int, list[_Episo
                 mend="export its grippers with `handcap export tum`",
             )
         head = chosen.bodies["head"]
-        spans += [(chosen, _slice(head, chosen.span_of_row["head"] == k)) for k in range(len(chosen.spans_s))]
+        spans += [(chosen, head.where(chosen.span_of_row["head"] == k)) for k in range(len(chosen.spans_s))]
     spans = [(chosen, rows) for chosen, rows in spans if len(rows) > 1]
     if not spans:
         return 1, [], 0
@@ -132,23 +132,12 @@ def _plan(selection: Selection, params: LeRobotParams) -> tuple[int, list[_Episo
     for chosen, rows in spans:
         period_s = float(np.median(np.diff(rows.t_ns))) / NS_PER_S
         for piece in pieces(rows.t_ns, params.longest_hold_periods * period_s):
-            part = _slice(rows, piece)
+            part = rows.where(piece)
             if part.t_ns[-1] - part.t_ns[0] < params.shortest_episode_s * NS_PER_S:
                 short += 1
             else:
                 episodes.append(_Episode(chosen, part, lay_out(part.t_ns, fps)))
     return fps, episodes, short
-
-
-def _slice(trajectory: Trajectory, rows: slice | NDArray[np.bool_]) -> Trajectory:
-    return Trajectory(
-        trajectory.body,
-        trajectory.t_ns[rows],
-        trajectory.camera_t_ns[rows],
-        trajectory.T_world_body[rows],
-        trajectory.cov[rows],
-        trajectory.tracked[rows],
-    )
 
 
 def _camera(selection: Selection) -> str:
