@@ -117,21 +117,22 @@ def test_sightings_that_contradict_each_other_tie_nothing() -> None:
     rng = np.random.default_rng(1)
     wild = replace(seen, corners_px=seen.corners_px + rng.uniform(-60, 60, (len(seen), 1, 2)))
     outcome = tied(wild)
-    assert outcome.unseen == ("left",) and set(outcome.chains) == {"head"}
+    assert outcome.unseen == {"left": len(seen)} and set(outcome.chains) == {"head"}
 
 
 def test_without_sightings_nothing_is_tied() -> None:
     nothing = replace(sightings(), camera_t_ns=np.empty(0, np.int64), tags=(), corners_px=np.empty((0, 4, 2)))
-    assert tied(nothing).unseen == ("left",)
+    assert tied(nothing).unseen == {"left": 0}
 
 
-def carried_by_tags(imu: ImuSamples) -> Chain | None:
+def carried_by_tags(imu: ImuSamples, line_delay_s: float = 0.0) -> Chain | None:
     pictures = times(LENGTH_S, 0.05)
-    return carried(chain_of(HEAD, DT_S), [sightings()], imu, Device(IDEAL), T_IMU_TCP, pictures, 0.0)
+    return carried(chain_of(HEAD, DT_S), [sightings(line_delay_s)], imu, Device(IDEAL), T_IMU_TCP, pictures, 0.0)
 
 
-def test_tags_alone_place_a_gripper_to_a_millimetre() -> None:
-    found = carried_by_tags(GRIPPER.imu(LENGTH_S))
+@pytest.mark.parametrize("line_delay_s", [0.0, 3e-5], ids=["global", "rolling"])
+def test_tags_alone_place_a_gripper_to_a_millimetre(line_delay_s: float) -> None:
+    found = carried_by_tags(GRIPPER.imu(LENGTH_S), line_delay_s)
     assert found is not None and found.tracked.mean() > 0.7
     off = errors(found, found.states.t_ns)
     assert np.abs(off[:, 3:]).max() < 1e-3 and np.abs(off[:, :3]).max() < 5e-3

@@ -61,6 +61,9 @@ def test_a_rotation_typed_with_four_digits_becomes_an_exact_one(path: Path) -> N
     np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-14)
 
 
+TAG = {"family": "36h11", "id": 3, "size_m": 0.03, "T_body_tag": np.eye(4).tolist()}
+
+
 def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
     def change(rig: dict[str, Any]) -> None:
         for key in keys[:-1]:
@@ -110,6 +113,13 @@ not_affine[3] = [0.1, 0, 0, 1]
             "grippers.left.width.encoder",
             "gripper",
         ),
+        (
+            put("grippers", value={"left": {"tags": [TAG]}, "right": {"tags": [TAG]}}),
+            "the same tag is on both",
+            "gripper",
+        ),
+        (put("grippers", value={"left": {"tags": [TAG, TAG]}}), "listed twice", "gripper"),
+        (put("grippers", value={"left": {"tags": [{**TAG, "size_m": -1}]}}), "grippers.left.tags.0.size_m", "gripper"),
         (put("devices", value={"../x": {}}), "devices.../x", "rig"),
         (drop("devices"), "devices", "rig"),
         (put("version", value="one"), "version", "rig"),

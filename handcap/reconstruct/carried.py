@@ -118,15 +118,17 @@ def _placed(
     """All pictures whose corners place the gripper."""
     rows: list[tuple[int, Array, Array]] = []
     for seen in sightings:
-        t_all = to_imu_clock(seen.camera_t_ns, seen.dt_imu_cam_s)
-        for t_ns in np.unique(t_all):
+        for stamp in np.unique(seen.camera_t_ns):
+            which = np.flatnonzero(seen.camera_t_ns == stamp)
+            px = seen.corners_px[which].reshape(-1, 2)
+            # Of a rolling shutter, when the rows of the tags were exposed; a tag is not tall.
+            t_ns = to_imu_clock(stamp, seen.dt_imu_cam_s + float(seen.mount.late_s(px).mean()))
             if not (head.knows(t_ns[None])[0] and imu.t_ns[0] < t_ns < imu.t_ns[-1]):
                 continue
-            which = np.flatnonzero(t_all == t_ns)
             p_imu = np.concatenate([transform(T_imu_tcp, seen.tags[int(k)].corners_body) for k in which])
             up_imu = np.array([np.interp(t_ns, imu.t_ns, column) for column in imu.accel_imu.T])
             T_world_cam = bridge_poses(head.states, head.imu, t_ns[None])[0] @ seen.mount.T_imu_cam
-            found = _place(seen.mount.camera, seen.corners_px[which].reshape(-1, 2), p_imu, T_world_cam, up_imu, params)
+            found = _place(seen.mount.camera, px, p_imu, T_world_cam, up_imu, params)
             if found is not None:
                 rows.append((int(t_ns), *found))
     rows.sort(key=lambda row: row[0])

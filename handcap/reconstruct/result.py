@@ -14,6 +14,7 @@ from handcap.reconstruct.carried import CarriedParams
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.extend import ExtendParams
 from handcap.reconstruct.frontend import FrontendParams
+from handcap.reconstruct.jaw import JawParams
 from handcap.reconstruct.keyframes import KeyframeParams
 from handcap.reconstruct.limits import VerdictParams
 from handcap.reconstruct.merge import MergeParams
@@ -37,6 +38,7 @@ class ReconstructParams:
     merge: MergeParams = field(default_factory=MergeParams)
     tie: TieParams = field(default_factory=TieParams)
     carried: CarriedParams = field(default_factory=CarriedParams)
+    jaw: JawParams = field(default_factory=JawParams)
     verdict: VerdictParams = field(default_factory=VerdictParams)
     start_keyframes: int = 45  # structure from motion over 9 s: enough turning and speeding up to fix scale and gravity
     start_attempts: int = 4

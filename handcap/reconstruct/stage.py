@@ -20,7 +20,7 @@ from handcap.causes import Cause, Verdict
 from handcap.errors import ReconstructionError, RigError
 from handcap.reconstruct.limits import VerdictParams
 from handcap.reconstruct.result import Reconstruction, ReconstructParams
-from handcap.reconstruct.whole import BodyResult, Recording, Whole, reconstruct_whole
+from handcap.reconstruct.whole import Recording, Whole, reconstruct_whole
 from handcap.session import Session, Take
 from handcap.types import Frame, MountedCamera
 
@@ -142,8 +142,8 @@ def _recording(session: Session, take: Take) -> Recording:
 
 
 def _nothing_to_follow(session: Session, take: Take, missing: Mapping[str, Cause]) -> ReconstructionError:
-    if any(cause.code == "imu_slow" for cause in missing.values()):
-        device = next(iter(missing))
+    device = next((device for device, cause in missing.items() if cause.code == "imu_slow"), None)
+    if device is not None:
         return ReconstructionError(
             f"take {take.id} holds no motion-sensor samples of device {device!r}",
             where=session.path,
@@ -193,11 +193,12 @@ def _report(
         "numbers": first.judgement.numbers,
         "bodies": {
             result.body: {
-                "verdict": _verdict_of(result, whole.bodies.get(result.body)),
-                "spans_ok_s": [list(span) for span in result.judgement.spans_ok_s],
+                "verdict": of_body.verdict,
+                "spans_ok_s": [list(span) for span in of_body.spans_ok_s],
                 "numbers": {**result.judgement.numbers, **whole.numbers.get(result.body, {})},
             }
             for result in results.values()
+            for of_body in (whole.bodies.get(result.body, result.judgement),)
         },
         "undecodable_pictures": sum(len(take.undecodable(camera)) for camera in cameras.values()),
         "damage": [asdict(d) for d in take.damage],
@@ -211,13 +212,6 @@ def _report(
         "parameters": asdict(params),
         "versions": {"handcap": handcap.__version__, **{name: version(name) for name in _VERSIONED}},
     }
-
-
-def _verdict_of(result: Reconstruction, body: BodyResult | None) -> Verdict:
-    """Of one body: its device's own, unless its tags alone placed it."""
-    if result.chain is not None or body is None:
-        return result.judgement.verdict
-    return "ok" if body.poses.tracked.all() else "partial"
 
 
 def _write_timing(folder: Path, whole: Whole) -> None:

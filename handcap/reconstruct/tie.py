@@ -82,12 +82,12 @@ class Tied:
     Attributes:
         chains: by device; of those tied.
         numbers: by device: what the tie rests on.
-        unseen: devices whose tags the head never saw well enough.
+        unseen: devices that were not tied, and how many tags the head saw of each.
     """
 
     chains: Mapping[str, Chain]
     numbers: Mapping[str, Mapping[str, float]]
-    unseen: tuple[str, ...]
+    unseen: Mapping[str, int]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -139,16 +139,16 @@ def tie(
     params = params or TieParams()
     corners: dict[str, list[_Corners]] = {}
     placed: dict[str, Chain] = {}
-    unseen: list[str] = []
+    unseen: dict[str, int] = {}
     for device, chain in grippers.items():
         found = [_corners(s, head, chain, T_imu_tcp[device]) for s in sightings.get(device, ())]
         found = [c for c in found if len(c.t_ns)]
         T = _propose(head, chain, found, params)
         if T is None:
-            unseen.append(device)
+            unseen[device] = sum(len(c.t_ns) // 4 for c in found)
             continue
         placed[device], corners[device] = chain.moved(T), found
-    return _solve(head, placed, corners, tuple(unseen), params)
+    return _solve(head, placed, corners, unseen, params)
 
 
 def _corners(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array) -> _Corners:
@@ -245,7 +245,7 @@ def _solve(
     head: Chain,
     grippers: Mapping[str, Chain],
     corners: Mapping[str, Sequence[_Corners]],
-    unseen: tuple[str, ...],
+    unseen: Mapping[str, int],
     params: TieParams,
 ) -> Tied:
     before = {"head": head, **grippers}

@@ -66,12 +66,15 @@ class BodyResult:
     """One body in the take's world.
 
     Attributes:
+        verdict, spans_ok_s: of this body alone; spans from the first picture of its own camera.
         poses: a row per picture of its own camera.
         dense: a row per IMU sample.
         rel_sigma_1s: rms sigma of the motion over one second per axis, m and rad.
         jaw: opening, of a gripper.
     """
 
+    verdict: Verdict
+    spans_ok_s: Spans
     poses: Trajectory
     dense: Trajectory
     rel_sigma_1s: tuple[float | None, float | None]
@@ -141,7 +144,7 @@ def _reconstructed(recording: Recording, params: ReconstructParams, on_progress:
     tied = _tie(recording, devices, params)
     wall["tying"] = time.perf_counter() - start
     start = time.perf_counter()
-    bodies, numbers = _bodies(recording, devices, tied)
+    bodies, numbers = _bodies(recording, devices, tied, params)
     wall["jaws"] = time.perf_counter() - start
     return _judged(recording, devices, tied, bodies, numbers, wall, params)
 
@@ -154,7 +157,7 @@ def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: Re
         return None
     anchor = chains.pop(first)
     if first != "head":
-        return Tied({first: anchor}, {}, tuple(chains))
+        return Tied({first: anchor}, {}, dict.fromkeys(chains, 0))
     worn = [d for d in devices if d != first]
     tools = {d: T for d in worn if (T := tool_on_imu(recording.rig, d)) is not None}
     sightings = _sightings(recording, devices[first], {d: recording.rig.grippers[d] for d in tools}) if tools else {}
@@ -173,9 +176,11 @@ def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: Re
             camera.dt_imu_cam_s,
             params.carried,
         )
-        if found is not None:
-            seen = float(sum(len(s) for s in sightings[device]))
-            numbers = {**tied.numbers, device: {"tag_sightings": seen, "by_tags_alone": 1.0}}
+        seen = sum(len(s) for s in sightings.get(device, ()))
+        if found is None:
+            tied = replace(tied, unseen={**tied.unseen, device: seen})
+        else:
+            numbers = {**tied.numbers, device: {"tag_sightings": float(seen), "by_tags_alone": 1.0}}
             tied = replace(tied, chains={**tied.chains, device: found}, numbers=numbers)
     return tied
 
@@ -220,11 +225,11 @@ def tool_on_imu(rig: Rig, device: str) -> Array | None:
 
 
 def _bodies(
-    recording: Recording, devices: Mapping[str, Reconstruction], tied: Tied | None
+    recording: Recording, devices: Mapping[str, Reconstruction], tied: Tied | None, params: ReconstructParams
 ) -> tuple[dict[str, BodyResult], dict[str, dict[str, float]]]:
     bodies: dict[str, BodyResult] = {}
     numbers: dict[str, dict[str, float]] = {}
-    for device in devices:
+    for device, result in devices.items():
         body = body_of(device)
         chain = None if tied is None else tied.chains.get(device)
         T_imu_body = None if device == "head" else tool_on_imu(recording.rig, device)
@@ -241,9 +246,15 @@ def _bodies(
                 recording.rig.cameras[camera].camera,
                 recording.rig.grippers[device],
                 recording.jaw(device),
+                params.jaw,
             )
             numbers[body] |= jaw.numbers
+        of_body, spans_ok_s = result.judgement.verdict, result.judgement.spans_ok_s
+        if result.chain is None:  # its tags alone placed it
+            of_body, spans_ok_s = ("ok" if chain.tracked.all() else "partial"), _spans(chain, params)
         bodies[body] = BodyResult(
+            of_body,
+            spans_ok_s,
             chain.pictures(body, T_imu_body),
             chain.samples(f"{body}_imu", T_imu_body),
             _relative_sigma(chain, T_imu_body),
@@ -287,11 +298,11 @@ def _judged(
         jaw = bodies[body].jaw
         if jaw is not None:
             causes += [replace(cause, body=body) for cause in jaw.causes]
-        good = _spans(chain, params) if result.chain is None else result.judgement.spans_ok_s
+        good = _absolute(bodies[body].spans_ok_s, chain.t_ns)
         if spans is None:
-            spans = _absolute(good, chain.t_ns)
+            spans = good
         elif result.chain is not None or not _rests(chain):  # one that lies still spoils nothing, seen or not
-            spans = _common(spans, _absolute(good, chain.t_ns))
+            spans = _common(spans, good)
     for device, cause in recording.missing.items():
         causes.append(replace(cause, body=body_of(device)))
         lost.append(device)
@@ -324,8 +335,10 @@ def _why_lost(recording: Recording, device: str, tied: Tied | None, params: Reco
         return [Cause("no_tool_frame", body)]
     if tied is None or device in tied.chains:
         return []
-    seen = float(tied.numbers.get(device, {}).get("tag_sightings", 0.0))
-    return [Cause("not_tied", body, measured=seen, limit=float(params.tie.least_sightings))]
+    seen, least = tied.unseen.get(device, 0), params.carried.least_sightings
+    if seen < least:
+        return [Cause("not_tied", body, measured=float(seen), limit=float(least))]
+    return [Cause("tags_disagree", body, measured=float(seen))]
 
 
 def _spans(chain: Chain, params: ReconstructParams) -> Spans:

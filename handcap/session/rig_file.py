@@ -125,10 +125,13 @@ class _Gripper(BaseModel):
 
     @model_validator(mode="after")
     def _check_tags(self) -> _Gripper:
-        names = [(tag.family, tag.id) for tag in self.tags]
-        if len(set(names)) < len(names):
+        if _named_twice(self.tags):
             raise ValueError("tags: the same tag is listed twice")
         return self
+
+
+def _named_twice(tags: list[_Tag]) -> bool:
+    return len({(tag.family, tag.id) for tag in tags}) < len(tags)
 
 
 class _RigFile(BaseModel):
@@ -139,6 +142,12 @@ class _RigFile(BaseModel):
     cameras: dict[Name, _Camera]
     grippers: dict[Literal["left", "right"], _Gripper] = {}
     provenance: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _check_tags(self) -> _RigFile:
+        if _named_twice([tag for gripper in self.grippers.values() for tag in gripper.tags]):
+            raise ValueError("grippers: the same tag is on both, so nobody could tell them apart")
+        return self
 
     @model_validator(mode="after")
     def _check_devices(self) -> _RigFile:
