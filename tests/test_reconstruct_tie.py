@@ -141,3 +141,13 @@ def test_tags_alone_place_a_gripper_to_a_millimetre(line_delay_s: float) -> None
 def test_a_gyroscope_that_turns_the_wrong_way_is_not_believed() -> None:
     true = GRIPPER.imu(LENGTH_S)
     assert carried_by_tags(ImuSamples(true.t_ns, -true.gyro_imu, true.accel_imu)) is None
+
+
+def test_where_the_motion_sensor_was_silent_tags_alone_are_not_enough() -> None:
+    whole = GRIPPER.imu(LENGTH_S)
+    since_s = (whole.t_ns - START_NS) / 1e9
+    heard = (since_s < 1.0) | (since_s > 2.0)
+    found = carried_by_tags(ImuSamples(whole.t_ns[heard], whole.gyro_imu[heard], whole.accel_imu[heard]))
+    assert found is not None
+    since_s = (found.t_ns - START_NS) / 1e9
+    assert not found.tracked[(since_s > 1.0) & (since_s < 2.0)].any() and found.tracked[since_s < 0.9].mean() > 0.9

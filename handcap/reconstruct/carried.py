@@ -33,6 +33,7 @@ from handcap.reconstruct.corner_pose import corner_poses
 from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.tie import Sightings
 from handcap.reconstruct.uncertainty import PoseUncertainty, pose_uncertainty
+from handcap.reconstruct.verdict import imu_gaps
 from handcap.types import Device, ImuSamples, Stamps
 
 
@@ -100,9 +101,8 @@ def carried(
         cov[i, :, i, :] += of_head[i]
     joint = PoseUncertainty(cov, 0.0, joint.dt_sigma_s)
     t_ns = to_imu_clock(camera_t_ns, dt_imu_cam_s)
-    return Chain(
-        states, joint, imu, device.imu, camera_t_ns, dt_imu_cam_s, _near(t_ns, placed.t_ns, states.t_ns, params)
-    )
+    tracked = _near(t_ns, placed.t_ns, states.t_ns, params) & ~imu_gaps(t_ns, imu, params.bridge_s)
+    return Chain(states, joint, imu, device.imu, camera_t_ns, dt_imu_cam_s, tracked)
 
 
 def _near(t_ns: Stamps, seen_ns: Stamps, keyframe_ns: Stamps, params: CarriedParams) -> NDArray[np.bool_]:
@@ -123,7 +123,7 @@ def _placed(
             px = seen.corners_px[which].reshape(-1, 2)
             # Of a rolling shutter, when the rows of the tags were exposed; a tag is not tall.
             t_ns = to_imu_clock(stamp, seen.dt_imu_cam_s + float(seen.mount.late_s(px).mean()))
-            if not (head.knows(t_ns[None])[0] and imu.t_ns[0] < t_ns < imu.t_ns[-1]):
+            if not head.knows(t_ns[None])[0] or imu_gaps(t_ns[None], imu, params.bridge_s)[0]:
                 continue
             p_imu = np.concatenate([transform(T_imu_tcp, seen.tags[int(k)].corners_body) for k in which])
             up_imu = np.array([np.interp(t_ns, imu.t_ns, column) for column in imu.accel_imu.T])

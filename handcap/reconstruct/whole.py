@@ -294,7 +294,11 @@ def _judged(
             causes += [*own, *_why_lost(recording, device, tied, params)]
             lost.append(device)
             continue
-        causes += [cause for cause in own if result.chain is not None or cause.code not in _HARMLESS]
+        if result.chain is not None:
+            causes += own
+        else:
+            causes += [cause for cause in own if cause.code not in _HARMLESS]
+            causes += [replace(cause, body=body) for cause in _interruptions(chain, params)]
         jaw = bodies[body].jaw
         if jaw is not None:
             causes += [replace(cause, body=body) for cause in jaw.causes]
@@ -346,6 +350,21 @@ def _spans(chain: Chain, params: ReconstructParams) -> Spans:
     t_s = seconds(chain.camera_t_ns, int(chain.camera_t_ns[0]))
     pieces = [(float(t_s[a]), float(t_s[b])) for a, b in runs(chain.tracked)]
     return tuple((a, b) for a, b in pieces if b - a >= params.verdict.shortest_span_s)
+
+
+def _interruptions(chain: Chain, params: ReconstructParams) -> list[Cause]:
+    """Where a gripper placed by its tags alone has no pose, and why; one that lies still needs none there."""
+    longest_s = params.verdict.longest_bridge_s
+    t_s = seconds(chain.camera_t_ns, int(chain.camera_t_ns[0]))
+    unfelt = verdict.imu_gaps(chain.t_ns, chain.imu, longest_s)
+    unseen = ~chain.tracked & ~unfelt & (not _rests(chain))
+    found: list[Cause] = []
+    for code, rows in (("imu_missing", unfelt), ("tracking_lost", unseen)):
+        for a, b in runs(rows):
+            span = (float(t_s[a]), float(t_s[b]))
+            if span[1] - span[0] >= longest_s:
+                found.append(Cause(code, None, span, span[1] - span[0], longest_s))
+    return found
 
 
 def _absolute(spans_s: Spans, t_ns: Stamps) -> list[tuple[int, int]]:
