@@ -19,7 +19,7 @@ PLOTS: dict[str, tuple[str, ...]] = {
     "speed": ("speed m/s",),
     "sigma": ("position σ mm",),
     "residual": ("reprojection rms px",),
-    "jaw": ("left jaw mm", "right jaw mm"),
+    "jaw": (),  # a curve of its own for each side: their cameras are not stamped alike
     "gyro": ("gyro x °/s", "gyro y °/s", "gyro z °/s"),
     "accel": ("accel x m/s²", "accel y m/s²", "accel z m/s²"),
 }
@@ -35,9 +35,10 @@ def log_plots(rec: Any, root: str, material: Material) -> dict[str, tuple[float,
 
     curves = _Curves(rec, f"{root}/plots", material)
     for name, labels in PLOTS.items():
-        colours = {3: AXES, 2: tuple(SIDES.values())}.get(len(labels), ((120, 180, 240),))
+        colours = AXES if len(labels) == 3 else ((120, 180, 240),)
         style = rr.SeriesLines(names=labels, colors=colours, widths=[1.5] * len(labels))
-        rec.log(f"{root}/plots/{name}", style, static=True)
+        if labels:
+            rec.log(f"{root}/plots/{name}", style, static=True)
     head = material.head
     if head is not None and head.tracked.sum() > 2:
         rows = head.tracked_only()
@@ -50,13 +51,11 @@ def log_plots(rec: Any, root: str, material: Material) -> dict[str, tuple[float,
     if residual is not None:
         stamps, rms_px = residual
         curves.add("residual", stamps + material.dt_session_cam_ns, rms_px[:, None])
-    for k, side in enumerate(SIDES):
-        if side in material.tools:
-            tool = material.tools[side]
-            known = np.isfinite(tool.width_m)
-            both = np.full((int(known.sum()), 2), np.nan)
-            both[:, k] = 1e3 * tool.width_m[known]
-            curves.add("jaw", tool.poses.t_ns[known], both)
+    for side, tool in material.tools.items():
+        style = rr.SeriesLines(names=f"{side} jaw mm", colors=SIDES[side], widths=1.5)
+        rec.log(f"{root}/plots/jaw/{side}", style, static=True)
+        known = np.isfinite(tool.width_m)
+        curves.add(f"jaw/{side}", tool.poses.t_ns[known], 1e3 * tool.width_m[known, None])
     if material.mount.device in material.take.devices:
         for batch in material.take.imu_batches(material.mount.device):
             shown = thinned(batch.between(material.origin_ns, material.end_ns + 1))
@@ -90,12 +89,13 @@ class _Curves:
         self.ranges: dict[str, tuple[float, float]] = {}
 
     def add(self, name: str, t_ns: Stamps, values: Array) -> None:
-        """Append (n, k) values at (n,) session-clock stamps."""
+        """Append (n, k) values at (n,) session-clock stamps; of several curves in a plot, `name` is plot/curve."""
         import rerun as rr
 
         if not len(t_ns):
             return
         times = rr.TimeColumn("take", duration=self._material.on_timeline(t_ns))
         self._rec.send_columns(f"{self._path}/{name}", [times], rr.Scalars.columns(scalars=values))
-        low, high = self.ranges.get(name, (np.inf, -np.inf))
-        self.ranges[name] = min(low, float(np.nanmin(values))), max(high, float(np.nanmax(values)))
+        plot = name.split("/")[0]
+        low, high = self.ranges.get(plot, (np.inf, -np.inf))
+        self.ranges[plot] = min(low, float(values.min())), max(high, float(values.max()))
