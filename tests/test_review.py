@@ -55,6 +55,15 @@ def session(tmp_path: Path) -> Path:
     return path
 
 
+def test_grippers_are_shown_with_their_jaws(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, done = demo
+    assert done.returncode == 0, done.stderr
+    entities = _entities(folder / "replay.rrd")
+    for side in ("left", "right"):
+        for path in (f"world/{side}/path", f"world/{side}/tool", f"world/{side}/tool/fingers", f"plots/jaw/{side}"):
+            assert f"/take_0001/{path}" in entities
+
+
 def test_the_real_recording_is_shown_with_everything_a_reviewer_needs(mh01_session: Path, tmp_path: Path) -> None:
     write_replay(find_takes([mh01_session]), tmp_path / "a.rrd")
     entities = _entities(tmp_path / "a.rrd")
