@@ -37,12 +37,27 @@ def place_rays(ray_cam, pixel, width, R_frame_cam, centre_frame):
 
 
 @njit(cache=True, nogil=True)
-def picked(rays, which):
-    """Some rays (m, 6) of many; indexing does the same but keeps other threads from running Python."""
-    out = np.empty((len(which), 6), np.float32)
-    for i in range(len(which)):
-        for k in range(6):
-            out[i, k] = rays[which[i], k]
+def rays_to_surfaces(ray_cam, surface, owner, width, R_frame_cam, centre_frame):
+    """The ray of every pixel in the frame of what it meets.
+
+    Args:
+        ray_cam: (h·w, 1, 3) camera frame.
+        surface: (h·w,) what each meets; -1 for nothing.
+        owner: (s + 1,) which frame each surface is in; the last one for nothing.
+        width: of the picture.
+        R_frame_cam, centre_frame: (f, 1 or h, 3, 3) and (f, 1 or h, 3): the camera's pose in each frame, at each row.
+
+    Returns:
+        (h·w, 6) float32: origin, direction.
+    """
+    out = np.empty((len(surface), 6), np.float32)
+    rows = R_frame_cam.shape[1]
+    for i in range(len(surface)):
+        f, r = owner[surface[i]], i // width if rows > 1 else 0
+        x, y, z = ray_cam[i, 0, 0], ray_cam[i, 0, 1], ray_cam[i, 0, 2]
+        for k in range(3):
+            out[i, k] = centre_frame[f, r, k]
+            out[i, 3 + k] = R_frame_cam[f, r, k, 0] * x + R_frame_cam[f, r, k, 1] * y + R_frame_cam[f, r, k, 2] * z
     return out
 
 
@@ -145,50 +160,45 @@ def shade_skin(rays, triangle, corner_share, triangles, normals, albedo, occlusi
 
 
 @njit(cache=True, nogil=True)
-def fill_between(surface, width):
-    """Give pixels of the checkerboard's odd fields the surface that all their neighbours see.
+def fill_between(surface, width, flat, diagonal):
+    """Give pixels between others the surface that all four of those see.
 
-    Surfaces are flat and convex, so what all neighbours see, the pixel between them sees too, unless something less
-    than one and a half pixels thin hides there.
+    Surfaces are flat and convex, so what all of them see, the pixel between them sees too, unless something too thin to
+    reach one of them hides there.
 
     Args:
-        surface: (h·w,) known on the even fields; changed in place.
+        surface: (h·w,) changed in place. Known where row and column are even, to fill those where both are odd from
+            their diagonal neighbours; known in both, to fill the rest from the neighbours beside, above and below.
         width: of the picture.
+        flat: surfaces from this number on are bent meshes, where every ray must be cast.
+        diagonal: which of the two.
 
     Returns:
-        The odd pixels (k,) whose neighbours disagree.
+        The pixels (k,) whose neighbours disagree.
     """
     height = len(surface) // width
     open_pixels = np.empty(len(surface) // 2 + 1, np.int64)
     count = 0
-    for v in range(height):
-        for u in range((v + 1) % 2, width, 2):
+    for v in range(1 if diagonal else 0, height, 2 if diagonal else 1):
+        for u in range(1 if diagonal else (v + 1) % 2, width, 2):
             i = v * width + u
-            seen = surface[i - 1] if u > 0 else surface[i + 1]
-            agree = u + 1 == width or surface[i + 1] == seen
-            agree = agree and (v == 0 or surface[i - width] == seen)
-            agree = agree and (v + 1 == height or surface[i + width] == seen)
-            if agree:
+            left, right, above, below = u > 0, u + 1 < width, v > 0, v + 1 < height
+            if diagonal:
+                seen = surface[i - width - 1]
+                agree = not right or surface[i - width + 1] == seen
+                agree = agree and (not below or surface[i + width - 1] == seen)
+                agree = agree and (not (right and below) or surface[i + width + 1] == seen)
+            else:
+                seen = surface[i - 1] if left else surface[i + 1]
+                agree = not right or surface[i + 1] == seen
+                agree = agree and (not above or surface[i - width] == seen)
+                agree = agree and (not below or surface[i + width] == seen)
+            if agree and seen < flat:
                 surface[i] = seen
             else:
                 open_pixels[count] = i
                 count += 1
     return open_pixels[:count]
-
-
-@njit(cache=True, nogil=True)
-def expose(light, arriving, gain, noise, out):
-    """Light (h, w, 3), share that arrives (h, w), gain and noise (h, w) to uint8; bright parts roll off softly."""
-    knee, room = np.float32(190.0), np.float32(60.0)
-    gain = np.float32(gain)
-    for v in range(light.shape[0]):
-        for u in range(light.shape[1]):
-            share = arriving[v, u] * gain
-            for c in range(3):
-                grey = light[v, u, c] * share
-                if grey > knee:
-                    grey = knee + room * (grey - knee) / (grey - knee + room)
-                out[v, u, c] = np.uint8(min(max(grey + noise[v, u] + np.float32(0.5), np.float32(0)), np.float32(255)))
 
 
 @njit(cache=True, nogil=True)
@@ -206,40 +216,120 @@ def on_edge(surface, group, height, width):
     return edge
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def look_around(
+    edge, surface, around_cam, owner, width, R_frame_cam, centre_frame, origin, axis_a, axis_b, normal, size, is_round
+):
+    """What the rays beside the centre of each pixel meet, if that is one of the surfaces its neighbours see.
+
+    Rectangles are met exactly; a pixel beside a disc, a bent mesh or nothing is left to be cast.
+
+    Args:
+        edge: (m,) pixels.
+        surface: (h·w,) what the centre of every pixel sees.
+        around_cam: (h·w, n, 3) rays through each pixel.
+        width, owner, R_frame_cam, centre_frame: as for `rays_to_surfaces`.
+        origin, axis_a, axis_b, normal, size, is_round: of the surfaces.
+
+    Returns:
+        (m, n + 1) surfaces, that of the centre first; and which of the `edge` pixels (k,) must be cast.
+    """
+    n, rows, height = around_cam.shape[1], R_frame_cam.shape[1], len(surface) // width
+    out = np.empty((len(edge), n + 1), np.int32)
+    unsure = np.empty(len(edge), np.int64)
+    count = 0
+    known = np.empty(9, np.int32)
+    for e in range(len(edge)):
+        i = edge[e]
+        v, u = i // width, i % width
+        row = v if rows > 1 else 0
+        out[e, 0] = surface[i]
+        total, sure = 0, True
+        for b in range(max(v - 1, 0), min(v + 2, height)):
+            for a in range(max(u - 1, 0), min(u + 2, width)):
+                k = surface[b * width + a]
+                if k < 0 or k >= len(origin) or is_round[k]:
+                    sure = False
+                    continue
+                fresh = True
+                for j in range(total):
+                    fresh &= known[j] != k
+                if fresh:
+                    known[total] = k
+                    total += 1
+        for j in range(n):
+            if not sure:
+                break
+            x, y, z = around_cam[i, j, 0], around_cam[i, j, 1], around_cam[i, j, 2]
+            nearest, found = np.inf, -1
+            for m in range(total):
+                k = known[m]
+                f = owner[k]
+                R, c = R_frame_cam[f, row], centre_frame[f, row]
+                dx = R[0, 0] * x + R[0, 1] * y + R[0, 2] * z
+                dy = R[1, 0] * x + R[1, 1] * y + R[1, 2] * z
+                dz = R[2, 0] * x + R[2, 1] * y + R[2, 2] * z
+                ox, oy, oz = origin[k, 0] - c[0], origin[k, 1] - c[1], origin[k, 2] - c[2]
+                away = ox * normal[k, 0] + oy * normal[k, 1] + oz * normal[k, 2]
+                depth = away / (dx * normal[k, 0] + dy * normal[k, 1] + dz * normal[k, 2])
+                if not 0 < depth < nearest:
+                    continue
+                px, py, pz = depth * dx - ox, depth * dy - oy, depth * dz - oz
+                s = px * axis_a[k, 0] + py * axis_a[k, 1] + pz * axis_a[k, 2]
+                t = px * axis_b[k, 0] + py * axis_b[k, 1] + pz * axis_b[k, 2]
+                if 0 <= s <= size[k, 0] and 0 <= t <= size[k, 1]:
+                    nearest, found = depth, k
+            out[e, 1 + j] = found
+            sure = found >= 0
+        if not sure:
+            unsure[count] = e
+            count += 1
+    return out, unsure[:count]
+
+
 @njit(cache=True, nogil=True)
-def gather(subrays, subsurface, per_pixel):
+def gather(edge, seen, centre_cam, around_cam, owner, width, R_frame_cam, centre_frame):
     """One ray per surface that a pixel sees, through the middle of what it sees of it.
 
     Args:
-        subrays: (m·per_pixel, 6), those of one pixel after the other.
-        subsurface: (m·per_pixel,).
-        per_pixel: rays per pixel.
+        edge: (m,) pixels.
+        seen: (m, n + 1) surfaces that their rays meet.
+        centre_cam, around_cam: (h·w, 1, 3) and (h·w, n, 3): those rays, camera frame.
+        owner, width, R_frame_cam, centre_frame: as for `rays_to_surfaces`.
 
     Returns:
-        Rays (k, 6), their surface (k,), pixel (k,), share of the pixel (k,) and one subray that saw it (k,).
+        Rays (k, 6) in the frame of what they meet, their surface (k,), row of `edge` (k,), share of the pixel (k,) and
+        one of the m·(n + 1) rays that saw it (k,).
     """
-    total = len(subrays)
+    each, rows = seen.shape[1], R_frame_cam.shape[1]
+    total = len(edge) * each
     rays, surface = np.empty((total, 6), np.float32), np.empty(total, np.int32)
     pixel, share = np.empty(total, np.int64), np.empty(total, np.float32)
     source = np.empty(total, np.int64)
     count = 0
-    for i in range(0, total, per_pixel):
-        begin = count
-        for j in range(i, i + per_pixel):
+    for e in range(len(edge)):
+        begin, i = count, edge[e]
+        for j in range(each):
             slot = begin
-            while slot < count and surface[slot] != subsurface[j]:
+            while slot < count and surface[slot] != seen[e, j]:
                 slot += 1
             if slot == count:
                 count += 1
-                surface[slot], pixel[slot], share[slot] = subsurface[j], i // per_pixel, 0.0
-                source[slot] = j
-                rays[slot, :3] = subrays[j, :3]
-                rays[slot, 3:] = 0.0
-            rays[slot, 3:] += subrays[j, 3:]
+                surface[slot], pixel[slot], share[slot] = seen[e, j], e, 0.0
+                source[slot] = e * each + j
+                rays[slot] = 0.0
+            for c in range(3):
+                rays[slot, c] += centre_cam[i, 0, c] if j == 0 else around_cam[i, j - 1, c]
             share[slot] += np.float32(1.0)
+        row = i // width if rows > 1 else 0
         for slot in range(begin, count):
-            rays[slot, 3:] /= share[slot]
-            share[slot] /= np.float32(per_pixel)
+            f = owner[surface[slot]]
+            R, centre = R_frame_cam[f, row], centre_frame[f, row]
+            x, y, z = rays[slot, 0] / share[slot], rays[slot, 1] / share[slot], rays[slot, 2] / share[slot]
+            for c in range(3):
+                rays[slot, c] = centre[c]
+                rays[slot, 3 + c] = R[c, 0] * x + R[c, 1] * y + R[c, 2] * z
+            share[slot] /= np.float32(each)
     return rays[:count], surface[:count], pixel[:count], share[:count], source[:count]
 
 
@@ -288,9 +378,9 @@ def _bilinear(texels, first, width, height, x, y):
 
 
 @njit(cache=True, nogil=True, inline="always", error_model="numpy", fastmath=True)
-def _light_at(lumels, first, rows, columns, s, t):
-    """Light at (s, t) in [0, 1]² of a patch; lumels lie on a grid that includes the corners."""
-    x, y = min(max(s, 0.0), 1.0) * (columns - 1), min(max(t, 0.0), 1.0) * (rows - 1)
+def _light_at(lumels, first, rows, columns, x, y):
+    """Light at (x, y) lumels of a patch's grid, which includes its corners; what is beyond them is as they are."""
+    x, y = min(max(x, 0.0), columns - 1.0), min(max(y, 0.0), rows - 1.0)
     x0, y0 = min(int(x), columns - 2), min(int(y), rows - 2)
     fx, fy = x - x0, y - y0
     i = first + y0 * columns + x0
@@ -299,81 +389,75 @@ def _light_at(lumels, first, rows, columns, s, t):
     )
 
 
+def patch_table(scene, light):
+    """What `shade` must know of every patch of a scene, worked out once and side by side in memory.
+
+    Returns:
+        (n, 21) of every patch: normal, axis_a and axis_b, each followed by its product with the origin; texture widths
+        and heights per metre, those of the texture's origin, texels per metre; lumels per metre along both axes; bend;
+        half the size along axis_a. And (n, 5) int64: texture, first lumel, rows and columns of lumels, body.
+    """
+    axes = [
+        np.column_stack([axis, np.sum(axis * scene.origin, axis=1)])
+        for axis in (scene.normal, scene.axis_a, scene.axis_b)
+    ]
+    atlas, m = scene.atlas, scene.texture
+    per_m = 1 / (atlas.texel_m[m, None] * np.column_stack([atlas.width[m, 0], atlas.height[m, 0]]))
+    lumels = (light.shape[:, ::-1] - 1) / scene.size
+    numbers = [*axes, per_m, scene.uv * per_m, 1 / atlas.texel_m[m], lumels, scene.bend, scene.size[:, 0] / 2]
+    whole = [m, light.first, light.shape, scene.body_of]
+    return np.column_stack(numbers), np.column_stack(whole).astype(np.int64)
+
+
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def shade(
-    rays,
-    surface,
-    pixel_rad,
-    origin,
-    axis_a,
-    axis_b,
-    normal,
-    size,
-    bend,
-    texture,
-    uv,
-    texels,
-    tex_first,
-    tex_width,
-    tex_height,
-    tex_levels,
-    texel_m,
-    lumels,
-    light_first,
-    light_shape,
-    body_of,
-    light,
-    out,
+    rays, surface, pixel_rad, patches, numbers, texels, tex_first, tex_width, tex_height, tex_levels, lumels, light, out
 ):
     """Colour (m, 3) of each ray: texture filtered over the footprint of `pixel_rad`, times light.
 
     Light is what was baked on the patch times, per body, `light[0] + light[1:] @ normal`. Rays are in the frame of the
-    body they meet; what is no patch of the scene is left black.
+    body they meet; what is no patch of the scene is left black. `patches` and `numbers` are those of `patch_table`.
     """
     for i in range(len(rays)):
         out[i, 0] = out[i, 1] = out[i, 2] = 0.0
         k = surface[i]
-        if k < 0 or k >= len(origin) or pixel_rad[i] == 0.0:
+        if k < 0 or k >= len(patches) or pixel_rad[i] == 0.0:
             continue
+        p = patches[k]
+        ox, oy, oz = float(rays[i, 0]), float(rays[i, 1]), float(rays[i, 2])
         dx, dy, dz = float(rays[i, 3]), float(rays[i, 4]), float(rays[i, 5])
-        cosine = dx * normal[k, 0] + dy * normal[k, 1] + dz * normal[k, 2]
-        ox, oy, oz = origin[k, 0] - rays[i, 0], origin[k, 1] - rays[i, 1], origin[k, 2] - rays[i, 2]
-        if cosine > -1e-6:  # seen from behind or edge-on
+        cosine = -(dx * p[0] + dy * p[1] + dz * p[2])
+        if cosine < 1e-6:  # seen from behind or edge-on
             continue
-        depth = (ox * normal[k, 0] + oy * normal[k, 1] + oz * normal[k, 2]) / cosine
-        px, py, pz = depth * dx - ox, depth * dy - oy, depth * dz - oz
-        s = px * axis_a[k, 0] + py * axis_a[k, 1] + pz * axis_a[k, 2]
-        t = px * axis_b[k, 0] + py * axis_b[k, 1] + pz * axis_b[k, 2]
+        stretch = 1.0 / cosine
+        depth = (ox * p[0] + oy * p[1] + oz * p[2] - p[3]) * stretch
+        along_a, along_b = dx * p[4] + dy * p[5] + dz * p[6], dx * p[8] + dy * p[9] + dz * p[10]
+        s = ox * p[4] + oy * p[5] + oz * p[6] - p[7] + depth * along_a
+        t = ox * p[8] + oy * p[9] + oz * p[10] - p[11] + depth * along_b
 
         # The footprint is an ellipse, longer by 1/cosine along the ray's direction in the plane.
         minor = depth * pixel_rad[i]
-        major = minor / -cosine
-        la = dx * axis_a[k, 0] + dy * axis_a[k, 1] + dz * axis_a[k, 2]
-        lb = dx * axis_b[k, 0] + dy * axis_b[k, 1] + dz * axis_b[k, 2]
-        length = np.sqrt(la * la + lb * lb)
-        if length > 1e-9:
-            la, lb = la / length, lb / length
-        taps = min(int(np.ceil(major / minor - 0.5)), _MAX_TAPS)
-        taps = max(taps, 1)
-        m = texture[k]
-        texel = texel_m[m]
+        taps = max(min(int(np.ceil(stretch - 0.5)), _MAX_TAPS), 1)
+        m = numbers[k, 0]
         # The level whose texels are about as large as the footprint; a loop is faster than a logarithm.
-        coarse = max(minor, major / taps) / texel
-        level = 0
-        while coarse >= 2.0 and level < tex_levels[m] - 1:
+        coarse = minor * max(1.0, stretch / taps) * p[16]
+        level, last = 0, tex_levels[m] - 1
+        while coarse >= 2.0 and level < last:
             coarse *= 0.5
             level += 1
         # Half-way between two levels they are blended; near one, it will do alone: half the work, and still no seam.
-        blend = min(max(2.0 * (coarse - 1.15), 0.0), 1.0) if level < tex_levels[m] - 1 else 0.0
+        blend = min(max(2.0 * (coarse - 1.15), 0.0), 1.0) if level < last else 0.0
         level_share = (1 - blend, blend)
         # In shares of the picture's edge; the whole part is which repetition it is.
-        per_u, per_v = 1.0 / (texel * tex_width[m, 0]), 1.0 / (texel * tex_height[m, 0])
-        u, v = (s + uv[k, 0]) * per_u, (t + uv[k, 1]) * per_v
-        step_u, step_v = major * la * per_u, major * lb * per_v
+        u, v = s * p[12] + p[14], t * p[13] + p[15]
+        step_u = step_v = 0.0
+        if taps > 1:
+            step = minor * stretch / (taps * max(np.sqrt(along_a * along_a + along_b * along_b), 1e-9))
+            step_u, step_v = step * along_a * p[12], step * along_b * p[13]
+            u, v = u - step_u * (taps - 1) / 2, v - step_v * (taps - 1) / 2
         r = g = b = np.float32(0.0)
         for tap in range(taps):
-            shift = (tap + 0.5) / taps - 0.5
-            x, y = u + shift * step_u, v + shift * step_v
+            x, y = u + tap * step_u, v + tap * step_v
             x, y = x - np.floor(x), y - np.floor(y)
             for step in range(2):
                 weight = np.float32(level_share[step])
@@ -385,16 +469,11 @@ def shade(
                 r += weight * r1
                 g += weight * g1
                 b += weight * b1
-        bright = (
-            _light_at(lumels, light_first[k], light_shape[k, 0], light_shape[k, 1], s / size[k, 0], t / size[k, 1])
-            / taps
-        )
-        body = body_of[k]
+        bright = _light_at(lumels, numbers[k, 1], numbers[k, 2], numbers[k, 3], s * p[17], t * p[18]) / taps
+        body = numbers[k, 4]
         if body > 0:
-            turn = bend[k] * (s - size[k, 0] / 2)
-            nx = normal[k, 0] + turn * axis_a[k, 0]
-            ny = normal[k, 1] + turn * axis_a[k, 1]
-            nz = normal[k, 2] + turn * axis_a[k, 2]
+            turn = p[19] * (s - p[20])
+            nx, ny, nz = p[0] + turn * p[4], p[1] + turn * p[5], p[2] + turn * p[6]
             length = np.sqrt(1 + turn * turn)
             bright *= max(
                 light[body, 0] + (light[body, 1] * nx + light[body, 2] * ny + light[body, 3] * nz) / length, 0.12

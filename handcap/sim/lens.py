@@ -20,8 +20,7 @@ class Lens:
     Attributes:
         rook_cam: (h·w, 1, 3) float32 unit rays through each of five points spread over the pixel, its centre first.
         around_cam: (h·w, 4, 3) the four that are not the centre.
-        every: (h·w,) all pixels.
-        even: (h·w / 2,) pixels on the even fields of a checkerboard.
+        coarse: (h·w / 4,) every second pixel of every second row.
         pixel_rad: (h·w,) float32 angle one pixel spans; 0 outside the lens field, where the picture is black.
         focal_px: pixels per radian on the axis.
     """
@@ -34,8 +33,7 @@ class Lens:
         right, below = (camera.unproject(centres + offset)[0] for offset in ([0.5, 0.0], [0.0, 0.5]))
         span = np.linalg.norm(np.cross(right - subs[0][0], below - subs[0][0]), axis=-1)
         valid = np.all([ok for _, ok in subs], axis=0)
-        self.even = np.flatnonzero((u + v).reshape(-1) % 2 == 0)
-        self.every = np.arange(len(centres))
+        self.coarse = np.flatnonzero(((u % 2 == 0) & (v % 2 == 0)).reshape(-1))
         rays_cam = np.stack([rays for rays, _ in subs], axis=1).astype(np.float32)
         self.rook_cam = [np.ascontiguousarray(rays_cam[:, k : k + 1]) for k in range(len(SUBPIXELS))]
         self.around_cam = np.ascontiguousarray(rays_cam[:, 1:])
@@ -46,14 +44,14 @@ class Lens:
         self.focal_px = float(camera.focal_px.mean())
 
     def towards(self, axis_cam: Array, cosine: float) -> NDArray[np.int64]:
-        """Pixels (m,), whole blocks of them, among which are all that look into a cone."""
+        """Rows of `coarse` (m,), whole blocks of pixels, among which are all that look into a cone."""
         apart = np.arccos(np.clip(self._block_axis @ axis_cam, -1, 1))
         near = np.flatnonzero(apart <= np.arccos(np.clip(cosine, -1, 1)) + self._block_rad)
-        return np.concatenate([self._blocks[k] for k in near]) if len(near) else self.every[:0]
+        return np.concatenate([self._blocks[k] for k in near]) if len(near) else self.coarse[:0]
 
 
 def _blocks(rays_cam: NDArray[np.float32], width: int, height: int) -> tuple[list[NDArray[np.int64]], Array, Array]:
-    """Pixels of each square of _BLOCK_PX, a direction (n, 3) in their middle, and how far (n,) others look from it."""
+    """Coarse pixels in each square of _BLOCK_PX, a direction (n, 3) in its middle, and how far (n,) others look."""
     number = np.arange(width * height).reshape(height, width)
     squares = [
         number[v : v + _BLOCK_PX, u : u + _BLOCK_PX].reshape(-1)
@@ -66,4 +64,6 @@ def _blocks(rays_cam: NDArray[np.float32], width: int, height: int) -> tuple[lis
         float(np.arccos(np.clip(rays_cam[square] @ axis, -1, 1)).max()) + _BLOCK_SLACK_RAD
         for square, axis in zip(squares, axes, strict=True)
     ]
-    return squares, np.array(axes), np.array(reach)
+    coarse = (np.indices((height, width)) % 2 == 0).all(axis=0).reshape(-1)
+    row = np.cumsum(coarse) - 1
+    return [row[square[coarse[square]]] for square in squares], np.array(axes), np.array(reach)

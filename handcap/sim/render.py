@@ -8,7 +8,7 @@ moving body is met in its own frame: the rays go there, row by row, as the shutt
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -112,15 +112,14 @@ class _Mover:
 
     Attributes:
         caster: its triangles.
-        R_cam, centre: (1 or h, 3, 3) and (1 or h, 3) the camera's pose in its frame at every row.
+        frame: which of the frames is its own.
         axis_cam, cosine: a cone around it, camera frame.
         bounds: of its triangles.
         surface: of each triangle, or the one number of a skin.
     """
 
     caster: Any
-    R_cam: Array
-    centre: Array
+    frame: int
     axis_cam: Array
     cosine: float
     bounds: _Bounds
@@ -128,29 +127,49 @@ class _Mover:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class _Placed:
+    """Everything at one moment of the exposure.
+
+    Attributes:
+        R_cam, centre: (f, 1 or h, 3, 3) and (f, 1 or h, 3): the camera's pose at every row in the frame of the room, of
+            every other body of the scene, and of every skin.
+        owner: (s + 1,) which of the frames every surface is in: the scene's, the skins', and last the room for nothing.
+        movers: what may stand before the room.
+    """
+
+    R_cam: Array
+    centre: Array
+    owner: NDArray[np.int32]
+    movers: Sequence[_Mover]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class _Hits:
-    """What rays meet: (m,) surface, ray in the frame of what it meets (m, 6), distance; on skins, where in the mesh."""
+    """What rays meet: (m,) surface; of those that were cast at a skin also how far and where in the mesh."""
 
     surface: NDArray[np.int32]
-    rays: NDArray[np.float32]
     depth: NDArray[np.float32]
     triangle: NDArray[np.int32]
     corner_share: NDArray[np.float32]
+
+    @classmethod
+    def none(cls, rays: int) -> _Hits:
+        """Nothing is met, so far."""
+        return cls(
+            np.full(rays, -1, np.int32),
+            np.empty(rays, np.float32),
+            np.empty(rays, np.int32),
+            np.empty((rays, 2), np.float32),
+        )
 
     def at(self, rows: NDArray[np.int64]) -> _Hits:
         """Some of them."""
         return _Hits(*(getattr(self, each.name)[rows] for each in fields(self)))
 
-    def beside(self, others: _Hits) -> _Hits:
-        """Each of these followed by its share of the others, which are a multiple in number."""
-
-        def joined(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-            rows, each = len(one), one.shape[1:]
-            n = len(other) // max(rows, 1)
-            pair = (one.reshape(rows, 1, *each), other.reshape(rows, n, *each))
-            return np.concatenate(pair, axis=1).reshape(rows * (n + 1), *each)
-
-        return _Hits(*(joined(getattr(self, each.name), getattr(others, each.name)) for each in fields(self)))
+    def put(self, rows: NDArray[np.int64], others: _Hits) -> None:
+        """Replace some of them."""
+        for each in fields(self):
+            getattr(self, each.name)[rows] = getattr(others, each.name)
 
 
 class Renderer:
@@ -173,25 +192,15 @@ class Renderer:
         self._light_at = once(self._felt, remember=256)
         atlas = scene.atlas
         self._tables = (
-            scene.origin,
-            scene.axis_a,
-            scene.axis_b,
-            scene.normal,
-            scene.size,
-            scene.bend,
-            scene.texture,
-            scene.uv,
+            *kernel.patch_table(scene, light),
             atlas.texels,
             atlas.first,
             atlas.width,
             atlas.height,
             atlas.levels,
-            atlas.texel_m,
             light.lumels,
-            light.first,
-            light.shape,
-            scene.body_of,
         )
+        self._patches = (scene.origin, scene.axis_a, scene.axis_b, scene.normal, scene.size, scene.is_round)
 
     def _caster(self, vertices: NDArray[np.float32], triangles: NDArray[np.uint32]) -> Any:
         caster = self._new_caster()
@@ -220,12 +229,16 @@ class Renderer:
 
     def depth(self, lens: Lens, shot: Shot) -> NDArray[np.float32]:
         """Depth (h, w) float32 along the camera's z axis in mid-exposure, m; NaN where nothing is seen."""
-        skins = [self._skin_caster(skin) for skin in shot.skins]
-        T_room_cam, movers = self._placed(lens, shot, skins, 0.0)
-        rays = kernel.place_rays(lens.rook_cam[0], lens.every, lens.width, *_split(T_room_cam))
-        hits = self._with_movers(lens, lens.rook_cam[0], lens.every, self._visible(rays, lens), rays, movers)
-        z = hits.depth * lens.rook_cam[0][:, 0, 2]
+        placed = self._placed(lens, shot, [self._skin_caster(skin) for skin in shot.skins], 0.0)
+        hits = self._seen(lens, lens.rook_cam[0], placed)
+        rays = kernel.rays_to_surfaces(
+            lens.rook_cam[0], hits.surface, placed.owner, lens.width, placed.R_cam, placed.centre
+        )
+        flat = hits.surface < len(self._scene.origin)
+        surface = np.where(flat, hits.surface, -1)
+        depth = np.where(flat, kernel.plane_depth(rays, surface, self._scene.origin, self._scene.normal), hits.depth)
         seen = (hits.surface >= 0) & (lens.pixel_rad > 0)
+        z = depth * lens.rook_cam[0][:, 0, 2]
         return np.where(seen, z, np.float32(np.nan)).reshape(lens.height, lens.width)
 
     def _light(self, shot: Shot) -> tuple[Array, list[Array]]:
@@ -261,27 +274,23 @@ class Renderer:
             return 1
         return next((n for n in _MOMENTS if n * _BLUR_STEP_PX >= px), _MOMENTS[-1])
 
-    def _placed(self, lens: Lens, shot: Shot, skins: Sequence[Any], share: float) -> tuple[Array, list[_Mover]]:
-        """The camera in the room and everything that moves, at one moment of the exposure."""
+    def _placed(self, lens: Lens, shot: Shot, skins: Sequence[Any], share: float) -> _Placed:
+        """The camera and everything that moves, at one moment of the exposure."""
         t_s = shot.shutter.row_times(lens.height, share)
         T_room_cam = np.ascontiguousarray(shot.T_room_cam(t_s))
         movers: list[_Mover] = []
-        first_skin = len(self._scene.origin)
+        bodies, first_skin = len(self._casters), len(self._scene.origin)
+        frames = np.broadcast_to(T_room_cam, (bodies + len(skins), *T_room_cam.shape)).copy()
         things = [
-            (
-                self._casters[self._index[name]],
-                pose,
-                self._bounds[self._index[name]],
-                self._surface_of[self._index[name]],
-            )
+            (self._index[name], self._casters[self._index[name]], pose, self._bounds[self._index[name]])
             for name, pose in shot.T_room_body.items()
         ]
         things += [
-            (caster, skin.T_room_mesh, self._skin_bounds(skin), first_skin + k)
+            (bodies + k, caster, skin.T_room_mesh, self._skin_bounds(skin))
             for k, (caster, skin) in enumerate(zip(skins, shot.skins, strict=True))
         ]
-        for caster, pose, bounds, surface in things:
-            T_body_cam = geometry.inverse(pose(t_s)) @ T_room_cam
+        for frame, caster, pose, bounds in things:
+            frames[frame] = T_body_cam = geometry.inverse(pose(t_s)) @ T_room_cam
             p_cam = geometry.transform(geometry.inverse(T_body_cam), bounds.centre)
             distance = np.linalg.norm(p_cam, axis=-1)
             axis = p_cam.mean(axis=0) / max(float(np.linalg.norm(p_cam.mean(axis=0))), 1e-9)
@@ -290,51 +299,43 @@ class Renderer:
                 # Between the rows the body wanders in the picture: the cone holds all of its places.
                 apart = np.arccos(np.clip(p_cam @ axis / distance, -1, 1)) + np.arcsin(bounds.radius / distance)
                 cosine = float(np.cos(min(apart.max() + 0.01, np.pi)))
-            movers.append(_Mover(caster, *_split(T_body_cam), axis, cosine, bounds, surface))
-        return T_room_cam, movers
+            surface = self._surface_of[frame] if frame < bodies else first_skin + frame - bodies
+            movers.append(_Mover(caster, frame, axis, cosine, bounds, surface))
+        owner = np.concatenate([self._scene.body_of, bodies + np.arange(len(skins)), [0]]).astype(np.int32)
+        return _Placed(
+            np.ascontiguousarray(frames[..., :3, :3]), np.ascontiguousarray(frames[..., :3, 3]), owner, movers
+        )
 
     def _surfaces(self, rays: NDArray[np.float32]) -> NDArray[np.int32]:
         """Which surface of the room (m,) each ray (m, 6) meets; -1 for none."""
         hit = self._casters[0].cast_rays(self._tensor(rays))["primitive_ids"].numpy()
         return self._surface_of[0].take(hit, mode="clip")
 
-    def _visible(self, rays: NDArray[np.float32], lens: Lens) -> NDArray[np.int32]:
-        """Surface (h·w,) behind every pixel: half of them cast, the others only where their neighbours disagree."""
-        surface = np.empty(len(rays), np.int32)
-        surface[lens.even] = self._surfaces(kernel.picked(rays, lens.even))
-        between = kernel.fill_between(surface, lens.width)
-        surface[between] = self._surfaces(kernel.picked(rays, between))
-        return surface
+    def _seen(self, lens: Lens, ray_cam: NDArray[np.float32], placed: _Placed) -> _Hits:
+        """What is behind every pixel: a quarter of them cast, the others only where their neighbours disagree."""
+        hits, flat = _Hits.none(len(ray_cam)), len(self._scene.origin)
+        hits.put(lens.coarse, self._cast(lens, ray_cam, lens.coarse, placed))
+        for diagonal in (True, False):
+            between = kernel.fill_between(hits.surface, lens.width, flat, diagonal)
+            hits.put(between, self._cast(lens, ray_cam, between, placed))
+        return hits
 
-    def _with_movers(
-        self,
-        lens: Lens,
-        ray_cam: NDArray[np.float32],
-        pixel: NDArray[np.int64],
-        surface: NDArray[np.int32],
-        rays: NDArray[np.float32],
-        movers: Sequence[_Mover],
-    ) -> _Hits:
-        """Put what moves before the room.
-
-        Args:
-            lens: camera.
-            ray_cam: (h·w, n, 3) n rays a pixel; one where all pixels are meant.
-            pixel: (m,) which pixels.
-            surface, rays: (m·n,) and (m·n, 6) the room as those rays see it; changed in place.
-            movers: what may stand before it.
-        """
-        depth = kernel.plane_depth(rays, surface, self._scene.origin, self._scene.normal)
-        triangle, corner_share = np.zeros(len(rays), np.int32), np.zeros((len(rays), 2), np.float32)
-        for mover in movers:
-            some = lens.towards(mover.axis_cam, mover.cosine) if pixel is lens.every else pixel
+    def _cast(self, lens: Lens, ray_cam: NDArray[np.float32], pixel: NDArray[np.int64], placed: _Placed) -> _Hits:
+        """What rays meet: those (m·n,) of some pixels (m,), `ray_cam` having n of every one (h·w, n, 3)."""
+        rays = kernel.place_rays(ray_cam, pixel, lens.width, placed.R_cam[0], placed.centre[0])
+        surface = self._surfaces(rays)
+        hits = replace(_Hits.none(len(rays)), surface=surface)
+        hits.depth[:] = kernel.plane_depth(rays, surface, self._scene.origin, self._scene.normal)
+        for mover in placed.movers:
+            # The whole picture is searched in blocks, a few pixels one by one.
+            some = lens.towards(mover.axis_cam, mover.cosine) if pixel is lens.coarse else None
             at, there = kernel.rays_into_box(
                 ray_cam,
-                some,
+                pixel if some is None else lens.coarse[some],
                 lens.pixel_rad,
                 lens.width,
-                mover.R_cam,
-                mover.centre,
+                placed.R_cam[mover.frame],
+                placed.centre[mover.frame],
                 mover.axis_cam,
                 mover.cosine,
                 mover.bounds.low,
@@ -342,33 +343,35 @@ class Renderer:
             )
             if not len(at):
                 continue
-            if pixel is lens.every:
+            if some is not None:
                 at = some[at]  # one ray a pixel
             met = mover.caster.cast_rays(self._tensor(there))
             distance = met["t_hit"].numpy()
-            nearer = np.flatnonzero(distance < depth[at])
+            nearer = np.flatnonzero(distance < hits.depth[at])
             where, hit = at[nearer], met["primitive_ids"].numpy()[nearer]
-            surface[where] = mover.surface if isinstance(mover.surface, int) else mover.surface[hit]
-            rays[where], depth[where] = there[nearer], distance[nearer]
-            triangle[where], corner_share[where] = hit, met["primitive_uvs"].numpy()[nearer]
-        return _Hits(surface, rays, depth, triangle, corner_share)
+            number = mover.surface if isinstance(mover.surface, int) else mover.surface[hit]
+            hits.surface[where], hits.depth[where] = number, distance[nearer]
+            if isinstance(mover.surface, int):
+                hits.triangle[where], hits.corner_share[where] = hit, met["primitive_uvs"].numpy()[nearer]
+        return hits
 
     def _shaded(
         self,
+        rays: NDArray[np.float32],
         hits: _Hits,
         pixel_rad: NDArray[np.float32],
         light: Array,
         skins: Sequence[Skin],
         skin_light: Sequence[Array],
     ) -> NDArray[np.float32]:
-        colour = np.empty((len(hits.rays), 3), np.float32)
-        kernel.shade(hits.rays, hits.surface, pixel_rad, *self._tables, light, colour)
+        """(m, 3) colours that rays (m, 6) bring, each in the frame of what it meets."""
+        colour = np.empty((len(rays), 3), np.float32)
+        kernel.shade(rays, hits.surface, pixel_rad, *self._tables, light, colour)
         for k, (skin, around) in enumerate(zip(skins, skin_light, strict=True)):
             at = np.flatnonzero(hits.surface == len(self._scene.origin) + k)
             out = np.empty((len(at), 3), np.float32)
             mesh = (skin.triangles, skin.normals, skin.albedo, skin.occlusion)
-            rays = kernel.picked(hits.rays, at)
-            kernel.shade_skin(rays, hits.triangle[at], hits.corner_share[at], *mesh, around, out)
+            kernel.shade_skin(rays[at], hits.triangle[at], hits.corner_share[at], *mesh, around, out)
             colour[at] = out
         return colour
 
@@ -383,24 +386,27 @@ class Renderer:
         rook: int | None,
     ) -> NDArray[np.float32]:
         """(h·w, 3) light at one moment, through one rook of every pixel; without, through all on visible edges."""
-        T_room_cam, movers = self._placed(lens, shot, skins, share)
-        in_room = _split(T_room_cam)
+        placed = self._placed(lens, shot, skins, share)
+        frames = (placed.owner, lens.width, placed.R_cam, placed.centre)
         ray_cam = lens.rook_cam[rook or 0]
-        rays = kernel.place_rays(ray_cam, lens.every, lens.width, *in_room)
-        hits = self._with_movers(lens, ray_cam, lens.every, self._visible(rays, lens), rays, movers)
+        hits = self._seen(lens, ray_cam, placed)
+        rays = kernel.rays_to_surfaces(ray_cam, hits.surface, *frames)
         if rook is not None:
-            return self._shaded(hits, lens.pixel_rad, light, shot.skins, skin_light)
+            return self._shaded(rays, hits, lens.pixel_rad, light, shot.skins, skin_light)
         group = self._groups(len(skins))
         edge = np.flatnonzero(kernel.on_edge(hits.surface, group, lens.height, lens.width) & (lens.pixel_rad > 0))
-        centres = hits.at(edge)
+        seen, unsure = kernel.look_around(edge, hits.surface, lens.around_cam, *frames, *self._patches)
+        rooks = _Hits.none(seen.size)
+        first = np.arange(0, seen.size, len(SUBPIXELS))
+        rooks.put(first, hits.at(edge))
         hits.surface[edge] = -1  # left black, they are filled in below
-        picture = self._shaded(hits, lens.pixel_rad, light, shot.skins, skin_light)
-        around = kernel.place_rays(lens.around_cam, edge, lens.width, *in_room)
-        spread = self._with_movers(lens, lens.around_cam, edge, self._surfaces(around), around, movers)
-        rooks = centres.beside(spread)
-        rays, surface, pixel, part, source = kernel.gather(rooks.rays, rooks.surface, len(SUBPIXELS))
-        seen = _Hits(surface, rays, rooks.depth[source], rooks.triangle[source], rooks.corner_share[source])
-        colour = self._shaded(seen, lens.pixel_rad[edge[pixel]], light, shot.skins, skin_light)
+        picture = self._shaded(rays, hits, lens.pixel_rad, light, shot.skins, skin_light)
+        beside = (first[unsure, None] + np.arange(1, len(SUBPIXELS))).reshape(-1)
+        rooks.put(beside, self._cast(lens, lens.around_cam, edge[unsure], placed))
+        seen[unsure, 1:] = rooks.surface[beside].reshape(len(unsure), seen.shape[1] - 1)
+        rays, surface, pixel, part, source = kernel.gather(edge, seen, lens.rook_cam[0], lens.around_cam, *frames)
+        some = replace(rooks.at(source), surface=surface)
+        colour = self._shaded(rays, some, lens.pixel_rad[edge[pixel]], light, shot.skins, skin_light)
         kernel.scatter(colour, pixel, part, edge, picture)
         return picture
 
@@ -408,10 +414,6 @@ class Renderer:
         """Smooth group of every surface, then of every skin, then of nothing (index -1)."""
         highest = int(self._scene.smooth_group.max()) + 1
         return np.concatenate([self._scene.smooth_group, highest + np.arange(skins), [-1]]).astype(np.int32)
-
-
-def _split(T: Array) -> tuple[Array, Array]:
-    return np.ascontiguousarray(T[:, :3, :3]), np.ascontiguousarray(T[:, :3, 3])
 
 
 def _bounds(vertices: NDArray[np.float32]) -> _Bounds:

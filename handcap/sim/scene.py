@@ -152,6 +152,7 @@ class Scene:
         body_of: (n,) index into `bodies`.
         origin, axis_a, axis_b, normal: (n, 3); axes are unit vectors, the normal looks to the visible side.
         size: (n, 2) m.
+        is_round: (n,) whether only the disc in the middle of the patch is there.
         bend: (n,) 1/m: how fast the shading normal turns along axis_a, about the patch's middle; 0 for flat things.
         texture: (n,) index into the atlas.
         uv: (n, 2) texture coordinates of the origin, m.
@@ -167,6 +168,7 @@ class Scene:
     axis_b: Array
     normal: Array
     size: Array
+    is_round: NDArray[np.bool_]
     bend: Array
     texture: NDArray[np.int32]
     uv: Array
@@ -306,6 +308,7 @@ class SceneBuilder:
             axis_b=axis_b,
             normal=np.cross(axis_a, axis_b),
             size=np.array(columns[3]),
+            is_round=np.array([len(polygon) > 4 for builder in builders for polygon in builder._corners]),
             bend=np.array(columns[4], float),
             texture=np.array(columns[5], np.int32),
             uv=np.array(columns[6]),
