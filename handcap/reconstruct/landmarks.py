@@ -22,6 +22,11 @@ class GateParams:
     gate_sigmas: float = 3.5
     least_gate_px: float = 1.0
     refinements: int = 4
+    still_px: float = 1.0  # a picture that moved less is the same again, its errors too
+    least_still_views: int = 20  # a keyframe at rest holds on to at least so many tracks
+
+
+_LEAST_SHARED = 8  # tracks, to tell whether a picture moved
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -79,6 +84,43 @@ def with_views(seen: Observations, least: int) -> Observations:
     """Only tracks seen from at least `least` keyframes."""
     _, inverse, count = np.unique(seen.track, return_inverse=True, return_counts=True)
     return seen.where(count[inverse] >= least)
+
+
+def stations(seen: Observations, keyframes: int, still_px: float) -> NDArray[np.int64]:
+    """(n,) ascending numbers by keyframe: the same from one at which the picture begins to stand still to the last that
+    shows it within `still_px`, median over the tracks they share.
+    """
+    by_keyframe = seen.where(np.lexsort((seen.track, seen.keyframe)))
+    edges = np.searchsorted(by_keyframe.keyframe, np.arange(keyframes + 1))
+    out, first = np.zeros(keyframes, np.int64), 0
+    for i in range(1, keyframes):
+        a, b = slice(edges[first], edges[first + 1]), slice(edges[i], edges[i + 1])
+        _, in_a, in_b = np.intersect1d(
+            by_keyframe.track[a], by_keyframe.track[b], assume_unique=True, return_indices=True
+        )
+        shift = np.linalg.norm(by_keyframe.pixel[a][in_a] - by_keyframe.pixel[b][in_b], axis=1)
+        still = len(shift) >= _LEAST_SHARED and np.median(shift) < still_px
+        first = first if still else i
+        out[i] = out[i - 1] + (not still)
+    return out
+
+
+def looked_once(seen: Observations, station: NDArray[np.int64], least_views: int) -> Observations:
+    """Every track about once per station, another keyframe of it for every track.
+
+    A camera at rest sees the same again and again, error and all: a hundred such views say what one says. Dealing the
+    tracks out to the station's keyframes counts each once and still leaves every keyframe something to hold on to, at
+    least `least_views` tracks where there are so many.
+    """
+    if not len(seen):
+        return seen
+    of = station[seen.keyframe]
+    views = np.bincount(seen.keyframe, minlength=len(station))
+    start = np.flatnonzero((np.diff(seen.track, prepend=-1) != 0) | (np.diff(of, prepend=-1) != 0))
+    size = np.diff(np.r_[start, len(seen)])
+    place, of_size = np.arange(len(seen)) - np.repeat(start, size), np.repeat(size, size)
+    wanted = np.ceil(of_size * least_views / np.maximum(views[seen.keyframe], 1)).astype(np.int64)
+    return seen.where((place + seen.track) % of_size < np.maximum(wanted, 1))
 
 
 def thinned(seen: Observations, most_views: int) -> tuple[Observations, Array]:

@@ -26,6 +26,7 @@ from handcap.reconstruct.keyframes import choose_keyframes, neighbour_parallax, 
 from handcap.reconstruct.limits import Refused
 from handcap.reconstruct.merge import describe, keyframes_to_describe, merge
 from handcap.reconstruct.noise import pixel_noise
+from handcap.reconstruct.patches import aligned
 from handcap.reconstruct.result import MapPoints, Reconstruction, ReconstructParams, Residuals
 from handcap.reconstruct.shutter import RollingShutter
 from handcap.reconstruct.verdict import Judgement
@@ -128,6 +129,8 @@ class _Work:
             solved, offset, joint, imu = self._refine(solved, seen, imu, offset, rounds, moved_back)
         with self.step("joining tracks", 0.8):
             joined = self._join(solved, seen, key_tracks.camera_t_ns)
+        with self.step("laying patches", 0.82):
+            joined = self._aligned(solved, moved_back(joined, solved.states), key_tracks.camera_t_ns)
         with self.step("refining again", 0.85):
             rounds = self.params.final_rounds
             solved, offset, joint, imu = self._refine(solved, joined, imu, offset, rounds, moved_back)
@@ -323,9 +326,13 @@ class _Work:
             views = np.bincount(kept.keyframe, minlength=len(states))
             if (views >= self.params.verdict.min_marks).sum() < 4:
                 raise Refused(Cause("camera_covered", measured=float(np.median(views)), limit=8.0))
-            noise = pixel_noise(kept, residual)
             gauge = int(np.argmax(views >= self.params.verdict.min_marks))
-            fewer, share = landmarks.thinned(kept, self.params.most_views)
+            station = landmarks.stations(kept, len(states), self.params.gate.still_px)
+            once = landmarks.looked_once(kept, station, self.params.gate.least_still_views)
+            once = landmarks.with_views(once, 2)
+            _, residual = landmarks.triangulate(once, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
+            noise = pixel_noise(once, residual)
+            fewer, share = landmarks.thinned(once, self.params.most_views)
             sigma_px = noise.solver_px * np.sqrt(share)  # the views left speak for those left out
             out = bundle.optimise(
                 states, fewer, camera, T_imu_cam, imu, sigma_px, gauge=gauge, params=self.params.bundle
@@ -336,6 +343,7 @@ class _Work:
             states = out.states.shifted(int(nanoseconds(step)))
             self.numbers |= {
                 "landmarks": len(marks.track),
+                "stations": int(station[-1]) + 1,
                 "observations": len(kept),
                 "pixel_sigma_px": noise.typical_px,
                 "pixel_correlation": noise.correlation,
@@ -364,6 +372,18 @@ class _Work:
         joined, joins = merge(solved.seen, solved.marks, found, T_world_cam, self.mount.camera, self.params.merge)
         self.numbers["joined_tracks"] = joins
         return joined
+
+    def _aligned(self, solved: _Solved, joined: landmarks.Observations, key_stamps: Stamps) -> landmarks.Observations:
+        T_world_cam, camera = solved.states.T_world_imu @ self.mount.T_imu_cam, self.mount.camera
+        kept, marks, _, _ = landmarks.gate(joined, T_world_cam, camera, self.params.gate)
+        number = {int(t_ns): k for k, t_ns in enumerate(key_stamps)}
+
+        def pictures() -> Iterator[tuple[int, NDArray[np.uint8]]]:
+            return ((number[f.t_ns], f.image) for f in self.pictures() if f.t_ns in number)
+
+        found = aligned(kept, marks, T_world_cam, camera, pictures, self.params.patches)
+        self.numbers["patches_fit"] = len(found) / max(len(kept), 1)
+        return found
 
     def _finish(
         self,

@@ -18,6 +18,7 @@ from handcap.reconstruct.jaw import JawParams
 from handcap.reconstruct.keyframes import KeyframeParams
 from handcap.reconstruct.limits import VerdictParams
 from handcap.reconstruct.merge import MergeParams
+from handcap.reconstruct.patches import PatchParams
 from handcap.reconstruct.tie import TieParams
 from handcap.reconstruct.verdict import Judgement
 from handcap.types import Stamps
@@ -36,6 +37,7 @@ class ReconstructParams:
     bundle: bundle.BundleParams = field(default_factory=bundle.BundleParams)
     extend: ExtendParams = field(default_factory=ExtendParams)
     merge: MergeParams = field(default_factory=MergeParams)
+    patches: PatchParams = field(default_factory=PatchParams)
     tie: TieParams = field(default_factory=TieParams)
     carried: CarriedParams = field(default_factory=CarriedParams)
     jaw: JawParams = field(default_factory=JawParams)

@@ -1,0 +1,144 @@
+# pyright: basic
+"""The compiled inner loops of patch alignment."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True, inline="always", error_model="numpy")
+def _grey(picture, x, y):
+    x0, y0 = int(np.floor(x)), int(np.floor(y))
+    fx, fy = x - x0, y - y0
+    above = (1 - fx) * picture[y0, x0] + fx * picture[y0, x0 + 1]
+    return (1 - fy) * above + fy * ((1 - fx) * picture[y0 + 1, x0] + fx * picture[y0 + 1, x0 + 1])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def sample(picture, px, out):
+    """Square patches around points, one pixel apart.
+
+    Args:
+        picture: (h, w) float32.
+        px: (m, 2) their middles.
+        out: (m, s, s) float32, changed in place; NaN throughout for one that does not lie in the picture.
+    """
+    reach = out.shape[1] // 2
+    height, width = picture.shape
+    for k in range(len(px)):
+        x, y = px[k, 0], px[k, 1]
+        if not (reach <= x < width - reach - 1 and reach <= y < height - reach - 1):
+            out[k] = np.nan
+            continue
+        for j in range(out.shape[1]):
+            for i in range(out.shape[2]):
+                out[k, j, i] = _grey(picture, x + i - reach, y + j - reach)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def align(picture, patches, which, weight, bend, px, iterations, damping, settled_px, least_contrast, left):
+    """Lay patches on a picture: position, affine bend, contrast and brightness by least squares.
+
+    The inverse compositional scheme of Baker and Matthews (IJCV 56(3), 2004) with Gruen's parameters (1985).
+
+    Args:
+        picture: (h, w) float32.
+        patches: (p, s, s) float32; their outermost ring serves for the slope only.
+        which: (m,) the patch of each observation.
+        weight: (s - 2, s - 2) of its pixels.
+        bend: (m, 2, 2) where a patch's pixels go, to begin with; px: (m, 2) its middle, changed in place.
+        iterations, settled_px: when to stop.
+        damping: of the bend, grey² per pixel.
+        least_contrast: grey levels a patch must vary by.
+        left: (m,) what is left over of its contrast, changed in place; infinite where it could not be laid.
+    """
+    side = len(weight)
+    reach = side // 2
+    height, width = picture.shape
+    total = weight.sum()
+    slope = np.empty((side * side, 8))
+    H, step, g = np.empty((8, 8)), np.empty(8), np.empty(8)
+    for o in range(len(which)):
+        left[o] = np.inf
+        patch = patches[which[o]]
+        if np.isnan(patch[0, 0]):
+            continue
+        mean = 0.0
+        for j in range(side):
+            for i in range(side):
+                mean += weight[j, i] * patch[j + 1, i + 1]
+        mean /= total
+        H[:] = 0.0
+        contrast = 0.0
+        for j in range(side):
+            for i in range(side):
+                k, x, y = j * side + i, i - reach, j - reach
+                gx = (patch[j + 1, i + 2] - patch[j + 1, i]) / 2
+                gy = (patch[j + 2, i + 1] - patch[j, i + 1]) / 2
+                slope[k, 0], slope[k, 1], slope[k, 2] = gx * x, gx * y, gx
+                slope[k, 3], slope[k, 4], slope[k, 5] = gy * x, gy * y, gy
+                slope[k, 6], slope[k, 7] = patch[j + 1, i + 1] - mean, 1.0
+                contrast += weight[j, i] * slope[k, 6] ** 2
+                for a in range(8):
+                    for b in range(a + 1):
+                        H[a, b] += weight[j, i] * slope[k, a] * slope[k, b]
+        contrast = np.sqrt(contrast / total)
+        if contrast < least_contrast:
+            continue
+        for a in range(8):
+            for b in range(a):
+                H[b, a] = H[a, b]
+        for a in (0, 1, 3, 4):
+            H[a, a] += damping * total
+        for a in range(8):
+            H[a, a] *= 1 + 1e-6
+        inverse = np.linalg.inv(H)
+
+        a11, a12, a21, a22 = bend[o, 0, 0], bend[o, 0, 1], bend[o, 1, 0], bend[o, 1, 1]
+        tx, ty = px[o, 0], px[o, 1]
+        gain = offset = 0.0
+        inside, done, rest = True, False, np.inf
+        for _ in range(iterations + 1):
+            g[:] = 0.0
+            power = 0.0
+            for j in range(side):
+                for i in range(side):
+                    x, y = i - reach, j - reach
+                    u, v = a11 * x + a12 * y + tx, a21 * x + a22 * y + ty
+                    if not (0 <= u < width - 1 and 0 <= v < height - 1):
+                        inside = False
+                        break
+                    k = j * side + i
+                    r = _grey(picture, u, v) - patch[j + 1, i + 1] - gain * slope[k, 6] - offset
+                    power += weight[j, i] * r * r
+                    for a in range(8):
+                        g[a] += weight[j, i] * slope[k, a] * r
+                if not inside:
+                    break
+            if not inside:
+                break
+            rest = np.sqrt(power / total)
+            if done:
+                break
+            for a in range(8):
+                step[a] = 0.0
+                for b in range(8):
+                    step[a] += inverse[a, b] * g[b]
+            gain, offset = gain + step[6], offset + step[7]
+            # The patch's own small bend, undone, comes before the one so far.
+            b11, b12, b21, b22 = 1 + step[0], step[1], step[3], 1 + step[4]
+            area = b11 * b22 - b12 * b21
+            i11, i12, i21, i22 = b22 / area, -b12 / area, -b21 / area, b11 / area
+            dx, dy = -(i11 * step[2] + i12 * step[5]), -(i21 * step[2] + i22 * step[5])
+            tx, ty = tx + a11 * dx + a12 * dy, ty + a21 * dx + a22 * dy
+            a11, a12, a21, a22 = (
+                a11 * i11 + a12 * i21,
+                a11 * i12 + a12 * i22,
+                a21 * i11 + a22 * i21,
+                a21 * i12 + a22 * i22,
+            )
+            done = abs(step[2]) < settled_px and abs(step[5]) < settled_px
+        if inside and np.isfinite(rest):
+            px[o, 0], px[o, 1] = tx, ty
+            left[o] = rest / contrast
