@@ -2,9 +2,9 @@
 
 Each device's chain is a Gaussian estimate in a world of its own, z up. What ties a gripper's world to the head's is a
 turn about the vertical and a shift. Corners of tags seen by the head's cameras are one least-squares problem over both
-chains' keyframes, that turn and shift, the offset between the two IMUs' clocks, and what the camera's tone curve adds
-to every dark square; the chains enter with their whole covariance. To first order this is the graph of everything at
-once, as no measurement is in two of its parts.
+chains' keyframes, that turn and shift, the offset between the two IMUs' clocks, what the camera's tone curve adds to
+every dark square, and how far each corner lies beside where it should; the chains enter with their whole covariance. To
+first order this is the graph of everything at once, as no measurement is in two of its parts.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ class TieParams:
 
     clock_sigma_s: float = 5e-4  # between two boards' clocks once fitted to the session's
     edge_sigma_px: float = 0.1  # by which a camera's tone curve moves the edges of every dark square out
+    shift_sigma_px: float = (
+        0.15  # by which a corner is seen beside its place as long as it is seen: glue, smear of light
+    )
     least_sightings: int = 4  # pictures with a tag of the gripper
     candidates: int = 80  # sightings that each propose where the worlds lie
     near_px: float = 3.0  # a sighting that agrees with a proposal
@@ -97,7 +100,7 @@ class _Linear:
     Attributes:
         T_head, T_own: (k, 4, 4) poses of both IMUs.
         by_head, by_own: (k, 2, 6) derivatives by these, each in its own axes.
-        by_tie: (k, 2, 6) by turn about the vertical through the pivot, shift, clock and widening.
+        by_tie: (k, 2, t) by turn about the vertical through the pivot, shift, clock, widening and every corner's shift.
     """
 
     residual: Array
@@ -119,6 +122,7 @@ class _Corners:
     px: Array
     sighting: NDArray[np.int64]
     name: NDArray[np.int64]  # of the corner: the same one is seen again and again
+    number: NDArray[np.int64]  # of the corner among those of a gripper; one that two cameras see counts twice
 
 
 def tie(
@@ -142,7 +146,7 @@ def tie(
     unseen: dict[str, int] = {}
     for device, chain in grippers.items():
         found = [_corners(s, head, chain, T_imu_tcp[device]) for s in sightings.get(device, ())]
-        found = [c for c in found if len(c.t_ns)]
+        found = _numbered([c for c in found if len(c.t_ns)])
         T = _propose(head, chain, found, params)
         if T is None:
             unseen[device] = sum(len(c.t_ns) // 4 for c in found)
@@ -151,10 +155,22 @@ def tie(
     return _solve(head, placed, corners, unseen, params)
 
 
+def _numbered(found: Sequence[_Corners]) -> list[_Corners]:
+    """With corners numbered."""
+    out: list[_Corners] = []
+    first = 0
+    for c in found:
+        names, number = np.unique(c.name, return_inverse=True)
+        out.append(replace(c, number=first + number))
+        first += len(names)
+    return out
+
+
 def _corners(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array) -> _Corners:
     """Corners within both chains, each at the time its row was exposed."""
     count = len(seen)
     camera = seen.mount.camera
+    name = np.repeat(np.array([4 * tag.id for tag in seen.tags], np.int64), 4) + np.tile(np.arange(4), count)
     px = seen.corners_px.reshape(-1, 2)
     t_ns = np.repeat(seen.camera_t_ns, 4) + nanoseconds(seen.mount.late_s(px) + seen.dt_imu_cam_s)
     p_tcp = np.array([tag.corners_body for tag in seen.tags]).reshape(-1, 3)
@@ -168,7 +184,8 @@ def _corners(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array) -> 
         transform(T_imu_tcp, p_tcp)[keep],
         px[keep],
         np.repeat(np.arange(count), 4)[keep],
-        (4 * np.repeat([tag.id for tag in seen.tags], 4) + np.tile(np.arange(4), count))[keep].astype(np.int64),
+        name[keep],
+        name[keep],
     )
 
 
@@ -228,17 +245,23 @@ def _project(c: _Corners, T_world_cam: Array, T_world_imu: Array) -> tuple[Array
 
 
 class _Unknowns:
-    """Where each unknown lies: keyframes device by device; per gripper turn, shift, clock and widening of squares."""
+    """Where each unknown lies: keyframes device by device; per gripper turn, shift, clock, widening of squares, and the
+    shift of every corner.
+    """
 
-    def __init__(self, chains: Mapping[str, Chain], grippers: Sequence[str]) -> None:
+    def __init__(self, chains: Mapping[str, Chain], corners: Mapping[str, Sequence[_Corners]]) -> None:
         self.start: dict[str, int] = {}
         at = 0
         for device, chain in chains.items():
             self.start[device] = at
             at += 6 * len(chain.states)
         self.poses = at
-        self.tie = {device: at + 6 * k for k, device in enumerate(grippers)}
-        self.size = at + 6 * len(grippers)
+        self.tie: dict[str, int] = {}
+        self.corners = {device: 1 + max(int(c.number.max()) for c in found) for device, found in corners.items()}
+        for device, count in self.corners.items():
+            self.tie[device] = at
+            at += 6 + 2 * count
+        self.size = at
 
 
 def _solve(
@@ -249,7 +272,7 @@ def _solve(
     params: TieParams,
 ) -> Tied:
     before = {"head": head, **grippers}
-    unknowns = _Unknowns(before, list(grippers))
+    unknowns = _Unknowns(before, corners)
     root = _prior_root(before, unknowns, params)
     pivot = {d: chain.states.T_world_imu[:, :3, 3].mean(axis=0) for d, chain in grippers.items()}
     x = np.zeros(unknowns.size)
@@ -261,8 +284,8 @@ def _solve(
         now = _corrected(before, x, unknowns, pivot)
         normal, gradient = np.zeros((unknowns.size, unknowns.size)), np.zeros(unknowns.size)
         for device, found in corners.items():
-            clock_s, edge_px = x[unknowns.tie[device] + 4 : unknowns.tie[device] + 6]
-            parts = [_linearised(c, now["head"], now[device], pivot[device], clock_s, edge_px) for c in found]
+            clock_s, edge_px, shift_px = _nuisances(unknowns, device, x)
+            parts = [_linearised(c, now["head"], now[device], pivot[device], clock_s, edge_px, shift_px) for c in found]
             kept, sigma, factor = _gated(found, [part.residual for part in parts], params)
             numbers[device] = {
                 "tag_sightings": float(sum(k.sum() for k in kept) // 4),
@@ -292,9 +315,16 @@ def _solve(
         uncertainty = PoseUncertainty(own, chain.joint.dt_step_s, chain.joint.dt_sigma_s)
         chains[device] = replace(chain, joint=uncertainty)
         if device in numbers:
-            clock_s, edge_px = x[unknowns.tie[device] + 4 : unknowns.tie[device] + 6]
+            clock_s, edge_px, _ = _nuisances(unknowns, device, x)
             numbers[device] |= {"clock_ms": 1e3 * float(clock_s), "edge_px": float(edge_px)}
     return Tied(chains, numbers, unseen)
+
+
+def _nuisances(unknowns: _Unknowns, device: str, x: Array) -> tuple[float, float, Array]:
+    """Clock in s, widening in px, and the shift of every corner (c, 2) in px."""
+    at = unknowns.tie[device]
+    shifts = x[at + 6 : at + 6 + 2 * unknowns.corners[device]]
+    return float(x[at + 4]), float(x[at + 5]), shifts.reshape(-1, 2)
 
 
 def _prior_root(chains: Mapping[str, Chain], unknowns: _Unknowns, params: TieParams) -> Array:
@@ -305,8 +335,9 @@ def _prior_root(chains: Mapping[str, Chain], unknowns: _Unknowns, params: TiePar
         values, axes = np.linalg.eigh(chain.joint.cov.reshape(size, size))
         keep = values > 1e-12 * max(float(values[-1]), 1e-12)
         blocks.append((unknowns.start[device], axes[:, keep] * np.sqrt(values[keep])))
-    loose = np.diag([np.pi, 10.0, 10.0, 10.0, params.clock_sigma_s, params.edge_sigma_px])
-    blocks += [(at, loose) for at in unknowns.tie.values()]
+    loose = [np.pi, 10.0, 10.0, 10.0, params.clock_sigma_s, params.edge_sigma_px]
+    for device, at in unknowns.tie.items():
+        blocks.append((at, np.diag([*loose, *[params.shift_sigma_px] * (2 * unknowns.corners[device])])))
     out = np.zeros((unknowns.size, sum(block.shape[1] for _, block in blocks)))
     column = 0
     for at, block in blocks:
@@ -335,7 +366,9 @@ def _corrected(
     return out
 
 
-def _linearised(c: _Corners, head: Chain, gripper: Chain, pivot: Array, clock_s: float, edge_px: float) -> _Linear:
+def _linearised(
+    c: _Corners, head: Chain, gripper: Chain, pivot: Array, clock_s: float, edge_px: float, shift_px: Array
+) -> _Linear:
     own_t_ns, step_ns, count = c.t_ns + nanoseconds(clock_s), 1_000_000, len(c.t_ns)
     T_head = _at(head, c.t_ns)
     T_own, later, earlier = _at(gripper, np.concatenate([own_t_ns, own_t_ns + step_ns, own_t_ns - step_ns])).reshape(
@@ -360,13 +393,16 @@ def _linearised(c: _Corners, head: Chain, gripper: Chain, pivot: Array, clock_s:
     by_shift = np.tile(np.eye(3), (count, 1, 1))
     by_world = by_p_world @ np.concatenate([turn[..., None], by_shift, moving[..., None]], axis=2)
     widening = _widening(px)
+    by_corner = np.zeros((count, 2, 2 * len(shift_px)))
+    for axis in range(2):
+        by_corner[np.arange(count), axis, 2 * c.number + axis] = 1.0
     return _Linear(
-        np.where(valid[:, None], c.px - px - edge_px * widening, 1e3),
+        np.where(valid[:, None], c.px - px - edge_px * widening - shift_px[c.number], 1e3),
         T_head,
         T_own,
         np.concatenate([by_p_head @ skew(p_head), -by_p_head], axis=2),
         np.concatenate([-by_p_own @ skew(c.p_imu), by_p_own], axis=2),
-        np.concatenate([by_world, widening[..., None]], axis=2),
+        np.concatenate([by_world, widening[..., None], by_corner], axis=2),
     )
 
 
