@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,19 +18,17 @@ from numpy.typing import NDArray
 import handcap
 from handcap import session as session_store
 from handcap.causes import Cause, Verdict
-from handcap.errors import ReconstructionError, RigError
-from handcap.reconstruct.limits import VerdictParams
+from handcap.errors import ReconstructionError
+from handcap.reconstruct.apart import Job, Progress, cores, solve_apart
+from handcap.reconstruct.recorded import recorded
 from handcap.reconstruct.result import Reconstruction, ReconstructParams
 from handcap.reconstruct.whole import Recording, Whole, reconstruct_whole
 from handcap.session import Session, Take
-from handcap.types import Frame, MountedCamera
 
 log = logging.getLogger(__name__)
 
 STAGE = "reconstruct"
 _VERSIONED = ("gtsam", "pycolmap", "opencv-contrib-python", "numpy", "scipy")
-_HEAD_CAMERAS = ("head", "head_left", "head_right")  # the one to follow, in this order
-_SIDES = ("left", "right")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,7 +53,7 @@ def run_session(
     path: Path,
     rig_path: Path | None = None,
     take: str | None = None,
-    on_progress: Callable[[str, float], None] = lambda what, share: None,
+    on_progress: Progress = lambda what, share: None,
     params: ReconstructParams | None = None,
 ) -> list[TakeResult]:
     """Reconstruct one take, or all, and write the results beside the recording.
@@ -81,7 +80,9 @@ def run_session(
             on_progress(prefix + what, (k + share) / len(takes))
 
         try:
-            results.append(_run_take(session, session.take(id), params or ReconstructParams(), report_progress))
+            results.append(
+                _run_take(session, rig_path, session.take(id), params or ReconstructParams(), report_progress)
+            )
         except ReconstructionError as error:
             if len(takes) == 1:
                 raise
@@ -93,14 +94,27 @@ def run_session(
 
 
 def _run_take(
-    session: Session, take: Take, params: ReconstructParams, on_progress: Callable[[str, float], None]
+    session: Session, rig_path: Path | None, take: Take, params: ReconstructParams, on_progress: Progress
 ) -> TakeResult:
-    recording = _recording(session, take)
-    whole = reconstruct_whole(recording, params, on_progress)
-    report = _report(session, take, recording, params, whole)
+    recording = recorded(session, take)
+    undecodable: dict[str, int] = {}
+
+    def apart(on_progress: Progress) -> dict[str, Reconstruction]:
+        jobs = [Job(session.path, rig_path, take.id, device, params) for device in recording.cameras]
+        solved = solve_apart(jobs, on_progress)
+        undecodable.update({recording.cameras[device]: each.undecodable for device, each in solved.items()})
+        return {device: each.result for device, each in solved.items()}
+
+    start = time.perf_counter()
+    several = len(recording.cameras) > 1 and cores() > 1
+    whole = reconstruct_whole(recording, params, on_progress, apart if several else None)
+    took_s = time.perf_counter() - start
+    for camera in recording.cameras.values():
+        undecodable[camera] = max(undecodable.get(camera, 0), len(take.undecodable(camera)))
+    report = _report(session, take, recording, params, whole, sum(undecodable.values()))
     with session_store.write_stage(session, take.id, STAGE) as folder:
         session_store.write_report(folder, report)
-        _write_timing(folder, whole)
+        _write_timing(folder, whole, took_s)
         for name, body in whole.bodies.items():
             extra = {} if body.jaw is None else {"width_m": body.jaw.width_m, "width_sigma_m": body.jaw.sigma_m}
             session_store.write_trajectory(folder / f"{name}.parquet", body.poses, extra)
@@ -113,66 +127,8 @@ def _run_take(
     return TakeResult(take.id, whole.verdict, whole.causes, report, tuple(target / name for name in names))
 
 
-def _recording(session: Session, take: Take) -> Recording:
-    """What the take holds of the rig. Raises ReconstructionError when that is nothing to begin with."""
-    rig = session.rig
-    cameras: dict[str, str] = {}
-    missing: dict[str, Cause] = {}
-    heads = [c for c in _HEAD_CAMERAS if c in rig.cameras]
-    for device, wanted in (("head", heads), *((side, [side]) for side in _SIDES if side in rig.cameras)):
-        recorded = [c for c in wanted if c in take.cameras]
-        if recorded and rig.cameras[recorded[0]].device in take.devices:
-            cameras[rig.cameras[recorded[0]].device] = recorded[0]
-        elif recorded:
-            missing[device] = Cause("imu_slow", measured=0.0, limit=VerdictParams().min_imu_rate_hz)
-        elif device in take.devices and wanted:
-            missing[device] = Cause("no_pictures", measured=0.0, limit=float(VerdictParams().min_pictures))
-    if not cameras:
-        raise _nothing_to_follow(session, take, missing)
-    return Recording(
-        rig,
-        cameras,
-        take.cameras,
-        take.camera_stamps,
-        lambda camera: _of_size(take.frames(camera), rig.cameras[camera], session.path),
-        take.imu,
-        take.jaw,
-        missing,
-    )
-
-
-def _nothing_to_follow(session: Session, take: Take, missing: Mapping[str, Cause]) -> ReconstructionError:
-    device = next((device for device, cause in missing.items() if cause.code == "imu_slow"), None)
-    if device is not None:
-        return ReconstructionError(
-            f"take {take.id} holds no motion-sensor samples of device {device!r}",
-            where=session.path,
-            mend="record or import it again with the IMU connected",
-        )
-    return ReconstructionError(
-        f"take {take.id} has no camera that the rig knows "
-        f"(recorded: {', '.join(take.cameras) or 'none'}; in rig.json: {', '.join(session.rig.cameras) or 'none'})",
-        where=session.path,
-        mend="give the calibration of the recorded camera with --rig",
-    )
-
-
-def _of_size(frames: Iterator[Frame], mount: MountedCamera, where: Path) -> Iterator[Frame]:
-    """The same pictures, each as large as the calibration says. Raises RigError."""
-    wanted = (mount.camera.height, mount.camera.width)
-    for frame in frames:
-        if frame.image.shape[:2] != wanted:
-            height, width = frame.image.shape[:2]
-            raise RigError(
-                f"the pictures are {width}×{height}, but rig.json calibrates {wanted[1]}×{wanted[0]}",
-                where=where,
-                mend="use the calibration of this camera at this resolution (--rig)",
-            )
-        yield frame
-
-
 def _report(
-    session: Session, take: Take, recording: Recording, params: ReconstructParams, whole: Whole
+    session: Session, take: Take, recording: Recording, params: ReconstructParams, whole: Whole, undecodable: int
 ) -> dict[str, Any]:
     results = whole.devices
     first = next(iter(results.values()))
@@ -200,7 +156,7 @@ def _report(
             for result in results.values()
             for of_body in (whole.bodies.get(result.body, result.judgement),)
         },
-        "undecodable_pictures": sum(len(take.undecodable(camera)) for camera in cameras.values()),
+        "undecodable_pictures": undecodable,
         "damage": [asdict(d) for d in take.damage],
         "inputs_sha256": take.raw_sha256(),
         "rig": {
@@ -214,8 +170,7 @@ def _report(
     }
 
 
-def _write_timing(folder: Path, whole: Whole) -> None:
-    total = sum(whole.seconds.values())
+def _write_timing(folder: Path, whole: Whole, total: float) -> None:
     length = next(iter(whole.devices.values())).judgement.numbers.get("length_s") or None
     timing = {
         "seconds": {name: round(s, 3) for name, s in whole.seconds.items()},

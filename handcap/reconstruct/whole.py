@@ -25,6 +25,7 @@ from handcap.reconstruct.uncertainty import PoseUncertainty
 from handcap.types import Frame, Gripper, ImuSamples, JawReadings, Rig, Stamps, Tag, TagFamily, Trajectory
 
 Spans = tuple[tuple[float, float], ...]
+Progress = Callable[[str, float], None]
 _CUBE: TagFamily = "36h11"
 _EDGE_S = 0.3  # of a take in which a device's clock or IMU begins and ends a little apart from the others'
 # Said of a gripper whose own camera made nothing of it, and untrue once its tags have placed it in agreement with its
@@ -90,7 +91,7 @@ class Whole:
         devices: each one's own reconstruction, in its own world.
         bodies: by name: head, left_tcp, right_tcp; those that have a trajectory.
         numbers: by body, what tie and jaw rest on.
-        seconds: wall time by step.
+        seconds: time by step; steps of several devices may run at the same time.
     """
 
     verdict: Verdict
@@ -110,35 +111,53 @@ def body_of(device: str) -> str:
 def reconstruct_whole(
     recording: Recording,
     params: ReconstructParams | None = None,
-    on_progress: Callable[[str, float], None] = lambda what, share: None,
+    on_progress: Progress = lambda what, share: None,
+    solve: Callable[[Progress], Mapping[str, Reconstruction]] | None = None,
 ) -> Whole:
-    """Reconstruct everything worn in one take."""
+    """Reconstruct everything worn in one take.
+
+    Args:
+        solve: solves every device of the recording, in its order; by default one after the other, here.
+    """
+    params = params or ReconstructParams()
+
+    def one_by_one(on_progress: Progress) -> dict[str, Reconstruction]:
+        out: dict[str, Reconstruction] = {}
+        for k, device in enumerate(recording.cameras):
+
+            def report(what: str, share: float, k: int = k) -> None:
+                on_progress(what, (k + share) / len(recording.cameras))
+
+            out[device] = solve_device(recording, device, params, report)
+        return out
+
     # Threaded sums depend on the number of cores in their last digits; the results must not.
     with threadpool_limits(1, "blas"):
-        return _reconstructed(recording, params or ReconstructParams(), on_progress)
+        devices = (solve or one_by_one)(lambda what, share: on_progress(what, 0.9 * share))
+        return _reconstructed(recording, devices, params, on_progress)
 
 
-def _reconstructed(recording: Recording, params: ReconstructParams, on_progress: Callable[[str, float], None]) -> Whole:
-    devices: dict[str, Reconstruction] = {}
-    wall: dict[str, float] = {}
-    share = 0.9 / len(recording.cameras)
-    for k, (device, camera) in enumerate(recording.cameras.items()):
-        of = "" if device == "head" else f" of the {device} gripper"
+def solve_device(
+    recording: Recording, device: str, params: ReconstructParams, on_progress: Progress = lambda what, share: None
+) -> Reconstruction:
+    """One device by itself, in its own world."""
+    of = "" if device == "head" else f" of the {device} gripper"
+    camera = recording.cameras[device]
+    return reconstruct_take(
+        lambda: recording.frames(camera),
+        recording.imu(device),
+        recording.rig.devices[device],
+        recording.rig.cameras[camera],
+        params,
+        lambda what, share: on_progress(what + of, share),
+        body_of(device),
+    )
 
-        def report(what: str, done: float, of: str = of, k: int = k) -> None:
-            on_progress(what + of, share * (k + done))
 
-        devices[device] = reconstruct_take(
-            lambda camera=camera: recording.frames(camera),
-            recording.imu(device),
-            recording.rig.devices[device],
-            recording.rig.cameras[camera],
-            params,
-            report,
-            body_of(device),
-        )
-        for step, took_s in devices[device].seconds.items():
-            wall[f"{device}: {step}"] = took_s
+def _reconstructed(
+    recording: Recording, devices: Mapping[str, Reconstruction], params: ReconstructParams, on_progress: Progress
+) -> Whole:
+    wall = {f"{device}: {step}": s for device, result in devices.items() for step, s in result.seconds.items()}
     on_progress("tying the devices together", 0.92)
     start = time.perf_counter()
     tied = _tie(recording, devices, params)

@@ -1,0 +1,74 @@
+"""What a take on disk holds of its rig, ready to be reconstructed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from handcap.causes import Cause
+from handcap.errors import ReconstructionError, RigError
+from handcap.reconstruct.limits import VerdictParams
+from handcap.reconstruct.whole import Recording
+from handcap.session import Session, Take
+from handcap.types import Frame, MountedCamera
+
+_HEAD_CAMERAS = ("head", "head_left", "head_right")  # the one to follow, in this order
+_SIDES = ("left", "right")
+
+
+def recorded(session: Session, take: Take) -> Recording:
+    """What the take holds of the rig. Raises ReconstructionError when that is nothing to begin with."""
+    rig = session.rig
+    cameras: dict[str, str] = {}
+    missing: dict[str, Cause] = {}
+    heads = [c for c in _HEAD_CAMERAS if c in rig.cameras]
+    for device, wanted in (("head", heads), *((side, [side]) for side in _SIDES if side in rig.cameras)):
+        recorded = [c for c in wanted if c in take.cameras]
+        if recorded and rig.cameras[recorded[0]].device in take.devices:
+            cameras[rig.cameras[recorded[0]].device] = recorded[0]
+        elif recorded:
+            missing[device] = Cause("imu_slow", measured=0.0, limit=VerdictParams().min_imu_rate_hz)
+        elif device in take.devices and wanted:
+            missing[device] = Cause("no_pictures", measured=0.0, limit=float(VerdictParams().min_pictures))
+    if not cameras:
+        raise _nothing_to_follow(session, take, missing)
+    return Recording(
+        rig,
+        cameras,
+        take.cameras,
+        take.camera_stamps,
+        lambda camera: _of_size(take.frames(camera), rig.cameras[camera], session.path),
+        take.imu,
+        take.jaw,
+        missing,
+    )
+
+
+def _nothing_to_follow(session: Session, take: Take, missing: Mapping[str, Cause]) -> ReconstructionError:
+    device = next((device for device, cause in missing.items() if cause.code == "imu_slow"), None)
+    if device is not None:
+        return ReconstructionError(
+            f"take {take.id} holds no motion-sensor samples of device {device!r}",
+            where=session.path,
+            mend="record or import it again with the IMU connected",
+        )
+    return ReconstructionError(
+        f"take {take.id} has no camera that the rig knows "
+        f"(recorded: {', '.join(take.cameras) or 'none'}; in rig.json: {', '.join(session.rig.cameras) or 'none'})",
+        where=session.path,
+        mend="give the calibration of the recorded camera with --rig",
+    )
+
+
+def _of_size(frames: Iterator[Frame], mount: MountedCamera, where: Path) -> Iterator[Frame]:
+    """The same pictures, each as large as the calibration says. Raises RigError."""
+    wanted = (mount.camera.height, mount.camera.width)
+    for frame in frames:
+        if frame.image.shape[:2] != wanted:
+            height, width = frame.image.shape[:2]
+            raise RigError(
+                f"the pictures are {width}×{height}, but rig.json calibrates {wanted[1]}×{wanted[0]}",
+                where=where,
+                mend="use the calibration of this camera at this resolution (--rig)",
+            )
+        yield frame
