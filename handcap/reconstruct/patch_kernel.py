@@ -50,8 +50,8 @@ def align(picture, patches, which, weight, bend, px, iterations, damping, settle
         bend: (m, 2, 2) where a patch's pixels go, to begin with; px: (m, 2) its middle, changed in place.
         iterations, settled_px: when to stop.
         damping: of the bend, grey² per pixel.
-        least_contrast: grey levels a patch must vary by.
-        left: (m,) what is left over of its contrast, changed in place; infinite where it could not be laid.
+        least_contrast: grey levels a patch and what it is laid on must vary by.
+        left: (m,) what is left over of its contrast in the picture, changed in place; infinite where it could not be laid.
     """
     side = len(weight)
     reach = side // 2
@@ -139,6 +139,7 @@ def align(picture, patches, which, weight, bend, px, iterations, damping, settle
                 a21 * i12 + a22 * i22,
             )
             done = abs(step[2]) < settled_px and abs(step[5]) < settled_px
-        if inside and np.isfinite(rest):
+        shown = contrast * (1 + gain)  # a picture that shows nothing would fit anything
+        if inside and np.isfinite(rest) and shown >= least_contrast:
             px[o, 0], px[o, 1] = tx, ty
-            left[o] = rest / contrast
+            left[o] = rest / shown
