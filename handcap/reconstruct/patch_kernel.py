@@ -51,7 +51,7 @@ def align(picture, patches, which, weight, bend, px, iterations, damping, settle
         iterations, settled_px: when to stop.
         damping: of the bend, grey² per pixel.
         least_contrast: grey levels a patch and what it is laid on must vary by.
-        left: (m,) what is left over of its contrast in the picture, changed in place; infinite where it could not be laid.
+        left: (m,) what is left over of its contrast in the picture, changed in place; infinite where it cannot be laid.
     """
     side = len(weight)
     reach = side // 2

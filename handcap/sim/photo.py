@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,11 +65,19 @@ def develop(
     """
     from handcap.sim import pixel
 
-    normal = rng.standard_normal(arriving.shape, np.float32)
+    normal = _normal_table()[rng.integers(0, 1 << 16, arriving.shape, np.uint16)]
     row_gain = np.ascontiguousarray(np.broadcast_to(np.asarray(gain, np.float32), (len(light),)))
     picture = np.empty(light.shape, np.uint8)
     pixel.expose(light, arriving, row_gain, normal, np.float32(noise_grey), np.float32(shot_grey), picture)
     return picture
+
+
+@lru_cache
+def _normal_table() -> NDArray[np.float32]:
+    """65536 equally likely values of the standard normal distribution; picking one takes a tenth of the time."""
+    from scipy.special import ndtri
+
+    return ndtri((np.arange(1 << 16) + 0.5) / (1 << 16)).astype(np.float32)
 
 
 def jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
