@@ -83,6 +83,19 @@ def test_jaws_are_read_to_a_third_of_a_millimetre_and_know_it(take: Path) -> Non
 
 
 @pytest.mark.slow
+def test_the_field_pass_foretells_the_verdict_and_touches_no_trajectory(take: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "session"
+    shutil.copytree(take, folder)
+    before = {path.name: path.read_bytes() for path in (folder / DERIVED).iterdir()}
+    (result,) = run_session(folder, field=True)
+    whole = session.read_report(folder / DERIVED)
+    assert result.verdict == whole["verdict"] and result.report["stage"] == "field"
+    assert set(result.report["bodies"]) == set(whole["bodies"])
+    assert {path.name for path in result.outputs} == {"report.json", "timing.json"}
+    assert all(path.parent.name == "field" for path in result.outputs)
+    assert {path.name: path.read_bytes() for path in (folder / DERIVED).iterdir()} == before
+
+
 def test_a_gripper_that_rests_is_placed_by_its_tags_alone(tmp_path: Path) -> None:
     folder = tmp_path / "take"
     sim.simulate(folder, rig="full", seconds=10.0, seed=400, params=sim.SimulationParams(task="tidy"))

@@ -123,6 +123,6 @@ def _solved(job: Job, on_progress: Progress) -> Solved:
     cv2.setNumThreads(1)  # the other cores have devices of their own
     session = session_store.read(job.session, job.rig)
     take = session.take(job.take)
-    recording = recorded(session, take)
+    recording = recorded(session, take, job.params.every)
     result = solve_device(recording, job.device, job.params, on_progress)
     return Solved(result, len(take.undecodable(recording.cameras[job.device])))

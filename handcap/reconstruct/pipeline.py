@@ -127,13 +127,14 @@ class _Work:
 
             offset, rounds = fine.dt_imu_cam_s, self.params.first_rounds
             solved, offset, joint, imu = self._refine(solved, seen, imu, offset, rounds, moved_back)
-        with self.step("joining tracks", 0.8):
-            joined = self._join(solved, seen, key_tracks.camera_t_ns)
-        with self.step("laying patches", 0.82):
-            joined = self._aligned(solved, moved_back(joined, solved.states), key_tracks.camera_t_ns)
-        with self.step("refining again", 0.85):
-            rounds = self.params.final_rounds
-            solved, offset, joint, imu = self._refine(solved, joined, imu, offset, rounds, moved_back)
+        if self.params.twice:
+            with self.step("joining tracks", 0.8):
+                joined = self._join(solved, seen, key_tracks.camera_t_ns)
+            with self.step("laying patches", 0.82):
+                joined = self._aligned(solved, moved_back(joined, solved.states), key_tracks.camera_t_ns)
+            with self.step("refining again", 0.85):
+                rounds = self.params.final_rounds
+                solved, offset, joint, imu = self._refine(solved, joined, imu, offset, rounds, moved_back)
         with self.step("filling in every picture", 0.95):
             return self._finish(turns, tracks, key_tracks, solved, offset, joint)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from handcap.causes import Cause
@@ -16,8 +17,11 @@ _HEAD_CAMERAS = ("head", "head_left", "head_right")  # the one to follow, in thi
 _SIDES = ("left", "right")
 
 
-def recorded(session: Session, take: Take) -> Recording:
-    """What the take holds of the rig. Raises ReconstructionError when that is nothing to begin with."""
+def recorded(session: Session, take: Take, every: int = 1) -> Recording:
+    """What the take holds of the rig, one of `every` so many pictures of each camera.
+
+    Raises ReconstructionError when that is nothing to begin with.
+    """
     rig = session.rig
     cameras: dict[str, str] = {}
     missing: dict[str, Cause] = {}
@@ -36,8 +40,8 @@ def recorded(session: Session, take: Take) -> Recording:
         rig,
         cameras,
         take.cameras,
-        take.camera_stamps,
-        lambda camera: _of_size(take.frames(camera), rig.cameras[camera], session.path),
+        lambda camera: take.camera_stamps(camera)[::every],
+        lambda camera: _of_size(islice(take.frames(camera), 0, None, every), rig.cameras[camera], session.path),
         take.imu,
         take.jaw,
         missing,

@@ -28,6 +28,8 @@ from handcap.types import Stamps
 class ReconstructParams:
     """All tuning of the stage, by step."""
 
+    every: int = 1  # of how many pictures one is looked at
+    twice: bool = True  # once solved, tracks are joined and laid anew, and all is solved again
     sync: sync.SyncParams = field(default_factory=sync.SyncParams)
     frontend: FrontendParams = field(default_factory=FrontendParams)
     keyframes: KeyframeParams = field(default_factory=KeyframeParams)
@@ -51,6 +53,13 @@ class ReconstructParams:
     offset_prior_s: float = 0.05  # nothing better is known of an uncalibrated offset after the coarse search
     most_views: int = 24  # of a track in the whole take's solution
     most_noise_scale: float = 50.0
+
+
+def field_params() -> ReconstructParams:
+    """Of the field pass: half the pictures, at half their size, solved once; enough to foretell the verdict."""
+    return ReconstructParams(
+        every=2, twice=False, frontend=FrontendParams(points=160, spacing_px=9.0, max_width_px=480)
+    )
 
 
 @dataclass(frozen=True, eq=False, slots=True)

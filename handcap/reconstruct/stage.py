@@ -21,13 +21,14 @@ from handcap.causes import Cause, Verdict
 from handcap.errors import ReconstructionError
 from handcap.reconstruct.apart import Job, Progress, cores, solve_apart
 from handcap.reconstruct.recorded import recorded
-from handcap.reconstruct.result import Reconstruction, ReconstructParams
+from handcap.reconstruct.result import Reconstruction, ReconstructParams, field_params
 from handcap.reconstruct.whole import Recording, Whole, reconstruct_whole
 from handcap.session import Session, Take
 
 log = logging.getLogger(__name__)
 
 STAGE = "reconstruct"
+FIELD_STAGE = "field"
 _VERSIONED = ("gtsam", "pycolmap", "opencv-contrib-python", "numpy", "scipy")
 
 
@@ -55,6 +56,7 @@ def run_session(
     take: str | None = None,
     on_progress: Progress = lambda what, share: None,
     params: ReconstructParams | None = None,
+    field: bool = False,
 ) -> list[TakeResult]:
     """Reconstruct one take, or all, and write the results beside the recording.
 
@@ -62,6 +64,8 @@ def run_session(
         path: session folder.
         rig_path: a rig.json to use instead of the session's own.
         take: id, or None for all.
+        field: a quick pass instead, that foretells the verdict; it writes its report to a folder of its own, and no
+            trajectories.
 
     Raises:
         SessionError: the session or the take cannot be read.
@@ -72,6 +76,7 @@ def run_session(
     takes = session.takes if take is None else (take,)
     if not takes:
         raise ReconstructionError("the session holds no take", where=path, mend="record or import one first")
+    params = params or (field_params() if field else ReconstructParams())
     results = []
     for k, id in enumerate(takes):
         prefix = f"take {id}: " if len(takes) > 1 else ""
@@ -81,7 +86,7 @@ def run_session(
 
         try:
             results.append(
-                _run_take(session, rig_path, session.take(id), params or ReconstructParams(), report_progress)
+                _run_take(session, rig_path, session.take(id), params, FIELD_STAGE if field else STAGE, report_progress)
             )
         except ReconstructionError as error:
             if len(takes) == 1:
@@ -94,9 +99,9 @@ def run_session(
 
 
 def _run_take(
-    session: Session, rig_path: Path | None, take: Take, params: ReconstructParams, on_progress: Progress
+    session: Session, rig_path: Path | None, take: Take, params: ReconstructParams, stage: str, on_progress: Progress
 ) -> TakeResult:
-    recording = recorded(session, take)
+    recording = recorded(session, take, params.every)
     undecodable: dict[str, int] = {}
 
     def apart(on_progress: Progress) -> dict[str, Reconstruction]:
@@ -111,24 +116,30 @@ def _run_take(
     took_s = time.perf_counter() - start
     for camera in recording.cameras.values():
         undecodable[camera] = max(undecodable.get(camera, 0), len(take.undecodable(camera)))
-    report = _report(session, take, recording, params, whole, sum(undecodable.values()))
-    with session_store.write_stage(session, take.id, STAGE) as folder:
+    report = _report(stage, session, take, recording, params, whole, sum(undecodable.values()))
+    with session_store.write_stage(session, take.id, stage) as folder:
         session_store.write_report(folder, report)
         _write_timing(folder, whole, took_s)
-        for name, body in whole.bodies.items():
+        for name, body in whole.bodies.items() if stage == STAGE else ():
             extra = {} if body.jaw is None else {"width_m": body.jaw.width_m, "width_sigma_m": body.jaw.sigma_m}
             session_store.write_trajectory(folder / f"{name}.parquet", body.poses, extra)
             session_store.write_trajectory(folder / f"{name}_imu.parquet", body.dense)
         first = next(iter(whole.devices.values()))
-        if whole.bodies and first.map_points is not None:
+        if stage == STAGE and whole.bodies and first.map_points is not None:
             _write_map(folder, first)
         names = sorted(p.name for p in folder.iterdir())
-    target = session.derived(take.id, STAGE)
+    target = session.derived(take.id, stage)
     return TakeResult(take.id, whole.verdict, whole.causes, report, tuple(target / name for name in names))
 
 
 def _report(
-    session: Session, take: Take, recording: Recording, params: ReconstructParams, whole: Whole, undecodable: int
+    stage: str,
+    session: Session,
+    take: Take,
+    recording: Recording,
+    params: ReconstructParams,
+    whole: Whole,
+    undecodable: int,
 ) -> dict[str, Any]:
     results = whole.devices
     first = next(iter(results.values()))
@@ -137,7 +148,7 @@ def _report(
     known = {name: body.rel_sigma_1s for name, body in whole.bodies.items()}
     known = known or {result.body: unknown for result in results.values()}
     return {
-        "stage": STAGE,
+        "stage": stage,
         "take": take.id,
         "verdict": whole.verdict,
         "causes": [c.as_dict() for c in whole.causes],
