@@ -19,7 +19,9 @@ from handcap import session as session_store
 from handcap.causes import Cause, Verdict
 from handcap.errors import ReconstructionError, RigError
 from handcap.reconstruct.limits import VerdictParams
+from handcap.reconstruct.map_file import write_map_ply, write_planes_ply
 from handcap.reconstruct.result import Reconstruction, ReconstructParams
+from handcap.reconstruct.surroundings import surroundings
 from handcap.reconstruct.whole import Recording, Whole, reconstruct_whole
 from handcap.session import Session, Take
 from handcap.types import Frame, MountedCamera
@@ -27,7 +29,7 @@ from handcap.types import Frame, MountedCamera
 log = logging.getLogger(__name__)
 
 STAGE = "reconstruct"
-_VERSIONED = ("gtsam", "pycolmap", "opencv-contrib-python", "numpy", "scipy")
+_VERSIONED = ("gtsam", "pycolmap", "opencv-contrib-python", "numpy", "scipy", "open3d")
 _HEAD_CAMERAS = ("head", "head_left", "head_right")  # the one to follow, in this order
 _SIDES = ("left", "right")
 
@@ -97,7 +99,8 @@ def _run_take(
 ) -> TakeResult:
     recording = _recording(session, take)
     whole = reconstruct_whole(recording, params, on_progress)
-    report = _report(session, take, recording, params, whole)
+    room = surroundings(recording, whole, params)
+    report = _report(session, take, recording, params, whole) | room.as_report()
     with session_store.write_stage(session, take.id, STAGE) as folder:
         session_store.write_report(folder, report)
         _write_timing(folder, whole)
@@ -108,6 +111,9 @@ def _run_take(
         first = next(iter(whole.devices.values()))
         if whole.bodies and first.map_points is not None:
             _write_map(folder, first)
+            write_map_ply(folder / "map.ply", first.map_points.p_world)
+            if room.planes:
+                write_planes_ply(folder / "planes.ply", room.planes)
         names = sorted(p.name for p in folder.iterdir())
     target = session.derived(take.id, STAGE)
     return TakeResult(take.id, whole.verdict, whole.causes, report, tuple(target / name for name in names))

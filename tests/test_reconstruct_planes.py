@@ -1,0 +1,113 @@
+"""Level surfaces and the workspace: made-up rooms with a known answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handcap.geometry import se3_exp
+from handcap.reconstruct.map_file import write_map_ply, write_planes_ply
+from handcap.reconstruct.planes import find_planes
+from handcap.reconstruct.workspace import find_workspace
+
+HEAD = np.tile([0.0, 0.0, 1.6], (20, 1))
+TABLE_M, FLOOR_M = 0.74, 0.0
+
+
+def level(rng: np.random.Generator, n: int, low, high, height_m: float, noise_m: float = 0.003) -> np.ndarray:
+    xy = rng.uniform(low, high, (n, 2))
+    return np.c_[xy, rng.normal(height_m, noise_m, n)]
+
+
+def table(rng: np.random.Generator) -> np.ndarray:
+    return level(rng, 120, [0.4, -0.6], [1.0, 0.6], TABLE_M)
+
+
+def wall(rng: np.random.Generator) -> np.ndarray:
+    return np.c_[rng.normal(1.5, 0.005, 400), rng.uniform([-2, 0], [2, 2.2], (400, 2))]
+
+
+def room(seed: int = 0) -> np.ndarray:
+    """(m, 3): a table with things on it, a floor, a wall, and points anywhere."""
+    rng = np.random.default_rng(seed)
+    floor = level(rng, 90, [-0.5, -1.5], [1.4, 1.5], FLOOR_M)
+    clutter = rng.uniform([0.5, -0.5, TABLE_M + 0.02], [0.9, 0.5, TABLE_M + 0.3], (50, 3))
+    outliers = rng.uniform([-2, -2, 0.02], [2, 2, 2.5], (60, 3))
+    return np.concatenate([table(rng), floor, wall(rng), clutter, outliers])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_table_and_floor_are_found_at_their_height(seed):
+    planes = find_planes(room(seed), HEAD)
+    assert [plane.kind for plane in planes] == ["floor", "surface"]
+    for plane, height_m, area_m2 in zip(planes, (FLOOR_M, TABLE_M), (5.7, 0.72), strict=True):
+        assert abs(plane.centre[2] - height_m) < 0.002
+        assert plane.sigma_m < 0.001 and plane.tilt_rad < 0.01
+        # The hull of few points is smaller than what they lie on.
+        assert 0.65 * area_m2 < plane.area_m2 < 1.05 * area_m2
+
+
+def test_a_wall_alone_gives_nothing():
+    assert find_planes(wall(np.random.default_rng(0)), HEAD) == ()
+
+
+def test_too_few_points_give_nothing():
+    assert find_planes(table(np.random.default_rng(0))[:20], HEAD) == ()
+    assert find_planes(np.empty((0, 3)), HEAD) == ()
+
+
+def test_a_slope_is_no_table():
+    flat = table(np.random.default_rng(0))
+    pivot = flat.mean(axis=0)
+    sloping = (flat - pivot) @ se3_exp([0, np.deg2rad(8), 0, 0, 0, 0])[:3, :3].T + pivot
+    assert find_planes(flat, HEAD) and not find_planes(sloping, HEAD)
+
+
+def test_the_order_of_the_points_changes_nothing(tmp_path: Path):
+    points = room()
+    files = []
+    for k, cloud in enumerate((points, np.random.default_rng(1).permutation(points))):
+        write_planes_ply(tmp_path / f"{k}.ply", find_planes(cloud, HEAD))
+        files.append((tmp_path / f"{k}.ply").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_points_are_written_as_they_are(tmp_path: Path):
+    import open3d as o3d
+
+    points = room()
+    write_map_ply(tmp_path / "map.ply", points)
+    read = o3d.io.read_point_cloud(str(tmp_path / "map.ply"))
+    np.testing.assert_array_equal(np.asarray(read.points), points)
+
+
+def looking(at: np.ndarray) -> np.ndarray:
+    """(20, 4, 4) a camera at the head's place, looking at a point."""
+    z = (at - HEAD[0]) / np.linalg.norm(at - HEAD[0])
+    x = np.cross(z, [0, 0, 1.0])
+    x /= np.linalg.norm(x)
+    T = np.tile(np.eye(4), (20, 1, 1))
+    T[:, :3, :3], T[:, :3, 3] = np.stack([x, np.cross(z, x), z], axis=1), HEAD
+    return T
+
+
+@pytest.mark.parametrize("by", ["tools", "gaze"])
+def test_the_workspace_lies_on_the_table_where_the_work_is(by):
+    planes = find_planes(room(), HEAD)
+    work = np.array([0.7, 0.1, TABLE_M])
+    tools = work + np.random.default_rng(0).normal(0, 0.02, (200, 3)) + [0, 0, 0.1]
+    found = find_workspace(planes, looking(work), tools if by == "tools" else np.empty((0, 3)))
+    assert found is not None and planes[found.plane].kind == "surface" and found.by == by
+    T = found.T_world_workspace
+    np.testing.assert_allclose(T[:3, :3].T @ T[:3, :3], np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(T[:3, 3], work, atol=0.01)
+    assert T[2, 2] > 0.999 and T[:2, 0] @ work[:2] > 0.99 * np.linalg.norm(work[:2])
+
+
+def test_work_away_from_every_table_has_no_workspace():
+    planes = find_planes(room(), HEAD)
+    at = np.array([-1.5, 0.0, 0.9])
+    assert find_workspace(planes, looking(at), np.tile(at, (50, 1))) is None
+    assert find_workspace((), looking(at), np.tile(at, (50, 1))) is None
