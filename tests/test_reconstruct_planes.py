@@ -39,7 +39,7 @@ def room(seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_table_and_floor_are_found_at_their_height(seed):
+def test_table_and_floor_are_found_at_their_height(seed: int) -> None:
     planes = find_planes(room(seed), HEAD)
     assert [plane.kind for plane in planes] == ["floor", "surface"]
     for plane, height_m, area_m2 in zip(planes, (FLOOR_M, TABLE_M), (5.7, 0.72), strict=True):
@@ -79,7 +79,7 @@ def test_points_are_written_as_they_are(tmp_path: Path):
 
     points = room()
     write_map_ply(tmp_path / "map.ply", points)
-    read = o3d.io.read_point_cloud(str(tmp_path / "map.ply"))
+    read = o3d.io.read_point_cloud(tmp_path / "map.ply")
     np.testing.assert_array_equal(np.asarray(read.points), points)
 
 
@@ -94,7 +94,7 @@ def looking(at: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("by", ["tools", "gaze"])
-def test_the_workspace_lies_on_the_table_where_the_work_is(by):
+def test_the_workspace_lies_on_the_table_where_the_work_is(by: str) -> None:
     planes = find_planes(room(), HEAD)
     work = np.array([0.7, 0.1, TABLE_M])
     tools = work + np.random.default_rng(0).normal(0, 0.02, (200, 3)) + [0, 0, 0.1]

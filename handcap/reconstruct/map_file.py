@@ -21,7 +21,7 @@ def write_map_ply(path: Path, p_world: Array) -> None:
 
     cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(p_world))
     cloud.paint_uniform_color(_GREY)
-    _check(o3d.io.write_point_cloud(str(path), cloud), path)
+    _check(o3d.io.write_point_cloud(path, cloud), path)
 
 
 def write_planes_ply(path: Path, planes: Sequence[Plane]) -> None:
@@ -40,7 +40,7 @@ def write_planes_ply(path: Path, planes: Sequence[Plane]) -> None:
     )
     colours = np.repeat([_COLOURS[plane.kind] for plane in planes], sizes, axis=0)
     mesh.vertex_colors = o3d.utility.Vector3dVector(colours)
-    _check(o3d.io.write_triangle_mesh(str(path), mesh), path)
+    _check(o3d.io.write_triangle_mesh(path, mesh), path)
 
 
 def _check(written: bool, path: Path) -> None:
