@@ -16,7 +16,9 @@ HEAD = np.tile([0.0, 0.0, 1.6], (20, 1))
 TABLE_M, FLOOR_M = 0.74, 0.0
 
 
-def level(rng: np.random.Generator, n: int, low, high, height_m: float, noise_m: float = 0.003) -> np.ndarray:
+def level(
+    rng: np.random.Generator, n: int, low: list[float], high: list[float], height_m: float, noise_m: float = 0.003
+) -> np.ndarray:
     xy = rng.uniform(low, high, (n, 2))
     return np.c_[xy, rng.normal(height_m, noise_m, n)]
 
