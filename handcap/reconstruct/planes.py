@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,19 +14,23 @@ from scipy.spatial import ConvexHull, KDTree, QhullError
 from handcap.geometry import Array
 
 Kind = Literal["floor", "surface", "overhead"]
+Rows = NDArray[np.int64]
+_NARROWEST_M = 0.002  # no map is better than that, and weights must not pick single points
+_LONELY = 2.5  # times the usual distance to the fourth neighbour
 
 
 @dataclass(frozen=True, slots=True)
 class PlaneParams:
-    band_m: float = 0.03  # a level surface's points lie within it, triangulation noise and 1° of tilt included
+    band_m: float = 0.03  # a level surface's points lie within it, noise of the map at arm's length and 1° included
+    band_per_m: float = 0.035  # and farther below the head within so much per metre: depth is known worse there
     min_points: int = 25
-    neighbour_m: float = 0.35  # points of one surface are no farther apart; floors have few
+    neighbour_m: float = 0.35  # points of one surface are no farther apart
+    neighbour_per_m: float = 0.5  # or so much per metre below the head: floors have few
     min_width_m: float = 0.2  # a ledge, or a wall seen edge on, is narrower
-    min_contrast: float = (
-        3.0  # times the points of an equally thick band just above and below, which clutter also fills
-    )
-    max_tilt_rad: float = 0.035  # 2°: furniture is levelled better, and 25 points tell it no better
-    floor_below_head_m: tuple[float, float] = (1.2, 2.1)
+    min_contrast: float = 3.0  # times the points of equally thick bands just above and below, which clutter also fills
+    max_tilt_rad: float = 0.05  # 3°, of the fit that knows nothing of gravity: 60 points tell the tilt to 1°
+    level_rad: float = 0.009  # 0.5°: furniture and floors are levelled so, about each axis, better than points tell
+    floor_below_head_m: tuple[float, float] = (1.2, 2.2)  # nearer may be a low table, farther is no floor one stands on
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -37,7 +41,7 @@ class Plane:
         kind: floor; surface below the head; overhead.
         centre: (3,) mean of its points, put on the plane, m.
         normal: (3,) unit, upwards.
-        sigma_m: of the height at the centre, from the scatter of its points.
+        sigma_m: of the height at the centre against the head, from the scatter of its points and the map's scale.
         tilt_rad: of the normal against gravity.
         polygon: (k, 3) convex hull of its points, on the plane, counter-clockwise from above, m.
         points: number of points on it.
@@ -65,97 +69,152 @@ class Plane:
         return _inside(self.polygon[:, :2], p_world[:, :2], margin_m)
 
 
-def find_planes(p_world: Array, head_world: Array, params: PlaneParams | None = None) -> tuple[Plane, ...]:
+def find_planes(
+    p_world: Array, head_world: Array, params: PlaneParams | None = None, scale_sigma: float = 0.0
+) -> tuple[Plane, ...]:
     """Level surfaces, lowest first; none where too few points show one.
 
     Args:
         p_world: (m, 3) map, z up, m; the order does not matter.
         head_world: (n, 3) where the head was, m.
+        scale_sigma: of the map, as a share; the deeper below the head, the more it shifts a surface.
     """
     params = params or PlaneParams()
     points = p_world[np.isfinite(p_world).all(axis=1)]
     points = points[np.lexsort(points.T)]  # by height
     if not len(points) or not len(head_world):
         return ()
-    free = np.ones(len(points), bool)
-    untried = np.ones(len(points), bool)
-    found: list[tuple[Array, Array, float, Array, int]] = []
+    head_z = float(np.median(head_world[:, 2]))
+    depth = np.abs(head_z - points[:, 2])
+    half_band = np.maximum(params.band_m, params.band_per_m * depth) / 2
+    free, untried = np.ones((2, len(points)), bool)
+    found: list[tuple[Plane, Rows]] = []
     while True:
         z = points[free, 2]
-        low, high = (np.searchsorted(z, points[:, 2] + s * params.band_m / 2) for s in (-1, 1))
-        count = np.where(untried & free, high - low, 0)
-        best = int(np.argmax(count))
-        if count[best] < params.min_points:
+        count = np.searchsorted(z, points[:, 2] + half_band) - np.searchsorted(z, points[:, 2] - half_band)
+        best = int(np.argmax(np.where(untried & free, count, 0)))
+        if not (untried & free)[best] or count[best] < params.min_points:
             break
         off = np.abs(points[:, 2] - points[best, 2])
-        untried &= off > params.band_m / 4
-        for rows in _clusters(points, np.flatnonzero(free & (off <= params.band_m / 2)), params):
-            fit = _fit(points, rows, params)
-            if fit is not None:
-                found.append(fit[:5])
-                free[fit[5]] = False
-    head_z = float(np.median(head_world[:, 2]))
-    found.sort(key=lambda f: (f[0][2], f[0][0], f[0][1]))
+        untried &= off > half_band[best] / 2
+        reach_m = max(params.neighbour_m, params.neighbour_per_m * depth[best])
+        for rows in _clusters(points, np.flatnonzero(free & (off <= half_band[best])), reach_m, params.min_points):
+            fit = _fit(points, rows, half_band[best], scale_sigma * depth[best], params)
+            if fit is not None and not any(_same(old, fit, points, 4 * half_band[best]) for old in found):
+                found.append(fit)
+                free[fit[1]] = False
+    return _named([plane for plane, _ in found], head_z, params)
+
+
+def _same(old: tuple[Plane, Rows], new: tuple[Plane, Rows], points: Array, apart_m: float) -> bool:
+    """Whether two lie over each other too closely to be two: the rim of one surface's noise, or low things on it."""
+    if abs(old[0].above_m(new[0].centre[None])[0]) > apart_m:
+        return False
+    return any(a[0].covers(points[b[1]]).mean() > 0.5 for a, b in ((old, new), (new, old)))
+
+
+def _named(found: list[Plane], head_z: float, params: PlaneParams) -> tuple[Plane, ...]:
+    """Lowest first, each told what it is; without those under the floor: reflections, wrong points in numbers."""
+    found = sorted(found, key=lambda plane: plane.centre[::-1].tolist())
     near, far = params.floor_below_head_m
-    floors = [k for k, f in enumerate(found) if near <= head_z - f[0][2] <= far]
-    floor_z = found[floors[0]][0][2] if floors else -np.inf
+    heights = [plane.centre[2] for plane in found if head_z - plane.centre[2] <= far]
+    floor_z = heights[0] if heights and head_z - heights[0] >= near else None
+    lowest = head_z - far if floor_z is None else floor_z
     planes = []
-    for centre, normal, sigma_m, polygon, n in found:
-        level = abs(centre[2] - floor_z) < params.band_m
-        if centre[2] < floor_z - params.band_m / 2 or (not floors and head_z - centre[2] > far):
-            continue  # under the floor: a reflection, or a wrong point in numbers
-        kind: Kind = "floor" if level else "surface" if centre[2] < head_z else "overhead"
-        planes.append(Plane(kind, centre, normal, sigma_m, float(np.arccos(min(1.0, normal[2]))), polygon, n))
+    for plane in found:
+        z = plane.centre[2]
+        same = floor_z is not None and z - floor_z < params.band_m
+        kind: Kind = "floor" if same else "surface" if z < head_z else "overhead"
+        if z >= lowest:
+            planes.append(replace(plane, kind=kind))
     return tuple(planes)
 
 
-def _clusters(points: Array, rows: NDArray[np.int64], params: PlaneParams) -> list[NDArray[np.int64]]:
+def _clusters(points: Array, rows: Rows, reach_m: float, least: int) -> list[Rows]:
     """Rows that hang together seen from above, the largest group first."""
-    pairs = KDTree(points[rows, :2]).query_pairs(params.neighbour_m, output_type="ndarray")
+    pairs = KDTree(points[rows, :2]).query_pairs(reach_m, output_type="ndarray")
     links = coo_matrix((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(rows), len(rows)))
     _, label = connected_components(links, directed=False)
     groups = [rows[label == k] for k in range(label.max() + 1)]
-    return sorted((g for g in groups if len(g) >= params.min_points), key=lambda g: (-len(g), int(g[0])))
+    return sorted((g for g in groups if len(g) >= least), key=lambda g: (-len(g), int(g[0])))
 
 
 def _fit(
-    points: Array, rows: NDArray[np.int64], params: PlaneParams
-) -> tuple[Array, Array, float, Array, int, NDArray[np.int64]] | None:
-    """A plane of free tilt through a flat group; None where narrow, tilted, or no denser than its surroundings."""
-    p, (middle, a, b, c, sigma, left) = points[rows], _least_squares(points[rows])
-    for _ in range(3):
-        rows = rows[np.abs(left) < 3 * sigma]
-        if len(rows) < params.min_points:
-            return None
-        p, (middle, a, b, c, sigma, left) = points[rows], _least_squares(points[rows])
-    spread = np.linalg.svd(p[:, :2] - middle[:2], compute_uv=False)[-1] / np.sqrt(len(p))
-    normal = np.array([-a, -b, 1.0]) / np.sqrt(a * a + b * b + 1)
+    points: Array, rows: Rows, half_band_m: float, scale_m: float, params: PlaneParams
+) -> tuple[Plane, Rows] | None:
+    """A plane through a flat group, and its rows; None where narrow, tilted, or no denser than its surroundings."""
+    freely = _robust(points[rows], half_band_m, np.inf)
+    if np.hypot(*freely.slope) > np.tan(params.max_tilt_rad):
+        return None
+    fit = _robust(points[rows], half_band_m, params.level_rad)
+    rows = rows[np.abs(fit.above(points[rows])) < 3 * fit.noise_m]
+    if len(rows) < params.min_points:
+        return None
+    p = points[rows]
+    # A wrong point beside a table is lonely; at the corner of evenly strewn points neighbours are twice as far.
+    apart = KDTree(p[:, :2]).query(p[:, :2], k=5)[0][:, -1]
+    firm = p[apart <= _LONELY * np.median(apart)]
+    spread = np.linalg.svd(firm[:, :2] - firm[:, :2].mean(axis=0), compute_uv=False)[-1] / np.sqrt(len(firm))
     # A uniform strip of width w spreads by w / √12.
-    if spread * np.sqrt(12) < params.min_width_m or np.arccos(normal[2]) > params.max_tilt_rad:
+    if spread * np.sqrt(12) < params.min_width_m:
         return None
     try:
-        hull = p[ConvexHull(p[:, :2]).vertices]
+        hull = firm[ConvexHull(firm[:, :2]).vertices]
     except QhullError:
         return None
-    over = _inside(hull[:, :2], points[:, :2], 0.0)
-    off = np.abs(points[:, 2] - middle[2] - (points[:, :2] - middle[:2]) @ [a, b] - c)
-    # A table's top has things on it and nothing in it: clutter fills the bands around as well.
-    around = np.sum(over & (off > params.band_m) & (off <= 3 * params.band_m)) / 4
-    if len(rows) < params.min_contrast * around:
+    # A table's top has things on it and nothing in it, while clutter fills the bands around as well; and what a
+    # surface's noise leaves beside it is not as dense as the surface.
+    above = fit.above(points[_inside(hull[:, :2], points[:, :2], 0.0)]) / (2 * half_band_m)
+    around = np.sum((np.abs(above) > 1) & (np.abs(above) <= 3)) / 4
+    beside = max(np.sum((above > 0.5) & (above <= 1.5)), np.sum((above < -0.5) & (above >= -1.5)))
+    if len(rows) < max(params.min_contrast * around, beside):
         return None
-    hull[:, 2] = middle[2] + c + (hull[:, :2] - middle[:2]) @ [a, b]
-    centre = np.array([middle[0], middle[1], middle[2] + c])
-    return centre, normal, sigma / np.sqrt(len(rows)), hull, len(rows), rows
+    hull[:, 2] -= fit.above(hull)
+    centre = p.mean(axis=0)
+    centre[2] -= fit.above(centre[None])[0]
+    normal = np.array([*-fit.slope, 1.0]) / np.sqrt(1 + fit.slope @ fit.slope)
+    sigma_m, tilt_rad = float(np.hypot(fit.sigma_m, scale_m)), float(np.arctan(np.hypot(*fit.slope)))
+    return Plane("surface", centre, normal, sigma_m, tilt_rad, hull, len(rows)), rows
 
 
-def _least_squares(p: Array) -> tuple[Array, float, float, float, float, Array]:
-    """z = a x + b y + c about the mean of (n, 3) points: mean, a, b, c, robust sigma and (n,) what is left, m."""
-    middle = p.mean(axis=0)
-    A = np.c_[p[:, :2] - middle[:2], np.ones(len(p))]
-    slope, *_ = np.linalg.lstsq(A, p[:, 2] - middle[2], rcond=None)
-    left = p[:, 2] - middle[2] - A @ slope
-    sigma = max(1.4826 * float(np.median(np.abs(left))), 1e-4)
-    return middle, float(slope[0]), float(slope[1]), float(slope[2]), sigma, left
+@dataclass(frozen=True, eq=False, slots=True)
+class _Sheet:
+    """z = height_m + slope @ (xy - middle): `noise_m` of its points, `sigma_m` of the height in the middle."""
+
+    middle: Array
+    height_m: float
+    slope: Array
+    noise_m: float
+    sigma_m: float
+
+    def above(self, p: Array) -> Array:
+        return p[:, 2] - self.height_m - (p[:, :2] - self.middle) @ self.slope
+
+
+def _robust(p: Array, half_band_m: float, level_rad: float) -> _Sheet:
+    """Where (n, 3) points are densest: what stands on a table or sticks out of it weighs little (Welsch's weights).
+
+    Args:
+        level_rad: sigma of the slope about level, per axis; infinite where nothing is known.
+    """
+    middle, start = p[:, :2].mean(axis=0), float(np.median(p[:, 2]))
+    A = np.c_[p[:, :2] - middle, np.ones(len(p))]
+    z = p[:, 2] - start
+    level = np.diag([level_rad**-2, level_rad**-2, 0.0])
+    x, width, noise = np.zeros(3), half_band_m, half_band_m
+    information = np.eye(3)
+    for _ in range(12):
+        left = z - A @ x
+        weight = np.exp(-0.5 * (left / width) ** 2)
+        seen = float(weight @ left**2 / weight.sum())
+        # Normal noise of variance v, weighted so, shows v w² / (v + w²).
+        noise = min(np.sqrt(seen / max(1 - seen / width**2, 1e-3)), half_band_m)
+        noise = max(noise, 1e-4)
+        information = A.T @ (weight[:, None] * A) / noise**2 + level
+        x = np.linalg.lstsq(information, A.T @ (weight * z) / noise**2, rcond=1e-12)[0]
+        width = min(max(1.5 * noise, _NARROWEST_M), half_band_m)
+    sigma_m = float(np.sqrt(np.linalg.pinv(information)[2, 2]))
+    return _Sheet(middle, start + float(x[2]), x[:2], float(noise), sigma_m)
 
 
 def _inside(polygon: Array, p: Array, margin_m: float) -> NDArray[np.bool_]:

@@ -54,7 +54,8 @@ def surroundings(recording: Recording, whole: Whole, params: ReconstructParams) 
         return Surroundings()
     poses = whole.bodies["head"].poses.tracked_only()
     T_world_cam = poses.T_world_body @ recording.rig.cameras[camera].T_imu_cam
-    planes = find_planes(head.map_points.p_world, T_world_cam[:, :3, 3], params.planes)
+    scale_sigma = float(head.judgement.numbers.get("scale_sigma") or 0.0)
+    planes = find_planes(head.map_points.p_world, T_world_cam[:, :3, 3], params.planes, scale_sigma)
     tools = [
         body.poses.tracked_only().T_world_body[:, :3, 3] for name, body in whole.bodies.items() if name.endswith("_tcp")
     ]
