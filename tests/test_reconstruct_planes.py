@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from handcap import session
 from handcap.geometry import se3_exp
 from handcap.reconstruct.map_file import write_map_ply, write_planes_ply
 from handcap.reconstruct.planes import find_planes
 from handcap.reconstruct.workspace import find_workspace
+from handcap.sim.scenes.kitchen import TABLE_TOP_M
 
+DERIVED = Path("derived/0001/reconstruct")
 HEAD = np.tile([0.0, 0.0, 1.6], (20, 1))
 TABLE_M, FLOOR_M = 0.74, 0.0
 
@@ -60,11 +64,36 @@ def test_too_few_points_give_nothing():
     assert find_planes(np.empty((0, 3)), HEAD) == ()
 
 
-def test_a_slope_is_no_table():
+@pytest.mark.parametrize("tilt_deg", [5, 8, 20, 45])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_slope_is_no_table(tilt_deg: float, axis: int) -> None:
     flat = table(np.random.default_rng(0))
-    pivot = flat.mean(axis=0)
-    sloping = (flat - pivot) @ se3_exp([0, np.deg2rad(8), 0, 0, 0, 0])[:3, :3].T + pivot
+    pivot, turn = flat.mean(axis=0), np.zeros(6)
+    turn[axis] = np.deg2rad(tilt_deg)
+    sloping = (flat - pivot) @ se3_exp(turn)[:3, :3].T + pivot
     assert find_planes(flat, HEAD) and not find_planes(sloping, HEAD)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_low_things_on_a_table_are_no_second_table(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    boards = level(rng, 60, [0.5, -0.4], [0.9, 0.4], TABLE_M + 0.035)
+    (found,) = find_planes(np.concatenate([table(rng), boards]), HEAD)
+    assert abs(found.centre[2] - TABLE_M) < 0.003
+
+
+def test_a_counter_above_a_table_is_another_surface():
+    rng = np.random.default_rng(0)
+    counter = level(rng, 80, [0.4, 0.8], [1.0, 1.8], TABLE_M + 0.15)
+    planes = find_planes(np.concatenate([table(rng), counter]), HEAD)
+    assert [plane.kind for plane in planes] == ["surface", "surface"]
+    np.testing.assert_allclose([plane.centre[2] for plane in planes], [TABLE_M, TABLE_M + 0.15], atol=0.002)
+
+
+def test_an_uncertain_scale_makes_heights_uncertain():
+    (sure,), (unsure,) = (find_planes(table(np.random.default_rng(0)), HEAD, scale_sigma=s) for s in (0.0, 0.01))
+    np.testing.assert_array_equal(sure.centre, unsure.centre)
+    assert unsure.sigma_m == pytest.approx(np.hypot(sure.sigma_m, 0.01 * (HEAD[0, 2] - TABLE_M)), rel=0.02)
 
 
 def test_the_order_of_the_points_changes_nothing(tmp_path: Path):
@@ -74,6 +103,14 @@ def test_the_order_of_the_points_changes_nothing(tmp_path: Path):
         write_planes_ply(tmp_path / f"{k}.ply", find_planes(cloud, HEAD))
         files.append((tmp_path / f"{k}.ply").read_bytes())
     assert files[0] == files[1]
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path: Path):
+    for name in ("a", "b"):
+        write_map_ply(tmp_path / f"{name}_map.ply", room())
+        write_planes_ply(tmp_path / f"{name}_planes.ply", find_planes(room(), HEAD))
+    for kind in ("map", "planes"):
+        assert (tmp_path / f"a_{kind}.ply").read_bytes() == (tmp_path / f"b_{kind}.ply").read_bytes()
 
 
 def test_points_are_written_as_they_are(tmp_path: Path):
@@ -113,3 +150,34 @@ def test_work_away_from_every_table_has_no_workspace():
     at = np.array([-1.5, 0.0, 0.9])
     assert find_workspace(planes, looking(at), np.tile(at, (50, 1))) is None
     assert find_workspace((), looking(at), np.tile(at, (50, 1))) is None
+
+
+def test_who_looks_straight_down_has_forward_where_the_picture_has_its_top():
+    planes = find_planes(room(), HEAD)
+    T = np.tile(np.eye(4), (20, 1, 1))
+    T[:, :3, :3] = np.array([[0, -1, 0], [-1, 0, 0], [0, 0, -1.0]])  # the picture's top points along x
+    T[:, :3, 3] = [0.7, 0.0, 1.6]
+    found = find_workspace(planes, T, np.empty((0, 3)))
+    assert found is not None
+    np.testing.assert_allclose(found.T_world_workspace[:2, 0], [1, 0], atol=0.02)
+
+
+def test_a_virtual_kitchen_has_its_table_where_it_stands(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    take = demo[0] / "session"
+    report = session.read_report(take / DERIVED)
+    truth, found = (session.read_trajectory(take / f / "head.parquet") for f in (Path("truth"), DERIVED))
+    n = min(len(truth), len(found))
+    # Both worlds have z up; what is above what is all there is to compare.
+    raise_m = np.nanmean(truth.T_world_body[:n, 2, 3] - found.T_world_body[:n, 2, 3])
+    sponge = session.read_trajectory(take / "truth/objects/sponge.parquet").T_world_body[0]
+    table_m = sponge[2, 3] - 0.001  # things stand a millimetre above the table's mat
+    plane = report["planes"][report["workspace"]["plane"]]
+    off_m = plane["height_m"] + raise_m - table_m
+    print(f"virtual kitchen: table {1e3 * off_m:+.1f} mm off, sigma {1e3 * plane['sigma_m']:.1f} mm")
+    assert plane["kind"] == "surface" and abs(off_m) < min(0.01, 3 * plane["sigma_m"])
+    T = np.array(report["workspace"]["T_world_workspace"])
+    assert T[2, 2] > np.cos(0.02) and abs(T[2, 3] + raise_m - table_m) < 0.01
+    for plane in report["planes"]:
+        if plane["kind"] == "floor":
+            assert plane["height_m"] + raise_m == pytest.approx(table_m - TABLE_TOP_M, abs=0.03)
+    assert (take / DERIVED / "map.ply").exists() and (take / DERIVED / "planes.ply").exists()

@@ -22,7 +22,7 @@ _LONELY = 2.5  # times the usual distance to the fourth neighbour
 @dataclass(frozen=True, slots=True)
 class PlaneParams:
     band_m: float = 0.03  # a level surface's points lie within it, noise of the map at arm's length and 1° included
-    band_per_m: float = 0.035  # and farther below the head within so much per metre: depth is known worse there
+    band_per_m: float = 0.05  # and farther below the head within so much per metre: depth is known worse there
     min_points: int = 25
     neighbour_m: float = 0.35  # points of one surface are no farther apart
     neighbour_per_m: float = 0.5  # or so much per metre below the head: floors have few
@@ -30,6 +30,7 @@ class PlaneParams:
     min_contrast: float = 3.0  # times the points of equally thick bands just above and below, which clutter also fills
     max_tilt_rad: float = 0.05  # 3°, of the fit that knows nothing of gravity: 60 points tell the tilt to 1°
     level_rad: float = 0.009  # 0.5°: furniture and floors are levelled so, about each axis, better than points tell
+    alike: float = 4.0  # points err together: on virtual takes heights err twice what as many independent ones would
     floor_below_head_m: tuple[float, float] = (1.2, 2.2)  # nearer may be a low table, farther is no floor one stands on
 
 
@@ -173,7 +174,10 @@ def _fit(
     centre = p.mean(axis=0)
     centre[2] -= fit.above(centre[None])[0]
     normal = np.array([*-fit.slope, 1.0]) / np.sqrt(1 + fit.slope @ fit.slope)
-    sigma_m, tilt_rad = float(np.hypot(fit.sigma_m, scale_m)), float(np.arctan(np.hypot(*fit.slope)))
+    sigma_m, tilt_rad = (
+        float(np.hypot(np.sqrt(params.alike) * fit.sigma_m, scale_m)),
+        float(np.arctan(np.hypot(*fit.slope))),
+    )
     return Plane("surface", centre, normal, sigma_m, tilt_rad, hull, len(rows)), rows
 
 

@@ -61,10 +61,12 @@ def find_workspace(
     by, whole = ("tools", len(tools_world)) if len(tools_world) else ("gaze", len(T_world_cam))
     share = len(held[best]) / whole
     third = len(T_world_cam) // 3
-    forward = T_world_cam[third : len(T_world_cam) - third, :3, 2].mean(axis=0)
+    middle = T_world_cam[third : len(T_world_cam) - third, :3, :3].mean(axis=0)
     z = planes[best].normal
-    x = forward - z * (forward @ z)
-    if share < params.min_share or np.linalg.norm(x) < 0.1:  # looking straight down has no forward
+    x = middle[:, 2] - z * (middle[:, 2] @ z)
+    if np.linalg.norm(x) < 0.3:  # looking nearly straight down: forward is square to the picture's rows
+        x = np.cross(z, middle[:, 0])
+    if share < params.min_share or np.linalg.norm(x) < 0.1:
         return None
     x /= np.linalg.norm(x)
     origin = np.median(held[best], axis=0)

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from handcap.geometry import Array, quat_wxyz_from_matrix
-from handcap.review.colours import MAP_POINT, PLANES, SIDES, traffic
+from handcap.review.colours import AXES, MAP_POINT, PLANES, SIDES, traffic
 from handcap.review.material import Material, Tool
 from handcap.types import Trajectory
 
 _LONGEST_PATH = 4000  # segments; more cannot be told apart on a screen
 _FINGER_M, _FINGER_LONG_M = 0.012, 0.08  # about what grippers have; drawn, not measured
+AXIS_M = 0.15  # of the workspace's axes, as drawn
 _FAR_EXTENTS = 12.0  # map points farther than so many extents of the path are left out: they only shrink the view
 
 
@@ -56,8 +57,8 @@ def _log_surroundings(rec: Any, root: str, material: Material) -> None:
     workspace = material.report.get("workspace")
     if workspace:
         T = np.array(workspace["T_world_workspace"])
-        axes = rr.Arrows3D(
-            origins=np.tile(T[:3, 3], (3, 1)), vectors=0.1 * T[:3, :3].T, colors=255 * np.eye(3, dtype=np.uint8)
+        axes = rr.LineStrips3D(
+            [T[:3, 3] + AXIS_M * np.outer([0, 1], axis) for axis in T[:3, :3].T], colors=AXES, radii=0.003
         )
         rec.log(f"{root}/world/workspace", axes, static=True)
 
