@@ -19,8 +19,10 @@ from handcap.reconstruct.keyframes import KeyframeParams
 from handcap.reconstruct.limits import VerdictParams
 from handcap.reconstruct.merge import MergeParams
 from handcap.reconstruct.patches import PatchParams
+from handcap.reconstruct.planes import PlaneParams
 from handcap.reconstruct.tie import TieParams
 from handcap.reconstruct.verdict import Judgement
+from handcap.reconstruct.workspace import WorkspaceParams
 from handcap.types import Stamps
 
 
@@ -44,6 +46,8 @@ class ReconstructParams:
     carried: CarriedParams = field(default_factory=CarriedParams)
     jaw: JawParams = field(default_factory=JawParams)
     verdict: VerdictParams = field(default_factory=VerdictParams)
+    planes: PlaneParams = field(default_factory=PlaneParams)
+    workspace: WorkspaceParams = field(default_factory=WorkspaceParams)
     start_keyframes: int = 45  # structure from motion over 9 s: enough turning and speeding up to fix scale and gravity
     start_attempts: int = 4
     least_start: int = 8  # keyframes of it that must come out; a covered lens may have cut the stretch in two

@@ -20,8 +20,10 @@ from handcap import session as session_store
 from handcap.causes import Cause, Verdict
 from handcap.errors import ReconstructionError
 from handcap.reconstruct.apart import Job, Progress, cores, solve_apart
+from handcap.reconstruct.map_file import write_map_ply, write_planes_ply
 from handcap.reconstruct.recorded import recorded
 from handcap.reconstruct.result import Reconstruction, ReconstructParams, field_params
+from handcap.reconstruct.surroundings import surroundings
 from handcap.reconstruct.whole import Recording, Whole, reconstruct_whole
 from handcap.session import Session, Take
 
@@ -29,7 +31,7 @@ log = logging.getLogger(__name__)
 
 STAGE = "reconstruct"
 FIELD_STAGE = "field"
-_VERSIONED = ("gtsam", "pycolmap", "opencv-contrib-python", "numpy", "scipy")
+_VERSIONED = ("gtsam", "pycolmap", "opencv-contrib-python", "numpy", "scipy", "open3d")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -116,7 +118,8 @@ def _run_take(
     took_s = time.perf_counter() - start
     for camera in recording.cameras.values():
         undecodable[camera] = max(undecodable.get(camera, 0), len(take.undecodable(camera)))
-    report = _report(stage, session, take, recording, params, whole, sum(undecodable.values()))
+    room = surroundings(recording, whole, params)
+    report = _report(stage, session, take, recording, params, whole, sum(undecodable.values())) | room.as_report()
     with session_store.write_stage(session, take.id, stage) as folder:
         session_store.write_report(folder, report)
         _write_timing(folder, whole, took_s)
@@ -127,6 +130,9 @@ def _run_take(
         first = next(iter(whole.devices.values()))
         if stage == STAGE and whole.bodies and first.map_points is not None:
             _write_map(folder, first)
+            write_map_ply(folder / "map.ply", first.map_points.p_world)
+            if room.planes:
+                write_planes_ply(folder / "planes.ply", room.planes)
         names = sorted(p.name for p in folder.iterdir())
     target = session.derived(take.id, stage)
     return TakeResult(take.id, whole.verdict, whole.causes, report, tuple(target / name for name in names))

@@ -10,6 +10,7 @@ from handcap.geometry import Array
 AXES = ((235, 90, 80), (90, 190, 90), (85, 140, 240))  # x, y, z
 GOOD, POOR = (70, 200, 120), (235, 70, 60)
 MAP_POINT = (150, 160, 175)
+PLANES = {"floor": (150, 130, 110), "surface": (90, 150, 220), "overhead": (140, 140, 150)}
 UNKNOWN = (130, 130, 130)
 SIDES = {"left": (240, 170, 70), "right": (190, 120, 240)}
 # Green, yellow, red: told apart by brightness too.

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from handcap.geometry import Array, quat_wxyz_from_matrix
-from handcap.review.colours import MAP_POINT, SIDES, traffic
+from handcap.review.colours import AXES, MAP_POINT, PLANES, SIDES, traffic
 from handcap.review.material import Material, Tool
 from handcap.types import Trajectory
 
 _LONGEST_PATH = 4000  # segments; more cannot be told apart on a screen
 _FINGER_M, _FINGER_LONG_M = 0.012, 0.08  # about what grippers have; drawn, not measured
+AXIS_M = 0.15  # of the workspace's axes, as drawn
 _FAR_EXTENTS = 12.0  # map points farther than so many extents of the path are left out: they only shrink the view
 
 
@@ -35,12 +36,31 @@ def log_space(rec: Any, root: str, material: Material, sigma_limit_m: float) -> 
     reach_m = extent_m(head)
     _log_path(rec, root, head, reach_m, sigma_limit_m)
     _log_head(rec, root, material, head, reach_m)
+    _log_surroundings(rec, root, material)
     if material.map_points is not None and len(material.map_points):
         points = material.map_points
         middle = np.median(head.T_world_body[head.tracked, :3, 3], axis=0)
         near = np.linalg.norm(points - middle, axis=1) < _FAR_EXTENTS * reach_m
         cloud = rr.Points3D(points[near], colors=MAP_POINT, radii=0.006 * reach_m)
         rec.log(f"{root}/world/map", cloud, static=True)
+
+
+def _log_surroundings(rec: Any, root: str, material: Material) -> None:
+    """Outlines of the level surfaces; axes of the workspace, x red, y green, z blue."""
+    import rerun as rr
+
+    planes = material.report.get("planes") or []
+    if planes:
+        outlines = [np.array([*plane["polygon_world"], plane["polygon_world"][0]], np.float32) for plane in planes]
+        colours = [PLANES[plane["kind"]] for plane in planes]
+        rec.log(f"{root}/world/planes", rr.LineStrips3D(outlines, colors=colours, radii=0.002), static=True)
+    workspace = material.report.get("workspace")
+    if workspace:
+        T = np.array(workspace["T_world_workspace"])
+        axes = rr.LineStrips3D(
+            [T[:3, 3] + AXIS_M * np.outer([0, 1], axis) for axis in T[:3, :3].T], colors=AXES, radii=0.003
+        )
+        rec.log(f"{root}/world/workspace", axes, static=True)
 
 
 def _log_tool(rec: Any, path: str, material: Material, tool: Tool, colour: tuple[int, int, int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from handcap.clock import NS_PER_S
 from handcap.errors import ReviewError
 from handcap.geometry import Array, interpolate_poses
 from handcap.review.canvas import Canvas
-from handcap.review.colours import GOOD, SIDES, traffic
-from handcap.review.material import Material, Tool, gather
+from handcap.review.colours import AXES, GOOD, PLANES, SIDES, traffic
+from handcap.review.material import Material, gather
 from handcap.review.pictures import RESIDUAL_ZOOM
-from handcap.review.space import position_sigma_m
+from handcap.review.space import AXIS_M, position_sigma_m
 from handcap.session import Session
 from handcap.types import Trajectory
 
@@ -70,7 +69,7 @@ def draw_still(session: Session, take: str, out: Path, truth: Trajectory | None 
     canvas = Canvas(_WIDTH, _HEIGHT)
     canvas.text(title.encode("ascii", "ignore").decode(), (30, 44), 26)
     _frame(canvas, material, (30, 70, 850, 720))
-    _plan(canvas, material.head, material.tools, compared, (890, 70, 1570, 500))
+    _plan(canvas, material, compared, (890, 70, 1570, 500))
     _curves(canvas, material, compared, (890, 540, 1570, 720))
     canvas.write(out)
 
@@ -106,24 +105,26 @@ def _middle_picture(material: Material) -> tuple[Any, int | None]:
     raise ReviewError("no picture decodes", where=material.take.session.path, mend="record the take again")
 
 
-def _plan(
-    canvas: Canvas,
-    head: Trajectory,
-    tools: Mapping[str, Tool],
-    compared: AgainstTruth | None,
-    box: tuple[int, int, int, int],
-) -> None:
-    """Paths from above, the head's coloured by position sigma, the truth under it, with a scale bar."""
+def _plan(canvas: Canvas, material: Material, compared: AgainstTruth | None, box: tuple[int, int, int, int]) -> None:
+    """Surface of the work and its frame, paths, the head's coloured by position sigma, the truth, a scale bar."""
     canvas.panel(box)
+    head, tools = material.head, material.tools
+    assert head is not None
     p = head.T_world_body[head.tracked, :2, 3]
     others = {side: tool.poses.T_world_body[tool.poses.tracked, :2, 3] for side, tool in tools.items()}
-    everything = np.concatenate([p, *others.values()])
+    surface, T_world_workspace = _workspace(material)
+    everything = np.concatenate([p, *others.values(), surface])
     spread = np.ptp(everything, axis=0)
     # The field is wider than high: a path that is not gets turned by a quarter.
     turn = np.eye(2) if spread[0] > spread[1] else np.array([[0.0, 1.0], [-1.0, 0.0]])
     p = p @ turn.T
     low, high = (everything @ turn.T).min(axis=0), (everything @ turn.T).max(axis=0)
     place = canvas.plane(box, low, high, margin=46)
+    if T_world_workspace is not None:
+        canvas.line([place(q) for q in [*(surface @ turn.T), turn @ surface[0]]], PLANES["surface"], 1)
+        origin = T_world_workspace[:2, 3]
+        for axis, colour in zip(T_world_workspace[:2, :2].T, AXES, strict=False):
+            canvas.line([place(turn @ origin), place(turn @ (origin + AXIS_M * axis))], colour, 2)
     if compared is not None:
         canvas.line([place(q) for q in compared.p_truth[:, :2] @ turn.T], _TRUTH, 7)
     sigma_m = position_sigma_m(head)[head.tracked]
@@ -145,6 +146,15 @@ def _plan(
     if compared is not None:
         canvas.line([(box[2] - 150, box[1] + 20), (box[2] - 110, box[1] + 20)], _TRUTH, 7)
         canvas.text("truth", (box[2] - 100, box[1] + 26), 17, (170, 175, 185))
+
+
+def _workspace(material: Material) -> tuple[Array, Array | None]:
+    """Outline (k, 2) of the surface that is worked on, from above, and (4, 4) its frame; empty and None without one."""
+    found = material.report.get("workspace")
+    if not found:
+        return np.empty((0, 2)), None
+    outline = np.array(material.report["planes"][found["plane"]]["polygon_world"])
+    return outline[:, :2], np.array(found["T_world_workspace"])
 
 
 def _scale_bar(canvas: Canvas, place: Any, box: tuple[int, int, int, int], reach_m: float) -> None:
