@@ -69,9 +69,11 @@ def find_workspace(
     if share < params.min_share or np.linalg.norm(x) < 0.1:
         return None
     x /= np.linalg.norm(x)
-    origin = np.median(held[best], axis=0)
+    R = np.stack([x, np.cross(z, x), z], axis=1)
+    # The middle of the area, wherever the tools lingered; a last twentieth either way is coming and going.
+    origin = R @ np.quantile(held[best] @ R, [0.05, 0.95], axis=0).mean(axis=0)
     origin -= z * planes[best].above_m(origin[None])[0]
-    T = se3(np.stack([x, np.cross(z, x), z], axis=1), origin)
+    T = se3(R, origin)
     return Workspace(T, best, by, share, planes[best].sigma_m)
 
 
