@@ -105,6 +105,13 @@ def _run_take(
             extra = {} if body.jaw is None else {"width_m": body.jaw.width_m, "width_sigma_m": body.jaw.sigma_m}
             session_store.write_trajectory(folder / f"{name}.parquet", body.poses, extra)
             session_store.write_trajectory(folder / f"{name}_imu.parquet", body.dense)
+        for name, hand in whole.hands.items():
+            extra = {
+                "joints_world": hand.joints_world.reshape(-1, 63),
+                "joint_sigma_m": hand.joint_sigma_m,
+                "confidence": hand.confidence,
+            }
+            session_store.write_trajectory(folder / f"{name}.parquet", hand.poses, extra)
         first = next(iter(whole.devices.values()))
         if whole.bodies and first.map_points is not None:
             _write_map(folder, first)
@@ -138,6 +145,7 @@ def _recording(session: Session, take: Take) -> Recording:
         take.imu,
         take.jaw,
         missing,
+        lambda camera: _of_size(take.frames(camera, grey=False), rig.cameras[camera], session.path),
     )
 
 
@@ -199,7 +207,8 @@ def _report(
             }
             for result in results.values()
             for of_body in (whole.bodies.get(result.body, result.judgement),)
-        },
+        }
+        | {name: {"numbers": dict(hand.numbers)} for name, hand in whole.hands.items()},
         "undecodable_pictures": sum(len(take.undecodable(camera)) for camera in cameras.values()),
         "damage": [asdict(d) for d in take.damage],
         "inputs_sha256": take.raw_sha256(),
