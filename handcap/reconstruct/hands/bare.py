@@ -91,9 +91,26 @@ def find_hands(
     if not holds_hands(follower, first, (f.image for f in islice(frames(first), step // 2, None, step))):
         return {}
     seen = _seen(frames, mounts, chain, follower, params)
+    return reconstructed(seen, mounts, chain, sides, params)
+
+
+def reconstructed(
+    seen: Sequence[Mapping[tuple[str, Side], Sighting]],
+    mounts: Mapping[str, MountedCamera],
+    chain: Chain,
+    sides: Sequence[Side],
+    params: HandParams,
+) -> dict[Side, HandResult]:
+    """Hands from what was seen of them, a row per picture of the chain."""
+    by_side = {
+        side: [_agreeing({c: s for (c, of), s in row.items() if of == side}, mounts, params) for row in seen]
+        for side in sides
+    }
+    # Both hands of a person are as long as each other.
+    bones_m, bone_sigma = _bones([row for rows in by_side.values() for row in rows], mounts, params)
     out: dict[Side, HandResult] = {}
-    for side in sides:
-        found = _hand([{c: s for (c, of), s in row.items() if of == side} for row in seen], mounts, chain, side, params)
+    for side, rows in by_side.items():
+        found = _hand(rows, mounts, chain, side, bones_m, bone_sigma, params)
         if found is not None:
             out[side] = found
     return out
@@ -131,13 +148,17 @@ def _seen(
 
 
 def _hand(
-    seen: Seen, mounts: Mapping[str, MountedCamera], chain: Chain, side: Side, params: HandParams
+    seen: Seen,
+    mounts: Mapping[str, MountedCamera],
+    chain: Chain,
+    side: Side,
+    bones_m: Array,
+    bone_sigma: float,
+    params: HandParams,
 ) -> HandResult | None:
-    seen = [_agreeing(row, mounts, params) for row in seen]
     rows = np.array([bool(row) for row in seen]) & chain.tracked
     if not rows.any():
         return None
-    bones_m, bone_sigma = _bones(seen, mounts, params)
     n = len(seen)
     head = chain.pictures("head")
     T_world_imu = head.T_world_body
@@ -204,7 +225,9 @@ def _agreeing(
 def _bones(seen: Seen, mounts: Mapping[str, MountedCamera], params: HandParams) -> tuple[Array, float]:
     """The wearer's lengths and how sure their scale is."""
     pairs = [_pair(row, mounts) for row in seen if len(row) > 1]
-    shapes = np.array([s.relative_cam_m for row in seen for s in row.values()])
+    shapes = np.array([s.relative_cam_m for row in seen for s in row.values()]).reshape(-1, 21, 3)
+    if not len(shapes):
+        return np.full(len(bones.BONES), np.nan), params.guess_sigma
     if len(pairs) < params.least_pairs:
         return bones.guessed(shapes), params.guess_sigma
     joints = np.array([triangulated(T, a, b, params.fit.ray_rad)[0] for T, a, b in pairs])
@@ -231,7 +254,7 @@ def _smoothed(
         source = near[np.abs(t_ns[near][None, :] - t_ns[rows][:, None]).argmin(axis=1)]
         blocks = cov.reshape(-1, 21, 3, 21, 3)
         for j in range(21):
-            out[rows, j], weight = smoothed(t_ns[rows], joints[rows, j], blocks[rows, j, :, j], params.jerk_m_s3)
+            out[rows, j], _weight = smoothed(t_ns[rows], joints[rows, j], blocks[rows, j, :, j], params.jerk_m_s3)
         out_cov[rows] = np.where(seen[rows, None, None], 1.0, 2.0) * cov[source]
         out_confidence[rows] = np.where(seen[rows], 1.0, 0.5) * confidence[source]
     return out, out_cov, out_confidence

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handcap.geometry import Array
+from handcap.geometry import Array, project_to_so3
 from handcap.reconstruct.hands.bones import BONES, lengths_m
 
 
@@ -20,8 +20,8 @@ class FitParams:
 
     ray_rad: float = 0.010  # of a landmark: 2.7 px at 265 px focal length
     bone_m: float = 0.0025
-    shape_m: float = 0.010  # of the network's depth along the view, relative to the hand's middle
-    steps: int = 8
+    shape_m: float = 0.010  # of the network's shape, however turned
+    steps: int = 15
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,12 +38,22 @@ def start(view: View, bones_m: Array) -> Array:
 
     Least squares for the distance d and the middle c of `ray_j × (relative_j · scale + c) = 0`, linear in c.
     """
-    shape = view.relative_m - view.relative_m.mean(axis=0)
-    shape = shape * np.median(bones_m / np.maximum(lengths_m(shape), 1e-6))
+    shape = at_size(view.relative_m, bones_m)
     across = np.eye(3) - view.rays[:, :, None] * view.rays[:, None, :]
     centre = np.linalg.solve(across.sum(axis=0), -np.einsum("jab,jb->a", across, shape))
     along = np.einsum("ja,ja->j", view.rays, shape + centre)
     return view.origin + view.rays * np.maximum(along, 0.05)[:, None]
+
+
+def at_size(relative_m: Array, bones_m: Array) -> Array:
+    """(21, 3) a shape about its middle, grown to bones of these lengths."""
+    shape = relative_m - relative_m.mean(axis=0)
+    return shape * np.median(bones_m / np.maximum(lengths_m(shape), 1e-6))
+
+
+def _turn(p_a: Array, p_b: Array) -> Array:
+    """`R_b_a` (3, 3) that brings points (k, 3) about their middle nearest to others; Kabsch 1976."""
+    return project_to_so3(p_b.T @ p_a)
 
 
 def fitted(views: Sequence[View], bones_m: Array, bone_sigma: float, params: FitParams) -> tuple[Array, Array, float]:
@@ -75,17 +85,13 @@ def fitted(views: Sequence[View], bones_m: Array, bone_sigma: float, params: Fit
             normal[j, :, j, :] += weight[:, None, None] * across
             right -= weight[:, None] * off
             cost += float((miss**2).sum())
-            # Relative depth along the middle of the view.
-            axis = view.rays.mean(axis=0)
-            axis /= np.linalg.norm(axis)
-            # its size is the wearer's
-            fit = np.median(bones_m / np.maximum(lengths_m(view.relative_m), 1e-6))
-            z = (x - view.relative_m * fit) @ axis
-            z = z - z.mean()
+            # The network's shape at the wearer's size, however turned: it flattens what is tilted, so its depths are
+            # no measure of the tilt.
             w = 1 / params.shape_m**2
-            A = w * (np.eye(21) - 1 / 21)
-            normal += A[:, None, :, None] * (axis[:, None] * axis)[None, :, None, :]
-            right -= w * z[:, None] * axis
+            shape, middle = at_size(view.relative_m, bones_m), x.mean(axis=0)
+            turned = shape @ _turn(shape, x - middle).T
+            normal += w * (np.eye(21) - 1 / 21)[:, None, :, None] * np.eye(3)[None, :, None, :]
+            right -= w * (x - middle - turned)
         a, b = BONES.T
         d = x[a] - x[b]
         length = np.linalg.norm(d, axis=1)

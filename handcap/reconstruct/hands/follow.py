@@ -83,7 +83,7 @@ class Follower:
         return seen
 
     def _followed(self, key: tuple[str, Side], picture: Picture, t_ns: int) -> Sighting | None:
-        camera, side = key
+        side = key[1]
         track = self._tracks[key]
         centre = track.last.rays_cam.mean(axis=0)
         if track.before is not None:
