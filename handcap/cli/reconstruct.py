@@ -31,14 +31,20 @@ def reconstruct(
     session: Annotated[Path, typer.Argument(help="Folder written by `handcap import`, `simulate` or `capture`.")],
     rig: Annotated[Path | None, typer.Option(help="Calibration to use instead of the session's rig.json.")] = None,
     take: Annotated[str | None, typer.Option(help="One take instead of all.")] = None,
+    hands: Annotated[bool, typer.Option(help="Look for bare hands on the sides without a gripper.")] = True,
     as_json: AsJson = False,
     lang: Lang = "en",
 ) -> None:
     """Recover the trajectories of a session; a verdict with its causes for each take."""
     from handcap import reconstruct as stage
 
+    params = None
+    if not hands:
+        from handcap.reconstruct.hands import HandParams
+
+        params = stage.ReconstructParams(hands=HandParams(on=False))
     with progress(as_json) as on_progress:
-        results = stage.run_session(session, rig_path=rig, take=take, on_progress=on_progress)
+        results = stage.run_session(session, rig_path=rig, take=take, on_progress=on_progress, params=params)
     lines: list[str] = []
     for result in results:
         lines.append(f"{result.take}: {_VERDICTS[result.verdict][lang]}{_numbers(result.report, lang)}")

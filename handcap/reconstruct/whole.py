@@ -173,7 +173,7 @@ def _bare_hands(
 ) -> dict[str, HandResult]:
     """Hands that hold no gripper, by body; none without a head or without the network's weights."""
     rig = recording.rig
-    sides = [side for side in _SIDES if side not in rig.grippers]
+    sides: list[Side] = [side for side in _SIDES if side not in rig.grippers]
     if not params.hands.on or recording.colour is None or not sides or tied is None or "head" not in whole.bodies:
         return {}
     from handcap.reconstruct.hands.mediapipe_detector import MediapipeDetector

@@ -33,6 +33,7 @@ class HandParams:
     most_probes: int = 24
     follow: FollowParams = field(default_factory=FollowParams)
     fit: FitParams = field(default_factory=FitParams)
+    most_cameras: int = 2  # of the head; 1 measures what a single view is worth
     same_time_s: float = 0.004  # cameras of one device share a trigger
     most_miss_rad: float = 0.05  # median between two views; beyond, they do not see one hand
     least_pairs: int = 8  # to solve the wearer's bones
@@ -85,6 +86,7 @@ def find_hands(
     """
     params = params or HandParams()
     first = next(iter(mounts))
+    mounts = dict(islice(mounts.items(), params.most_cameras))
     follower = Follower(detector, mounts, sides, params.follow)
     period_s = float(np.median(np.diff(chain.camera_t_ns))) / 1e9
     step = max(round(params.probe_every_s / period_s), 1, len(chain.camera_t_ns) // params.most_probes)
@@ -102,7 +104,7 @@ def reconstructed(
     params: HandParams,
 ) -> dict[Side, HandResult]:
     """Hands from what was seen of them, a row per picture of the chain."""
-    by_side = {
+    by_side: dict[Side, Seen] = {
         side: [_agreeing({c: s for (c, of), s in row.items() if of == side}, mounts, params) for row in seen]
         for side in sides
     }

@@ -111,7 +111,7 @@ def fitted(views: Sequence[View], bones_m: Array, bone_sigma: float, params: Fit
         x = x + step * min(1.0, 0.05 / max(float(np.abs(step).max()), 1e-9))
         if np.abs(step).max() < 1e-5:
             break
-    cov = np.linalg.inv(normal.reshape(n, n) + 1e2 * np.eye(n))
+    cov = np.asarray(np.linalg.inv(normal.reshape(n, n) + 1e2 * np.eye(n)), float)
     if len(views) == 1:
         # All bones too long by one share puts the hand too far by the same.
         grow = (x - views[0].origin).reshape(n) * bone_sigma

@@ -74,7 +74,7 @@ class Follower:
                 if (camera, side) not in seen:
                     self._take_over(camera, side, pictures, t_ns, seen)
         self._drop_doubles(seen)
-        lost = [side for side in self.sides if not any((camera, side) in seen for camera in pictures)]
+        lost: list[Side] = [side for side in self.sides if not any((camera, side) in seen for camera in pictures)]
         if lost and (self._looked_ns is None or t_ns - self._looked_ns >= self.params.look_every_s * 1e9):
             self._looked_ns = t_ns
             for camera, picture in pictures.items():

@@ -38,7 +38,7 @@ def assigned(right: Sequence[float], centre_x: Sequence[float], free: Sequence[S
         centre_x: where it lies, from the left; decides between two that claim the same side equally.
         free: sides that are not followed.
     """
-    score = {
+    score: dict[tuple[Side, int], float] = {
         (side, k): (r if side == "right" else 1 - r) + 0.1 * (x if side == "right" else -x)
         for k, (r, x) in enumerate(zip(right, centre_x, strict=True))
         for side in free

@@ -35,7 +35,7 @@ def smoothed(t_ns: Stamps, p: Array, cov: Array, jerk_m_s3: float, rounds: int =
         (n, 3) m; (n,) weights of the last round, 0 where there was no sample.
     """
     n = len(t_ns)
-    seen = np.isfinite(p).all(axis=1)
+    seen: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1), bool)
     if n < 5 or seen.sum() < 4:
         t = t_ns.astype(float)
         filled = np.stack([np.interp(t, t[seen], column[seen]) for column in p.T], axis=1)

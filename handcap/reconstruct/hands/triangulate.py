@@ -21,7 +21,7 @@ def triangulated(T_a_b: Array, rays_a: Array, rays_b: Array, sigma_rad: float) -
     towards = np.stack([rays_a, rays_b @ T_a_b[:3, :3].T], axis=-2)
     origins = np.stack([np.zeros(3), T_a_b[:3, 3]])
     across = np.eye(3) - towards[..., :, None] * towards[..., None, :]
-    weight = np.ones(towards.shape[:-1])
+    weight, point, along = np.ones(towards.shape[:-1]), towards[..., 0, :], np.ones(towards.shape[:-1])
     for _ in range(3):  # an angle counts for more metres the farther the point
         normal = np.einsum("...v,...vij->...ij", weight, across) + 1e-12 * np.eye(3)
         right = np.einsum("...v,...vij,vj->...i", weight, across, origins)
@@ -29,7 +29,7 @@ def triangulated(T_a_b: Array, rays_a: Array, rays_b: Array, sigma_rad: float) -
         along = np.einsum("...vi,...vi->...v", towards, point[..., None, :] - origins)
         weight = 1 / np.maximum(along, 0.05) ** 2
     normal = np.einsum("...v,...vij->...ij", weight, across) / sigma_rad**2 + 1e-12 * np.eye(3)
-    bad = (along <= 0).any(axis=-1)
+    bad = np.any(along <= 0, axis=-1)
     point[bad] = np.nan
     cov = np.linalg.inv(normal)
     cov[bad] = np.nan

@@ -47,7 +47,7 @@ class VirtualView:
 
         steps = self.size_px // _GRID + 1
         at = np.arange(steps) * float(_GRID)
-        pixel, valid = camera.project(self.rays_cam(np.stack(np.meshgrid(at, at), axis=-1)))
+        pixel, valid = camera.project(self.rays_cam(np.asarray(np.stack(np.meshgrid(at, at), axis=-1), float)))
         coarse = np.where(valid[..., None], pixel, -1e4).astype(np.float32)
         every = np.arange(self.size_px, dtype=np.float32) / _GRID
         column, row = np.meshgrid(every, every)
