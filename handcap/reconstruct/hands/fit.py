@@ -18,9 +18,9 @@ from handcap.reconstruct.hands.bones import BONES, lengths_m
 class FitParams:
     """How far each part is believed; standard deviations."""
 
-    ray_rad: float = 0.010  # of a landmark: 2.7 px at 265 px focal length
+    ray_rad: float = 0.006  # of a landmark, what two views do not share: 1.6 px at 265 px focal length
     bone_m: float = 0.0025
-    shape_m: float = 0.010  # of the network's shape, however turned
+    shape_m: float = 0.020  # of the network's shape, however turned
     steps: int = 15
 
 
