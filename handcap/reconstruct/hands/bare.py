@@ -42,7 +42,7 @@ class HandParams:
     longest_gap_s: float = 0.12
     shortest_s: float = 0.2  # a hand seen for less is a mistake
     jerk_m_s3: float = 80.0  # of a hand at housework
-    cov_scale: float = 13.5  # of covariances: the network errs by 4 sigma of its jitter, alike in all joints and pictures
+    cov_scale: float = 13.5  # of covariances: the network errs by 4 sigma of its jitter, alike in all pictures
 
 
 @dataclass(frozen=True, eq=False, slots=True)
