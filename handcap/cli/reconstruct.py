@@ -32,6 +32,9 @@ def reconstruct(
     rig: Annotated[Path | None, typer.Option(help="Calibration to use instead of the session's rig.json.")] = None,
     take: Annotated[str | None, typer.Option(help="One take instead of all.")] = None,
     field: Annotated[bool, typer.Option("--field", help="Foretell the verdict quickly; no trajectories.")] = False,
+    hands: Annotated[
+        bool, typer.Option(help="Look for bare hands as well, on sides without a gripper; not accurate yet.")
+    ] = False,
     as_json: AsJson = False,
     lang: Lang = "en",
 ) -> None:
@@ -39,7 +42,7 @@ def reconstruct(
     from handcap import reconstruct as stage
 
     with progress(as_json) as on_progress:
-        results = stage.run_session(session, rig_path=rig, take=take, on_progress=on_progress, field=field)
+        results = stage.run_session(session, rig_path=rig, take=take, on_progress=on_progress, field=field, hands=hands)
     lines: list[str] = []
     for result in results:
         lines.append(f"{result.take}: {_VERDICTS[result.verdict][lang]}{_numbers(result.report, lang)}")

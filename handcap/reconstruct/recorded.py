@@ -45,6 +45,9 @@ def recorded(session: Session, take: Take, every: int = 1) -> Recording:
         take.imu,
         take.jaw,
         missing,
+        lambda camera: _of_size(
+            islice(take.frames(camera, grey=False), 0, None, every), rig.cameras[camera], session.path
+        ),
     )
 
 

@@ -7,7 +7,7 @@ import logging
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ def run_session(
     on_progress: Progress = lambda what, share: None,
     params: ReconstructParams | None = None,
     field: bool = False,
+    hands: bool = False,
 ) -> list[TakeResult]:
     """Reconstruct one take, or all, and write the results beside the recording.
 
@@ -68,6 +69,7 @@ def run_session(
         take: id, or None for all.
         field: a quick pass instead, that foretells the verdict; it writes its report to a folder of its own, and no
             trajectories.
+        hands: also look for bare hands.
 
     Raises:
         SessionError: the session or the take cannot be read.
@@ -79,6 +81,8 @@ def run_session(
     if not takes:
         raise ReconstructionError("the session holds no take", where=path, mend="record or import one first")
     params = params or (field_params() if field else ReconstructParams())
+    if hands:
+        params = replace(params, hands=replace(params.hands, on=True))
     results = []
     for k, id in enumerate(takes):
         prefix = f"take {id}: " if len(takes) > 1 else ""
@@ -127,6 +131,13 @@ def _run_take(
             extra = {} if body.jaw is None else {"width_m": body.jaw.width_m, "width_sigma_m": body.jaw.sigma_m}
             session_store.write_trajectory(folder / f"{name}.parquet", body.poses, extra)
             session_store.write_trajectory(folder / f"{name}_imu.parquet", body.dense)
+        for name, hand in whole.hands.items() if stage == STAGE else ():
+            extra = {
+                "joints_world": hand.joints_world.reshape(-1, 63),
+                "joint_sigma_m": hand.joint_sigma_m,
+                "confidence": hand.confidence,
+            }
+            session_store.write_trajectory(folder / f"{name}.parquet", hand.poses, extra)
         first = next(iter(whole.devices.values()))
         if stage == STAGE and whole.bodies and first.map_points is not None:
             _write_map(folder, first)
@@ -172,7 +183,8 @@ def _report(
             }
             for result in results.values()
             for of_body in (whole.bodies.get(result.body, result.judgement),)
-        },
+        }
+        | {name: {"numbers": dict(hand.numbers)} for name, hand in whole.hands.items()},
         "undecodable_pictures": undecodable,
         "damage": [asdict(d) for d in take.damage],
         "inputs_sha256": take.raw_sha256(),

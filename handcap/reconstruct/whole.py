@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,14 @@ from threadpoolctl import threadpool_limits
 
 from handcap.causes import Cause, Verdict
 from handcap.clock import seconds
+from handcap.errors import ModelError
 from handcap.geometry import Array, adjoint, inverse, so3_log
 from handcap.measure.tags import find_tags
 from handcap.reconstruct import verdict
 from handcap.reconstruct.carried import carried
 from handcap.reconstruct.chain import Chain
+from handcap.reconstruct.hands import HandResult, find_hands
+from handcap.reconstruct.hands.detector import Side
 from handcap.reconstruct.inputs import runs
 from handcap.reconstruct.jaw import JawWidth, jaw_width
 from handcap.reconstruct.pipeline import reconstruct_take
@@ -24,8 +28,11 @@ from handcap.reconstruct.tie import Sightings, Tied, tie
 from handcap.reconstruct.uncertainty import PoseUncertainty
 from handcap.types import Frame, Gripper, ImuSamples, JawReadings, Rig, Stamps, Tag, TagFamily, Trajectory
 
+log = logging.getLogger(__name__)
+
 Spans = tuple[tuple[float, float], ...]
 Progress = Callable[[str, float], None]
+_SIDES: tuple[Side, ...] = ("left", "right")
 _CUBE: TagFamily = "36h11"
 _EDGE_S = 0.3  # of a take in which a device's clock or IMU begins and ends a little apart from the others'
 # Said of a gripper whose own camera made nothing of it, and untrue once its tags have placed it in agreement with its
@@ -50,6 +57,7 @@ class Recording:
         imu: samples of a device.
         jaw: encoder readings of a gripper.
         missing: devices that were worn and lack pictures or samples, and what to say of it.
+        colour: the same pictures in RGB; without it no bare hands are looked for.
     """
 
     rig: Rig
@@ -60,6 +68,7 @@ class Recording:
     imu: Callable[[str], ImuSamples]
     jaw: Callable[[str], JawReadings]
     missing: Mapping[str, Cause] = field(default_factory=dict)
+    colour: Callable[[str], Iterator[Frame]] | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -92,6 +101,7 @@ class Whole:
         bodies: by name: head, left_tcp, right_tcp; those that have a trajectory.
         numbers: by body, what tie and jaw rest on.
         seconds: time by step; steps of several devices may run at the same time.
+        hands: bare ones that were seen, by body: left_hand, right_hand.
     """
 
     verdict: Verdict
@@ -101,6 +111,7 @@ class Whole:
     bodies: Mapping[str, BodyResult]
     numbers: Mapping[str, Mapping[str, float]]
     seconds: Mapping[str, float]
+    hands: Mapping[str, HandResult] = field(default_factory=dict)
 
 
 def body_of(device: str) -> str:
@@ -165,7 +176,39 @@ def _reconstructed(
     start = time.perf_counter()
     bodies, numbers = _bodies(recording, devices, tied, params)
     wall["jaws"] = time.perf_counter() - start
-    return _judged(recording, devices, tied, bodies, numbers, wall, params)
+    whole = _judged(recording, devices, tied, bodies, numbers, wall, params)
+    start = time.perf_counter()
+    hands = _bare_hands(recording, whole, tied, params, on_progress)
+    wall["hands"] = time.perf_counter() - start
+    return replace(whole, hands=hands)
+
+
+def _bare_hands(
+    recording: Recording,
+    whole: Whole,
+    tied: Tied | None,
+    params: ReconstructParams,
+    on_progress: Callable[[str, float], None],
+) -> dict[str, HandResult]:
+    """Hands that hold no gripper, by body; none without a head or without the network's weights."""
+    rig = recording.rig
+    sides: list[Side] = [side for side in _SIDES if side not in rig.grippers]
+    if not params.hands.on or recording.colour is None or not sides or tied is None or "head" not in whole.bodies:
+        return {}
+    from handcap.reconstruct.hands.mediapipe_detector import MediapipeDetector
+
+    followed = recording.cameras["head"]
+    others = [c for c in recording.recorded if c != followed and c in rig.cameras and rig.cameras[c].device == "head"]
+    mounts = {camera: rig.cameras[camera] for camera in [followed, *others]}
+    on_progress("looking for bare hands", 0.95)
+    try:
+        detector = MediapipeDetector()
+    except ModelError as error:
+        log.info("no hands: %s", error)
+        return {}
+    with detector:
+        found = find_hands(recording.colour, mounts, tied.chains["head"], sides, detector, params.hands)
+    return {f"{side}_hand": hand for side, hand in found.items()}
 
 
 def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: ReconstructParams) -> Tied | None:

@@ -1,0 +1,273 @@
+"""Bare hands of one take in the world of the head."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcap.geometry import Array, adjoint, inverse, transform
+from handcap.reconstruct.chain import Chain
+from handcap.reconstruct.hands import bones
+from handcap.reconstruct.hands.detector import HandDetector, Side
+from handcap.reconstruct.hands.fit import FitParams, View, fitted
+from handcap.reconstruct.hands.follow import Follower, FollowParams, Sighting, holds_hands
+from handcap.reconstruct.hands.smooth import smoothed, stretches
+from handcap.reconstruct.hands.triangulate import misses_rad, triangulated
+from handcap.reconstruct.hands.wrist import wrist_covariance, wrist_pose
+from handcap.types import Frame, MountedCamera, Stamps, Trajectory
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HandParams:
+    """Tuning of bare hands."""
+
+    on: bool = False
+    probe_every_s: float = 0.8  # of the pictures looked at before anything else
+    most_probes: int = 24
+    follow: FollowParams = field(default_factory=FollowParams)
+    fit: FitParams = field(default_factory=FitParams)
+    most_cameras: int = 2  # of the head; 1 measures what a single view is worth
+    same_time_s: float = 0.004  # cameras of one device share a trigger
+    most_miss_rad: float = 0.05  # median between two views; beyond, they do not see one hand
+    least_pairs: int = 8  # to solve the wearer's bones
+    bone_sigma: float = 0.02  # relative, of lengths solved from two views
+    guess_sigma: float = 0.08  # of those of a usual adult
+    longest_gap_s: float = 0.12
+    shortest_s: float = 0.2  # a hand seen for less is a mistake
+    jerk_m_s3: float = 80.0  # of a hand at housework
+    cov_scale: float = 13.5  # of covariances: the network errs by 4 sigma of its jitter, alike in all pictures
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class HandResult:
+    """One hand.
+
+    Attributes:
+        poses: frame wrist_<side>, a row per picture of the followed head camera; untracked where unseen.
+        joints_world: (n, 21, 3) m, NaN where unseen.
+        joint_sigma_m: (n, 21) per axis, NaN where unseen.
+        confidence: (n,) 0..1, NaN where unseen.
+        numbers: what it rests on.
+    """
+
+    poses: Trajectory
+    joints_world: Array
+    joint_sigma_m: Array
+    confidence: Array
+    numbers: Mapping[str, float]
+
+
+Seen = list[dict[str, Sighting]]
+
+
+def find_hands(
+    frames: Callable[[str], Iterator[Frame]],
+    mounts: Mapping[str, MountedCamera],
+    chain: Chain,
+    sides: Sequence[Side],
+    detector: HandDetector,
+    params: HandParams | None = None,
+) -> dict[Side, HandResult]:
+    """Both hands, or those of `sides`; none where none is seen.
+
+    Args:
+        frames: RGB pictures of a head camera from the beginning, each time it is called.
+        mounts: the head's cameras; the first is the one the chain follows.
+        chain: the head in its world.
+        sides: without a gripper.
+        detector: finds hands in pictures.
+    """
+    params = params or HandParams()
+    first = next(iter(mounts))
+    mounts = dict(islice(mounts.items(), params.most_cameras))
+    follower = Follower(detector, mounts, sides, params.follow)
+    period_s = float(np.median(np.diff(chain.camera_t_ns))) / 1e9
+    step = max(round(params.probe_every_s / period_s), 1, len(chain.camera_t_ns) // params.most_probes)
+    if not holds_hands(follower, first, (f.image for f in islice(frames(first), step // 2, None, step))):
+        return {}
+    seen = _seen(frames, mounts, chain, follower, params)
+    return reconstructed(seen, mounts, chain, sides, params)
+
+
+def reconstructed(
+    seen: Sequence[Mapping[tuple[str, Side], Sighting]],
+    mounts: Mapping[str, MountedCamera],
+    chain: Chain,
+    sides: Sequence[Side],
+    params: HandParams,
+) -> dict[Side, HandResult]:
+    """Hands from what was seen of them, a row per picture of the chain."""
+    by_side: dict[Side, Seen] = {
+        side: [_agreeing({c: s for (c, of), s in row.items() if of == side}, mounts, params) for row in seen]
+        for side in sides
+    }
+    # Both hands of a person are as long as each other.
+    bones_m, bone_sigma = _bones([row for rows in by_side.values() for row in rows], mounts, params)
+    out: dict[Side, HandResult] = {}
+    for side, rows in by_side.items():
+        found = _hand(rows, mounts, chain, side, bones_m, bone_sigma, params)
+        if found is not None:
+            out[side] = found
+    return out
+
+
+def _seen(
+    frames: Callable[[str], Iterator[Frame]],
+    mounts: Mapping[str, MountedCamera],
+    chain: Chain,
+    follower: Follower,
+    params: HandParams,
+) -> list[dict[tuple[str, Side], Sighting]]:
+    """A row per picture of the chain."""
+    first, *others = mounts
+    row_of = {int(t): k for k, t in enumerate(chain.camera_t_ns)}
+    out: list[dict[tuple[str, Side], Sighting]] = [{} for _ in row_of]
+    streams = {camera: frames(camera) for camera in others}
+    heads: dict[str, Frame | None] = {camera: next(stream, None) for camera, stream in streams.items()}
+    near_ns = params.same_time_s * 1e9
+    for frame in frames(first):
+        pictures = {first: frame.image}
+        for camera, stream in streams.items():
+            # Stamps are each camera's own clock.
+            lead_ns = round((mounts[camera].dt_imu_cam_s - mounts[first].dt_imu_cam_s) * 1e9)
+            head = heads[camera]
+            while head is not None and head.t_ns + lead_ns < frame.t_ns - near_ns:
+                head = next(stream, None)
+            heads[camera] = head
+            if head is not None and abs(head.t_ns + lead_ns - frame.t_ns) <= near_ns:
+                pictures[camera] = head.image
+        row = row_of.get(frame.t_ns)
+        if row is not None:
+            out[row] = follower.step(pictures, frame.t_ns)
+    return out
+
+
+def _hand(
+    seen: Seen,
+    mounts: Mapping[str, MountedCamera],
+    chain: Chain,
+    side: Side,
+    bones_m: Array,
+    bone_sigma: float,
+    params: HandParams,
+) -> HandResult | None:
+    rows = np.array([bool(row) for row in seen]) & chain.tracked
+    if not rows.any():
+        return None
+    n = len(seen)
+    head = chain.pictures("head")
+    T_world_imu = head.T_world_body
+    joints = np.full((n, 21, 3), np.nan)
+    local_cov = np.full((n, 63, 63), np.nan)
+    confidence = np.full(n, np.nan)
+    for i in np.flatnonzero(rows):
+        views = [_view(sighting, mounts[camera]) for camera, sighting in seen[i].items()]
+        joints_imu, cov, cost = fitted(views, bones_m, bone_sigma, params.fit)
+        R = T_world_imu[i, :3, :3]
+        joints[i] = transform(T_world_imu[i], joints_imu)
+        local_cov[i] = (params.cov_scale * np.einsum("ab,ibjc,dc->iajd", R, cov.reshape(21, 3, 21, 3), R)).reshape(
+            63, 63
+        )
+        confidence[i] = (1.0 if len(views) > 1 else 0.7) / (1 + max(cost - 1, 0.0) / 4)
+    joints, local_cov, confidence = _smoothed(chain.t_ns, joints, local_cov, confidence, chain.tracked, params)
+    tracked = np.isfinite(joints[:, 0, 0])
+    if not tracked.any():
+        return None
+    T = np.full((n, 4, 4), np.nan)
+    T[tracked] = wrist_pose(joints[tracked], side)
+    cov = np.full((n, 6, 6), np.nan)
+    A = adjoint(inverse(T[tracked]) @ T_world_imu[tracked])
+    of_head = head.cov[tracked]
+    cov[tracked] = wrist_covariance(joints[tracked], local_cov[tracked], side) + A @ of_head @ np.swapaxes(A, -1, -2)
+    sigma = np.full((n, 21), np.nan)
+    sigma[tracked] = _joint_sigma_m(joints[tracked], local_cov[tracked], T_world_imu[tracked], of_head)
+    numbers = {
+        "seen": float(tracked.mean()),
+        "two_views": float(np.mean([len(row) > 1 for row in seen])),
+        "palm_mm": 1e3 * float(bones_m[17]),
+        "bones_solved": float(bone_sigma == params.bone_sigma),
+    }
+    poses = Trajectory(f"{side}_hand", chain.t_ns, chain.camera_t_ns, T, cov, tracked)
+    return HandResult(poses, joints, sigma, confidence, numbers)
+
+
+def _view(sighting: Sighting, mount: MountedCamera) -> View:
+    R = mount.T_imu_cam[:3, :3]
+    return View(mount.T_imu_cam[:3, 3], sighting.rays_cam @ R.T, sighting.relative_cam_m @ R.T)
+
+
+def _pair(row: Mapping[str, Sighting], mounts: Mapping[str, MountedCamera]) -> tuple[Array, Array, Array]:
+    """Pose of the second view in the first, rays of both."""
+    (one, a), (other, b) = list(row.items())[:2]
+    return inverse(mounts[one].T_imu_cam) @ mounts[other].T_imu_cam, a.rays_cam, b.rays_cam
+
+
+def _agreeing(
+    row: Mapping[str, Sighting], mounts: Mapping[str, MountedCamera], params: HandParams
+) -> dict[str, Sighting]:
+    """Both views, or the one that shows the larger hand when they cannot be of one hand."""
+    if len(row) < 2:
+        return dict(row)
+    T_a_b, a, b = _pair(row, mounts)
+    p, _ = triangulated(T_a_b, a, b, params.fit.ray_rad)
+    met = np.isfinite(p).all(axis=1)
+    if met.mean() > 0.7 and np.median(misses_rad(T_a_b, a, b)) < params.most_miss_rad:
+        return dict(row)
+    camera = max(row, key=lambda c: row[c].size_rad)
+    return {camera: row[camera]}
+
+
+def _bones(seen: Seen, mounts: Mapping[str, MountedCamera], params: HandParams) -> tuple[Array, float]:
+    """The wearer's lengths and how sure their scale is."""
+    pairs = [_pair(row, mounts) for row in seen if len(row) > 1]
+    shapes = np.array([s.relative_cam_m for row in seen for s in row.values()]).reshape(-1, 21, 3)
+    if not len(shapes):
+        return np.full(len(bones.BONES), np.nan), params.guess_sigma
+    if len(pairs) < params.least_pairs:
+        return bones.guessed(shapes), params.guess_sigma
+    joints = np.array([triangulated(T, a, b, params.fit.ray_rad)[0] for T, a, b in pairs])
+    # Noise of depth makes single lengths too long: the network's proportions, at the scale of what was measured.
+    measured, proportion = bones.solved(joints), np.median(bones.lengths_m(shapes), axis=0)
+    return proportion * float(np.median(measured / proportion)), params.bone_sigma
+
+
+def _smoothed(
+    t_ns: Stamps,
+    joints: Array,
+    cov: Array,
+    confidence: Array,
+    known: NDArray[np.bool_],
+    params: HandParams,
+) -> tuple[Array, Array, Array]:
+    """Joints without jitter, rows of short gaps filled; covariances stay those of a moment."""
+    out, out_cov, out_confidence = (np.full_like(x, np.nan) for x in (joints, cov, confidence))
+    seen = np.isfinite(joints[:, 0, 0])
+    for rows in stretches(t_ns, seen, params.longest_gap_s):
+        if (t_ns[rows[-1]] - t_ns[rows[0]]) < params.shortest_s * 1e9 or not known[rows].all():
+            continue
+        near = rows[seen[rows]]
+        source = near[np.abs(t_ns[near][None, :] - t_ns[rows][:, None]).argmin(axis=1)]
+        blocks = cov.reshape(-1, 21, 3, 21, 3)
+        for j in range(21):
+            out[rows, j], _weight = smoothed(t_ns[rows], joints[rows, j], blocks[rows, j, :, j], params.jerk_m_s3)
+        out_cov[rows] = np.where(seen[rows, None, None], 1.0, 2.0) * cov[source]
+        out_confidence[rows] = np.where(seen[rows], 1.0, 0.5) * confidence[source]
+    return out, out_cov, out_confidence
+
+
+def _joint_sigma_m(joints: Array, local_cov: Array, T_world_imu: Array, of_head: Array) -> Array:
+    """(n, 21) standard deviation per axis, the head's pose included."""
+    p_imu = transform(inverse(T_world_imu)[:, None], joints)
+    # A head turned by δθ and moved by δp moves a point p by δp − p × δθ, in its own axes.
+    lever = -np.cross(p_imu[..., None, :], np.eye(3)[None, None]).swapaxes(-1, -2)
+    J = np.concatenate([lever, np.broadcast_to(np.eye(3), lever.shape)], axis=-1)
+    head = np.einsum("njab,nbc,njac->nj", J, of_head, J)
+    own = np.diagonal(local_cov, axis1=1, axis2=2).reshape(-1, 21, 3).sum(axis=-1)
+    return np.sqrt((own + head) / 3)

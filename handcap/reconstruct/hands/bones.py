@@ -1,0 +1,30 @@
+"""Bones: how long a wearer's are, which gives a single view its scale."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from handcap.geometry import Array
+
+# Pairs of MediaPipe's joints that stay as far apart as they are: bones of the fingers, and the palm.
+_FINGERS = [(k, k + 1) for root in (1, 5, 9, 13, 17) for k in range(root, root + 3)]
+_PALM = [(0, 1), (0, 5), (0, 9), (0, 13), (0, 17), (5, 9), (9, 13), (13, 17), (5, 17), (1, 5), (1, 9)]
+BONES = np.array(_FINGERS + _PALM)
+_MEAN_PALM_M = 0.092  # wrist to the middle finger's knuckle of an adult
+
+
+def lengths_m(joints: Array) -> Array:
+    """(..., 26) from joints (..., 21, 3)."""
+    return np.linalg.norm(joints[..., BONES[:, 0], :] - joints[..., BONES[:, 1], :], axis=-1)
+
+
+def solved(joints: Array) -> Array:
+    """(26,) lengths of one wearer from triangulated joints (n, 21, 3), NaN where unknown: robust over the take."""
+    return np.nanmedian(lengths_m(joints), axis=0)
+
+
+def guessed(relative_m: Array) -> Array:
+    """(26,) from shapes (n, 21, 3) of unsure scale, made the size of a usual adult."""
+    lengths = np.median(lengths_m(relative_m), axis=0)
+    palm = float(lengths[len(_FINGERS) + 2])
+    return lengths * (_MEAN_PALM_M / max(palm, 1e-6))

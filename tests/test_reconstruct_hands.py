@@ -1,0 +1,133 @@
+"""Bare hands: views meet, bones give scale, smoothing does not lag, hands keep their side, unseen is null."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from handcap import models, session, sim
+from handcap.errors import ModelError
+from handcap.geometry import Array, se3, so3_exp, transform
+from handcap.reconstruct import run_session
+from handcap.reconstruct.hands import identity
+from handcap.reconstruct.hands.bones import lengths_m
+from handcap.reconstruct.hands.fit import FitParams, View, fitted
+from handcap.reconstruct.hands.smooth import smoothed, stretches
+from handcap.reconstruct.hands.triangulate import triangulated
+from handcap.reconstruct.hands.wrist import wrist_pose
+from handcap.reconstruct.score import in_world_of
+from handcap.sim.hand import Hand, HandShape, grips
+
+DERIVED = Path("derived/0001/reconstruct")
+T_A_B = se3(so3_exp([0.02, -0.1, 0.03]), [0.11, 0.004, -0.01])
+
+
+def _hand(away_m: float = 0.5) -> Array:
+    """(21, 3) joints before a camera."""
+    shape = HandShape(side="right", length_m=0.18)
+    joints = Hand(shape).joints_wrist(grips.relaxed())
+    return transform(se3(so3_exp([0.9, 0.4, -1.2]), [0.03, 0.05, away_m]), joints)
+
+
+def _unit(p: Array) -> Array:
+    return p / np.linalg.norm(p, axis=-1, keepdims=True)
+
+
+def test_two_exact_views_meet_in_the_point_itself() -> None:
+    joints = _hand()
+    in_b = transform(np.linalg.inv(T_A_B), joints)
+    found, cov = triangulated(T_A_B, _unit(joints), _unit(in_b), 0.01)
+    np.testing.assert_allclose(found, joints, atol=1e-8)
+    assert (np.linalg.eigvalsh(cov) > 0).all()
+
+
+def test_rays_that_part_meet_nowhere() -> None:
+    found, cov = triangulated(T_A_B, np.array([[-0.6, 0.0, 0.8]]), np.array([[0.6, 0.0, 0.8]]), 0.01)
+    assert np.isnan(found).all() and np.isnan(cov).all()
+
+
+@pytest.mark.parametrize("away_m", [0.3, 0.45, 0.7])
+def test_the_wearers_bones_give_one_view_its_scale(away_m: float) -> None:
+    joints = _hand(away_m)
+    shape = 0.7 * (joints - joints[0])  # a network knows the shape, not the size
+    view = View(np.zeros(3), _unit(joints), shape)
+    found, cov, _ = fitted([view], lengths_m(joints), 0.02, FitParams())
+    assert np.linalg.norm(found - joints, axis=1).max() < 1e-3
+    assert np.sqrt(cov[2, 2]) > 0.019 * away_m  # bones known to 2 % leave the distance known to 2 %
+
+
+def test_a_path_of_least_jerk_is_smoothed_without_lag() -> None:
+    t_ns = np.arange(60, dtype=np.int64) * 50_000_000
+    s = np.clip((t_ns / 1e9 - 0.5) / 1.2, 0, 1)
+    exact = (10 * s**3 - 15 * s**4 + 6 * s**5)[:, None] * np.array([0.4, -0.1, 0.2])  # Flash and Hogan 1985
+    noisy = exact + np.random.default_rng(0).normal(0, 0.008, exact.shape)
+    noisy[30] += 0.3
+    found, weight = smoothed(t_ns, noisy, np.tile(0.008**2 * np.eye(3), (60, 1, 1)), 80.0)
+    lags = range(-3, 4)
+    misses = [np.sum((found[5 + k : 55 + k] - exact[5:55]) ** 2) for k in lags]
+    assert lags[int(np.argmin(misses))] == 0
+    assert np.sqrt(np.mean((found - exact) ** 2)) < 0.7 * 0.008 and weight[30] < 0.2
+
+
+def test_long_gaps_are_not_filled() -> None:
+    t_ns = np.arange(40, dtype=np.int64) * 50_000_000
+    seen = np.ones(40, bool)
+    seen[[10, 20, 21, 22, 23]] = False
+    first, second = stretches(t_ns, seen, 0.12)
+    assert list(first) == list(range(20)) and list(second) == list(range(24, 40))
+
+
+def test_one_wrong_answer_of_the_network_swaps_no_hand() -> None:
+    belief = 0.0
+    for right in [0.9] * 8 + [0.02, 0.05] + [0.9] * 3:
+        belief = identity.gathered(belief, right)
+        assert identity.supports(belief, "right") > -3.0
+    for _ in range(20):
+        belief = identity.gathered(belief, 0.02)
+    assert identity.supports(belief, "left") > 3.0  # but a lasting one does
+
+
+def test_hands_that_cross_are_two_hands_and_keep_their_sides() -> None:
+    right = _unit(_hand())
+    left = _unit(_hand() * [-1, 1, 1] + [0.06, 0, 0])
+    assert not identity.same_hand(right, left) and identity.same_hand(right, right + 1e-3)
+    assert identity.assigned([0.9, 0.2], [-0.2, 0.2], ("left", "right")) == {"right": 0, "left": 1}
+    assert identity.assigned([0.9], [0.1], ("left",)) == {}
+
+
+def test_the_wrist_frame_is_that_of_the_design() -> None:
+    for side in ("left", "right"):
+        T = se3(so3_exp([0.3, -0.8, 0.5]), [0.1, 0.2, 0.3])
+        joints = transform(T, Hand(HandShape(side=side)).joints_wrist(grips.relaxed()))
+        np.testing.assert_allclose(wrist_pose(joints, side), T, atol=1e-9)
+
+
+def test_a_virtual_take_yields_both_hands_and_null_where_unseen(tmp_path: Path) -> None:
+    try:
+        models.path(models.HAND_LANDMARKER)
+    except ModelError as error:
+        pytest.skip(str(error))
+    folder = tmp_path / "take"
+    sim.simulate(folder, rig="hands", seconds=4.0, seed=201)
+    (result,) = run_session(folder, hands=True)
+    assert result.verdict == "ok" and not result.causes
+    head = session.read_trajectory(folder / DERIVED / "head.parquet")
+    world = in_world_of(session.read_trajectory(folder / "truth/head_imu.parquet"), head)
+    for side in ("left", "right"):
+        rows = session.read_trajectory(folder / DERIVED / f"{side}_hand.parquet")
+        assert list(rows.camera_t_ns) == list(head.camera_t_ns)
+        table = pq.read_table(folder / DERIVED / f"{side}_hand.parquet")
+        joints = table["joints_world"].to_pylist()
+        assert [j is not None for j in joints] == list(rows.tracked) and rows.tracked.mean() > 0.4
+        assert table["confidence"].null_count == table["joint_sigma_m"].null_count == (~rows.tracked).sum()
+        found = np.array([j for j in joints if j is not None]).reshape(-1, 21, 3)
+        exact = np.array(pq.read_table(folder / f"truth/{side}_hand.parquet")["joints_world"].to_pylist())
+        exact = exact.reshape(-1, 21, 3)[: len(rows)][rows.tracked]
+        off_m = np.linalg.norm(world.apply(found.reshape(-1, 3)).reshape(-1, 21, 3) - exact, axis=-1)
+        print(f"virtual rig, {side} hand: {1e3 * off_m.mean():.1f} mm mean, {1e3 * np.median(off_m):.1f} median")
+        assert np.median(off_m) < 0.05  # the right hand, not the other one; how exact: bench/bare_hands.py
+        assert np.isfinite(rows.cov[rows.tracked]).all()
+    assert "left_hand" in result.report["bodies"]
