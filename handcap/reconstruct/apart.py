@@ -10,7 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,7 @@ from threading import Lock
 from typing import Any
 
 from handcap.errors import HandcapError, ReconstructionError
-from handcap.reconstruct.result import Reconstruction, ReconstructParams
-
-Progress = Callable[[str, float], None]
+from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams
 
 
 @dataclass(frozen=True, slots=True)

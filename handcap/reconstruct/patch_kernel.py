@@ -37,6 +37,73 @@ def sample(picture, px, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _steepest(patch, weight, damping, slope, H):
+    """What a patch's pixels change by with its eight parameters, and the normal matrix of these.
+
+    Args:
+        slope: (s², 8) and H: (8, 8), changed in place: bend (2) and shift along x, the same along y, contrast,
+            brightness.
+
+    Returns:
+        Its contrast, grey levels.
+    """
+    side = len(weight)
+    reach = side // 2
+    total = weight.sum()
+    mean = 0.0
+    for j in range(side):
+        for i in range(side):
+            mean += weight[j, i] * patch[j + 1, i + 1]
+    mean /= total
+    H[:] = 0.0
+    contrast = 0.0
+    for j in range(side):
+        for i in range(side):
+            k, x, y = j * side + i, i - reach, j - reach
+            gx = (patch[j + 1, i + 2] - patch[j + 1, i]) / 2
+            gy = (patch[j + 2, i + 1] - patch[j, i + 1]) / 2
+            slope[k, 0], slope[k, 1], slope[k, 2] = gx * x, gx * y, gx
+            slope[k, 3], slope[k, 4], slope[k, 5] = gy * x, gy * y, gy
+            slope[k, 6], slope[k, 7] = patch[j + 1, i + 1] - mean, 1.0
+            contrast += weight[j, i] * slope[k, 6] ** 2
+            for a in range(8):
+                for b in range(a + 1):
+                    H[a, b] += weight[j, i] * slope[k, a] * slope[k, b]
+    for a in range(8):
+        for b in range(a):
+            H[b, a] = H[a, b]
+    for a in (0, 1, 3, 4):
+        H[a, a] += damping * total
+    for a in range(8):
+        H[a, a] *= 1 + 1e-6
+    return np.sqrt(contrast / total)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _off(picture, patch, weight, slope, bend, at, gain, offset, g):
+    """How far a laid patch is from the picture, grey levels, weighted; infinite where it reaches beyond. `g` (8,), the
+    residual along every parameter, is changed in place.
+    """
+    side = len(weight)
+    reach = side // 2
+    height, width = picture.shape
+    g[:] = 0.0
+    power = 0.0
+    for j in range(side):
+        for i in range(side):
+            x, y = i - reach, j - reach
+            u, v = bend[0, 0] * x + bend[0, 1] * y + at[0], bend[1, 0] * x + bend[1, 1] * y + at[1]
+            if not (0 <= u < width - 1 and 0 <= v < height - 1):
+                return np.inf
+            k = j * side + i
+            r = _grey(picture, u, v) - patch[j + 1, i + 1] - gain * slope[k, 6] - offset
+            power += weight[j, i] * r * r
+            for a in range(8):
+                g[a] += weight[j, i] * slope[k, a] * r
+    return np.sqrt(power / weight.sum())
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def align(picture, patches, which, weight, bend, px, iterations, damping, settled_px, least_contrast, left):
     """Lay patches on a picture: position, affine bend, contrast and brightness by least squares.
 
@@ -53,73 +120,23 @@ def align(picture, patches, which, weight, bend, px, iterations, damping, settle
         least_contrast: grey levels a patch and what it is laid on must vary by.
         left: (m,) what is left over of its contrast in the picture, changed in place; infinite where it cannot be laid.
     """
-    side = len(weight)
-    reach = side // 2
-    height, width = picture.shape
-    total = weight.sum()
-    slope = np.empty((side * side, 8))
-    H, step, g = np.empty((8, 8)), np.empty(8), np.empty(8)
+    slope = np.empty((weight.size, 8))
+    H, step, g, at, A = np.empty((8, 8)), np.empty(8), np.empty(8), np.empty(2), np.empty((2, 2))
     for o in range(len(which)):
         left[o] = np.inf
         patch = patches[which[o]]
         if np.isnan(patch[0, 0]):
             continue
-        mean = 0.0
-        for j in range(side):
-            for i in range(side):
-                mean += weight[j, i] * patch[j + 1, i + 1]
-        mean /= total
-        H[:] = 0.0
-        contrast = 0.0
-        for j in range(side):
-            for i in range(side):
-                k, x, y = j * side + i, i - reach, j - reach
-                gx = (patch[j + 1, i + 2] - patch[j + 1, i]) / 2
-                gy = (patch[j + 2, i + 1] - patch[j, i + 1]) / 2
-                slope[k, 0], slope[k, 1], slope[k, 2] = gx * x, gx * y, gx
-                slope[k, 3], slope[k, 4], slope[k, 5] = gy * x, gy * y, gy
-                slope[k, 6], slope[k, 7] = patch[j + 1, i + 1] - mean, 1.0
-                contrast += weight[j, i] * slope[k, 6] ** 2
-                for a in range(8):
-                    for b in range(a + 1):
-                        H[a, b] += weight[j, i] * slope[k, a] * slope[k, b]
-        contrast = np.sqrt(contrast / total)
+        contrast = _steepest(patch, weight, damping, slope, H)
         if contrast < least_contrast:
             continue
-        for a in range(8):
-            for b in range(a):
-                H[b, a] = H[a, b]
-        for a in (0, 1, 3, 4):
-            H[a, a] += damping * total
-        for a in range(8):
-            H[a, a] *= 1 + 1e-6
         inverse = np.linalg.inv(H)
-
-        a11, a12, a21, a22 = bend[o, 0, 0], bend[o, 0, 1], bend[o, 1, 0], bend[o, 1, 1]
-        tx, ty = px[o, 0], px[o, 1]
+        A[:], at[:] = bend[o], px[o]
         gain = offset = 0.0
-        inside, done, rest = True, False, np.inf
+        done, rest = False, np.inf
         for _ in range(iterations + 1):
-            g[:] = 0.0
-            power = 0.0
-            for j in range(side):
-                for i in range(side):
-                    x, y = i - reach, j - reach
-                    u, v = a11 * x + a12 * y + tx, a21 * x + a22 * y + ty
-                    if not (0 <= u < width - 1 and 0 <= v < height - 1):
-                        inside = False
-                        break
-                    k = j * side + i
-                    r = _grey(picture, u, v) - patch[j + 1, i + 1] - gain * slope[k, 6] - offset
-                    power += weight[j, i] * r * r
-                    for a in range(8):
-                        g[a] += weight[j, i] * slope[k, a] * r
-                if not inside:
-                    break
-            if not inside:
-                break
-            rest = np.sqrt(power / total)
-            if done:
+            rest = _off(picture, patch, weight, slope, A, at, gain, offset, g)
+            if done or not np.isfinite(rest):
                 break
             for a in range(8):
                 step[a] = 0.0
@@ -131,15 +148,11 @@ def align(picture, patches, which, weight, bend, px, iterations, damping, settle
             area = b11 * b22 - b12 * b21
             i11, i12, i21, i22 = b22 / area, -b12 / area, -b21 / area, b11 / area
             dx, dy = -(i11 * step[2] + i12 * step[5]), -(i21 * step[2] + i22 * step[5])
-            tx, ty = tx + a11 * dx + a12 * dy, ty + a21 * dx + a22 * dy
-            a11, a12, a21, a22 = (
-                a11 * i11 + a12 * i21,
-                a11 * i12 + a12 * i22,
-                a21 * i11 + a22 * i21,
-                a21 * i12 + a22 * i22,
-            )
+            for r in range(2):
+                at[r] = at[r] + A[r, 0] * dx + A[r, 1] * dy
+                A[r, 0], A[r, 1] = A[r, 0] * i11 + A[r, 1] * i21, A[r, 0] * i12 + A[r, 1] * i22
             done = abs(step[2]) < settled_px and abs(step[5]) < settled_px
         shown = contrast * (1 + gain)  # a picture that shows nothing would fit anything
-        if inside and np.isfinite(rest) and shown >= least_contrast:
-            px[o, 0], px[o, 1] = tx, ty
+        if np.isfinite(rest) and shown >= least_contrast:
+            px[o] = at
             left[o] = rest / shown

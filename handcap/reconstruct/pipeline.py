@@ -27,12 +27,10 @@ from handcap.reconstruct.limits import Refused
 from handcap.reconstruct.merge import describe, keyframes_to_describe, merge
 from handcap.reconstruct.noise import pixel_noise
 from handcap.reconstruct.patches import aligned
-from handcap.reconstruct.result import MapPoints, Reconstruction, ReconstructParams, Residuals
+from handcap.reconstruct.result import MapPoints, Progress, Reconstruction, ReconstructParams, Residuals
 from handcap.reconstruct.shutter import RollingShutter
 from handcap.reconstruct.verdict import Judgement
 from handcap.types import Device, Frame, ImuSamples, MountedCamera, Stamps
-
-Progress = Callable[[str, float], None]
 
 
 def reconstruct_take(

@@ -174,10 +174,8 @@ def _fit(
     centre = p.mean(axis=0)
     centre[2] -= fit.above(centre[None])[0]
     normal = np.array([*-fit.slope, 1.0]) / np.sqrt(1 + fit.slope @ fit.slope)
-    sigma_m, tilt_rad = (
-        float(np.hypot(np.sqrt(params.alike) * fit.sigma_m, scale_m)),
-        float(np.arctan(np.hypot(*fit.slope))),
-    )
+    sigma_m = float(np.hypot(np.sqrt(params.alike) * fit.sigma_m, scale_m))
+    tilt_rad = float(np.arctan(np.hypot(*fit.slope)))
     return Plane("surface", centre, normal, sigma_m, tilt_rad, hull, len(rows)), rows
 
 

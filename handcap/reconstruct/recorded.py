@@ -9,7 +9,7 @@ from pathlib import Path
 from handcap.causes import Cause
 from handcap.errors import ReconstructionError, RigError
 from handcap.reconstruct.limits import VerdictParams
-from handcap.reconstruct.whole import Recording
+from handcap.reconstruct.rig_take import Recording
 from handcap.session import Session, Take
 from handcap.types import Frame, MountedCamera
 

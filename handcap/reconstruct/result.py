@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +26,8 @@ from handcap.reconstruct.tie import TieParams
 from handcap.reconstruct.verdict import Judgement
 from handcap.reconstruct.workspace import WorkspaceParams
 from handcap.types import Stamps
+
+Progress = Callable[[str, float], None]  # told what is being done, and the share that is done
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,13 @@ import handcap
 from handcap import session as session_store
 from handcap.causes import Cause, Verdict
 from handcap.errors import ReconstructionError
-from handcap.reconstruct.apart import Job, Progress, cores, solve_apart
+from handcap.reconstruct.apart import Job, cores, solve_apart
 from handcap.reconstruct.map_file import write_map_ply, write_planes_ply
 from handcap.reconstruct.recorded import recorded
-from handcap.reconstruct.result import Reconstruction, ReconstructParams, field_params
+from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams, field_params
+from handcap.reconstruct.rig_take import Recording, Whole
 from handcap.reconstruct.surroundings import surroundings
-from handcap.reconstruct.whole import Recording, Whole, reconstruct_whole
+from handcap.reconstruct.whole import reconstruct_whole
 from handcap.session import Session, Take
 
 log = logging.getLogger(__name__)

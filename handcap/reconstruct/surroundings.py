@@ -9,7 +9,7 @@ import numpy as np
 
 from handcap.reconstruct.planes import Plane, find_planes
 from handcap.reconstruct.result import ReconstructParams
-from handcap.reconstruct.whole import Recording, Whole
+from handcap.reconstruct.rig_take import Recording, Whole
 from handcap.reconstruct.workspace import Workspace, find_workspace
 
 

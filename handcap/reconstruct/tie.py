@@ -121,8 +121,7 @@ class _Corners:
     p_imu: Array
     px: Array
     sighting: NDArray[np.int64]
-    name: NDArray[np.int64]  # of the corner: the same one is seen again and again
-    number: NDArray[np.int64]  # of the corner among those of a gripper; one that two cameras see counts twice
+    number: NDArray[np.int64]  # of the corner among those of a gripper: the same one is seen again and again
 
 
 def tie(
@@ -145,8 +144,10 @@ def tie(
     placed: dict[str, Chain] = {}
     unseen: dict[str, int] = {}
     for device, chain in grippers.items():
-        found = [_corners(s, head, chain, T_imu_tcp[device]) for s in sightings.get(device, ())]
-        found = _numbered([c for c in found if len(c.t_ns)])
+        found: list[_Corners] = []
+        for seen in sightings.get(device, ()):
+            some = _corners(seen, head, chain, T_imu_tcp[device], first=_count(found))
+            found += [some] if len(some.t_ns) else []
         T = _propose(head, chain, found, params)
         if T is None:
             unseen[device] = sum(len(c.t_ns) // 4 for c in found)
@@ -155,19 +156,13 @@ def tie(
     return _solve(head, placed, corners, unseen, params)
 
 
-def _numbered(found: Sequence[_Corners]) -> list[_Corners]:
-    """With corners numbered."""
-    out: list[_Corners] = []
-    first = 0
-    for c in found:
-        names, number = np.unique(c.name, return_inverse=True)
-        out.append(replace(c, number=first + number))
-        first += len(names)
-    return out
+def _count(found: Sequence[_Corners]) -> int:
+    """How many different corners."""
+    return 1 + max((int(c.number.max()) for c in found), default=-1)
 
 
-def _corners(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array) -> _Corners:
-    """Corners within both chains, each at the time its row was exposed."""
+def _corners(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array, first: int) -> _Corners:
+    """Corners within both chains, each at the time its row was exposed; their numbers begin with `first`."""
     count = len(seen)
     camera = seen.mount.camera
     name = np.repeat(np.array([4 * tag.id for tag in seen.tags], np.int64), 4) + np.tile(np.arange(4), count)
@@ -184,8 +179,7 @@ def _corners(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array) -> 
         transform(T_imu_tcp, p_tcp)[keep],
         px[keep],
         np.repeat(np.arange(count), 4)[keep],
-        name[keep],
-        name[keep],
+        first + np.unique(name[keep], return_inverse=True)[1],
     )
 
 
@@ -257,7 +251,7 @@ class _Unknowns:
             at += 6 * len(chain.states)
         self.poses = at
         self.tie: dict[str, int] = {}
-        self.corners = {device: 1 + max(int(c.number.max()) for c in found) for device, found in corners.items()}
+        self.corners = {device: _count(found) for device, found in corners.items()}
         for device, count in self.corners.items():
             self.tie[device] = at
             at += 6 + 2 * count
@@ -429,9 +423,9 @@ def _gated(
         good = np.linalg.norm(r, axis=1) < params.gate_sigmas * sigma * 1.4
         keep = np.repeat(good.reshape(-1, 4).all(axis=1), 4)
         out.append(keep)
-        order = np.lexsort((c.sighting[keep], c.name[keep]))
+        order = np.lexsort((c.sighting[keep], c.number[keep]))
         seen = Observations(
-            c.sighting[keep][order], c.name[keep][order], c.px[keep][order], np.zeros((keep.sum(), 3)), c.px[keep]
+            c.sighting[keep][order], c.number[keep][order], c.px[keep][order], np.zeros((keep.sum(), 3)), c.px[keep]
         )
         factors.append(pixel_noise(seen, r[keep][order]).variance_factor)
     return out, sigma, max(factors)

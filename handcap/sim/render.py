@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from handcap import geometry
 from handcap.geometry import Array
-from handcap.sim import kernel
+from handcap.sim import kernel, shade_kernel
 from handcap.sim.lens import SUBPIXELS, Lens
 from handcap.sim.light import LightMap, Occlusion, light_at
 from handcap.sim.once import once
@@ -192,7 +192,7 @@ class Renderer:
         self._light_at = once(self._felt, remember=256)
         atlas = scene.atlas
         self._tables = (
-            *kernel.patch_table(scene, light),
+            *shade_kernel.patch_table(scene, light),
             atlas.texels,
             atlas.first,
             atlas.width,
@@ -366,12 +366,12 @@ class Renderer:
     ) -> NDArray[np.float32]:
         """(m, 3) colours that rays (m, 6) bring, each in the frame of what it meets."""
         colour = np.empty((len(rays), 3), np.float32)
-        kernel.shade(rays, hits.surface, pixel_rad, *self._tables, light, colour)
+        shade_kernel.shade(rays, hits.surface, pixel_rad, *self._tables, light, colour)
         for k, (skin, around) in enumerate(zip(skins, skin_light, strict=True)):
             at = np.flatnonzero(hits.surface == len(self._scene.origin) + k)
             out = np.empty((len(at), 3), np.float32)
             mesh = (skin.triangles, skin.normals, skin.albedo, skin.occlusion)
-            kernel.shade_skin(rays[at], hits.triangle[at], hits.corner_share[at], *mesh, around, out)
+            shade_kernel.shade_skin(rays[at], hits.triangle[at], hits.corner_share[at], *mesh, around, out)
             colour[at] = out
         return colour
 

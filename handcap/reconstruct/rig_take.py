@@ -1,0 +1,98 @@
+"""One take of a whole rig: what it holds, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from handcap.causes import Cause, Verdict
+from handcap.geometry import Array
+from handcap.reconstruct.hands import HandResult
+from handcap.reconstruct.jaw import JawWidth
+from handcap.reconstruct.result import Reconstruction
+from handcap.types import Frame, ImuSamples, JawReadings, Rig, Stamps, Trajectory
+
+Spans = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Recording:
+    """What a take holds of one rig, read when it is asked for.
+
+    Attributes:
+        rig: its calibration.
+        cameras: the camera to follow, by device; the first device's world is everybody's.
+        recorded: all cameras with pictures.
+        stamps: of all pictures of a camera, as recorded.
+        frames: grey pictures of a camera from the beginning, each time it is called.
+        imu: samples of a device.
+        jaw: encoder readings of a gripper.
+        missing: devices that were worn and lack pictures or samples, and what to say of it.
+        colour: the same pictures in RGB; without it no bare hands are looked for.
+    """
+
+    rig: Rig
+    cameras: Mapping[str, str]
+    recorded: Collection[str]
+    stamps: Callable[[str], Stamps]
+    frames: Callable[[str], Iterator[Frame]]
+    imu: Callable[[str], ImuSamples]
+    jaw: Callable[[str], JawReadings]
+    missing: Mapping[str, Cause] = field(default_factory=dict)
+    colour: Callable[[str], Iterator[Frame]] | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class BodyResult:
+    """One body in the take's world.
+
+    Attributes:
+        verdict, spans_ok_s: of this body alone; spans from the first picture of its own camera.
+        poses: a row per picture of its own camera.
+        dense: a row per IMU sample.
+        rel_sigma_1s: rms sigma of the motion over one second per axis, m and rad.
+        jaw: opening, of a gripper.
+    """
+
+    verdict: Verdict
+    spans_ok_s: Spans
+    poses: Trajectory
+    dense: Trajectory
+    rel_sigma_1s: tuple[float | None, float | None]
+    jaw: JawWidth | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Whole:
+    """What became of a take.
+
+    Attributes:
+        verdict, causes, spans_ok_s: of everything worn together; spans from the first picture of the first device.
+        devices: each one's own reconstruction, in its own world.
+        bodies: by name: head, left_tcp, right_tcp; those that have a trajectory.
+        numbers: by body, what tie and jaw rest on.
+        seconds: time by step; steps of several devices may run at the same time.
+        hands: bare ones that were seen, by body: left_hand, right_hand.
+    """
+
+    verdict: Verdict
+    causes: tuple[Cause, ...]
+    spans_ok_s: Spans
+    devices: Mapping[str, Reconstruction]
+    bodies: Mapping[str, BodyResult]
+    numbers: Mapping[str, Mapping[str, float]]
+    seconds: Mapping[str, float]
+    hands: Mapping[str, HandResult] = field(default_factory=dict)
+
+
+def body_of(device: str) -> str:
+    """The body that a device's trajectory is written for."""
+    return "head" if device == "head" else f"{device}_tcp"
+
+
+def tool_on_imu(rig: Rig, device: str) -> Array | None:
+    """(4, 4) tool frame of a gripper on its IMU; None where rig.json does not say."""
+    gripper, mount = rig.grippers.get(device), rig.cameras.get(device)
+    if gripper is None or gripper.T_cam_tcp is None or mount is None:
+        return None
+    return mount.T_imu_cam @ gripper.T_cam_tcp
