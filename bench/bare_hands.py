@@ -19,14 +19,13 @@ from handcap import session, sim
 from handcap.geometry import Array, inverse, transform
 from handcap.reconstruct import run_session
 from handcap.reconstruct.hands import HandParams
-from handcap.reconstruct.hands.detector import Side
 from handcap.reconstruct.hands.wrist import wrist_pose
 from handcap.reconstruct.result import ReconstructParams
 from handcap.reconstruct.score import in_world_of
+from handcap.types import SIDES, Side
 
 FLOORS_MM = {"two views": (11.0, 7.0), "one view": (16.0, np.nan)}
 MOST_LOST = 0.05
-SIDES: tuple[Side, ...] = ("left", "right")
 CHI2_3_95 = 7.815
 
 

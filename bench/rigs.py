@@ -29,9 +29,8 @@ from handcap.reconstruct.score import (
     yaw_alignment,
 )
 from handcap.sim.scenes import SCENES
-from handcap.types import Trajectory
+from handcap.types import SIDES, Trajectory
 
-SIDES = ("left", "right")
 DERIVED = Path("derived/0001/reconstruct")
 FLOORS = {"head mm": 5.0, "tool median mm": 3.0, "tool p95 mm": 8.0, "between mm": 3.0, "jaw mm": 0.3, "tilt deg": 0.1}
 

@@ -17,6 +17,8 @@ from handcap.encoder import JawEncoder
 from handcap.geometry import Array
 
 Stamps = NDArray[np.int64]
+Side = Literal["left", "right"]  # the wearer's
+SIDES: tuple[Side, Side] = ("left", "right")
 
 
 def _require_increasing(t_ns: Stamps) -> None:

@@ -11,10 +11,9 @@ from handcap.errors import ReconstructionError, RigError
 from handcap.reconstruct.limits import VerdictParams
 from handcap.reconstruct.rig_take import Recording
 from handcap.session import Session, Take
-from handcap.types import Frame, MountedCamera
+from handcap.types import SIDES, Frame, MountedCamera
 
 _HEAD_CAMERAS = ("head", "head_left", "head_right")  # the one to follow, in this order
-_SIDES = ("left", "right")
 
 
 def recorded(session: Session, take: Take, every: int = 1) -> Recording:
@@ -26,7 +25,7 @@ def recorded(session: Session, take: Take, every: int = 1) -> Recording:
     cameras: dict[str, str] = {}
     missing: dict[str, Cause] = {}
     heads = [c for c in _HEAD_CAMERAS if c in rig.cameras]
-    for device, wanted in (("head", heads), *((side, [side]) for side in _SIDES if side in rig.cameras)):
+    for device, wanted in (("head", heads), *((side, [side]) for side in SIDES if side in rig.cameras)):
         recorded = [c for c in wanted if c in take.cameras]
         if recorded and rig.cameras[recorded[0]].device in take.devices:
             cameras[rig.cameras[recorded[0]].device] = recorded[0]

@@ -17,7 +17,6 @@ from handcap.reconstruct import verdict
 from handcap.reconstruct.carried import carried
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.hands import HandResult, find_hands
-from handcap.reconstruct.hands.detector import Side
 from handcap.reconstruct.jaw import jaw_width
 from handcap.reconstruct.judged import judged, tracked_spans
 from handcap.reconstruct.pipeline import reconstruct_take
@@ -25,11 +24,10 @@ from handcap.reconstruct.result import Progress, Reconstruction, ReconstructPara
 from handcap.reconstruct.rig_take import BodyResult, Recording, Whole, body_of, tool_on_imu
 from handcap.reconstruct.tie import Sightings, Tied, tie
 from handcap.reconstruct.uncertainty import PoseUncertainty
-from handcap.types import Gripper, Tag, TagFamily
+from handcap.types import SIDES, Gripper, Side, Tag, TagFamily
 
 log = logging.getLogger(__name__)
 
-_SIDES: tuple[Side, ...] = ("left", "right")
 _CUBE: TagFamily = "36h11"
 
 
@@ -106,7 +104,7 @@ def _bare_hands(
 ) -> dict[str, HandResult]:
     """Hands that hold no gripper, by body; none without a head or without the network's weights."""
     rig = recording.rig
-    sides: list[Side] = [side for side in _SIDES if side not in rig.grippers]
+    sides: list[Side] = [side for side in SIDES if side not in rig.grippers]
     if not params.hands.on or recording.colour is None or not sides or tied is None or "head" not in whole.bodies:
         return {}
     from handcap.reconstruct.hands.mediapipe_detector import MediapipeDetector

@@ -11,8 +11,9 @@ from handcap import geometry
 from handcap.errors import UsageError
 from handcap.geometry import Array
 from handcap.sim.keys import Track
-from handcap.sim.play import SIDES, Play, Side
+from handcap.sim.play import Play
 from handcap.sim.scene import Board
+from handcap.types import SIDES, Side
 
 _HOLD_S = 2.5  # a pose is held this long
 _GAUGE_S = 1.2

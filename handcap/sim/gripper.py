@@ -13,11 +13,10 @@ import numpy as np
 from handcap import geometry
 from handcap.geometry import Array
 from handcap.sim import targets, texture
-from handcap.sim.play import Side
 from handcap.sim.scene import SceneBuilder
 from handcap.sim.targets import Target
 from handcap.sim.texture import Texture
-from handcap.types import Tag, TagBody
+from handcap.types import Side, Tag, TagBody
 
 T_CAM_TCP = geometry.se3(np.eye(3), [0.0, 0.086, 0.21965])
 FINGER_TAG_M, CUBE_TAG_M = 0.020, 0.036

@@ -17,9 +17,7 @@ from handcap.geometry import Array
 from handcap.sim.keys import Level, Track
 from handcap.sim.person import CAMERA_PITCH_RAD, head_pose
 from handcap.sim.scene import Prop, Room
-
-Side = Literal["left", "right"]
-SIDES: tuple[Side, Side] = ("left", "right")
+from handcap.types import SIDES, Side
 
 _REACH_M_S = 0.45  # mean speed of an unhurried reach
 _TURN_RAD_S = 1.4

@@ -17,8 +17,7 @@ from handcap.geometry import Array
 from handcap.sim import encoder
 from handcap.sim.gripper import T_CAM_TCP, tags
 from handcap.sim.person import CAMERA_PITCH_RAD
-from handcap.sim.play import SIDES, Side
-from handcap.types import Device, Gripper, ImuModel, MountedCamera, Rig
+from handcap.types import SIDES, Device, Gripper, ImuModel, MountedCamera, Rig, Side
 
 _BASELINE_M = 0.11
 # An ICM-42688-P class part, its datasheet noise (2.8 mdps/√Hz, 70 µg/√Hz) with the margin of a real mounting.

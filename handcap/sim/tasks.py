@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from handcap.geometry import Array
-from handcap.sim.play import SIDES, Play
+from handcap.sim.play import Play
 from handcap.sim.scene import Prop
+from handcap.types import SIDES
 
 Task = Callable[[Play, float], None]
 

@@ -11,8 +11,8 @@ from handcap.geometry import Array
 from handcap.sim import arm
 from handcap.sim.hand import Hand, HandShape, grips
 from handcap.sim.motion import Curve, PoseCurve
-from handcap.sim.play import Side
 from handcap.sim.render import Skin
+from handcap.types import Side
 
 _WEARER = 7  # stream of random numbers that makes the person
 _TONES = 6

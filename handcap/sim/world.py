@@ -19,10 +19,10 @@ from handcap.sim.gripper import T_CAM_TCP
 from handcap.sim.light import LightMap, bake
 from handcap.sim.motion import Curve, Motion, PoseCurve
 from handcap.sim.person import HeadParams, head_motion
-from handcap.sim.play import SIDES, Event, Hold, Play, Side
+from handcap.sim.play import Event, Hold, Play
 from handcap.sim.scene import Room, Scene, SceneBuilder
 from handcap.sim.scenes import SCENES
-from handcap.types import Rig, Trajectory
+from handcap.types import SIDES, Rig, Side, Trajectory
 
 if TYPE_CHECKING:
     from handcap.sim.render import PoseAt, Skin

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from handcap.geometry import Array, adjoint, inverse, transform
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.hands import bones
-from handcap.reconstruct.hands.detector import HandDetector, Side
+from handcap.reconstruct.hands.detector import HandDetector
 from handcap.reconstruct.hands.fit import FitParams, View, fitted
 from handcap.reconstruct.hands.follow import Follower, FollowParams, Sighting, holds_hands
 from handcap.reconstruct.hands.smooth import smoothed, stretches
 from handcap.reconstruct.hands.triangulate import misses_rad, triangulated
 from handcap.reconstruct.hands.wrist import wrist_covariance, wrist_pose
-from handcap.types import Frame, MountedCamera, Stamps, Trajectory
+from handcap.types import Frame, MountedCamera, Side, Stamps, Trajectory
 
 log = logging.getLogger(__name__)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from handcap.geometry import Array
 
-Side = Literal["left", "right"]
 Picture = NDArray[Any]  # (h, w, 3) uint8 RGB
 JOINTS = 21
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from handcap.geometry import Array, inverse, transform
 from handcap.reconstruct.hands import identity
-from handcap.reconstruct.hands.detector import HandDetector, Landmarks, Picture, Side
+from handcap.reconstruct.hands.detector import HandDetector, Landmarks, Picture
 from handcap.reconstruct.hands.virtual_view import VirtualView
-from handcap.types import MountedCamera
+from handcap.types import MountedCamera, Side
 
 
 @dataclass(frozen=True, slots=True)

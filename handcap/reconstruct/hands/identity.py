@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from handcap.geometry import Array
-from handcap.reconstruct.hands.detector import Side
+from handcap.types import Side
 
 _MOST = 8.0  # of gathered log odds: what was believed for long can still be unlearnt within a second
 _FADE = 0.9  # per picture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from handcap.geometry import Array, se3, so3_log
-from handcap.reconstruct.hands.detector import Side
+from handcap.types import Side
 
 _STEP_M = 1e-5
 
