@@ -64,3 +64,8 @@ def test_json_lists_takes_outputs_and_causes(monkeypatch, capfd, results, ok):
     assert answer["summary"]["takes"]["0002"] == "refused"
     assert answer["summary"]["causes"]["0002"][0]["code"] == "no_motion"
     assert answer["outputs"] == [str(p) for r in results for p in r.outputs]
+
+
+def test_a_field_pass_with_hands_is_no_wish_that_can_be_granted(monkeypatch, capfd):
+    code, _, err = run(monkeypatch, capfd, [GOOD], "--field", "--hands")
+    assert code == 1 and "--field or --hands" in err

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -166,3 +170,16 @@ def test_a_process_that_dies_is_told_with_the_device_it_worked_on(
     with pytest.raises(ReconstructionError, match="'left' ended unexpectedly") as told:
         apart.solve_apart([job], lambda what, share: None)
     assert told.value.mend
+
+
+def test_an_interrupted_solution_ends_its_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = tmp_path / "python"
+    waiting.write_text("#!/bin/sh\nexec sleep 60\n")
+    waiting.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(waiting))
+    job = apart.Job(tmp_path, None, "0001", "left", ReconstructParams())
+    began = time.monotonic()
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        apart.solve_apart([job, replace(job, device="right")], lambda what, share: None)
+    assert time.monotonic() - began < 20

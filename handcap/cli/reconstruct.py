@@ -12,7 +12,7 @@ from handcap.causes import GRIPPERS, Language
 from handcap.cli.options import AsJson, Lang
 from handcap.cli.outcome import Outcome, finish
 from handcap.cli.progress import progress
-from handcap.errors import ReconstructionError
+from handcap.errors import ReconstructionError, UsageError
 
 _VERDICTS: dict[str, dict[Language, str]] = {
     "ok": {"en": "ok", "zh": "合格"},
@@ -41,6 +41,8 @@ def reconstruct(
     """Recover the trajectories of a session; a verdict with its causes for each take."""
     from handcap import reconstruct as stage
 
+    if field and hands:
+        raise UsageError("a field pass looks for no bare hands", mend="give either --field or --hands")
     with progress(as_json) as on_progress:
         results = stage.run_session(session, rig_path=rig, take=take, on_progress=on_progress, field=field, hands=hands)
     lines: list[str] = []

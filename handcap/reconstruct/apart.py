@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -57,6 +58,7 @@ def solve_apart(jobs: Sequence[Job], on_progress: Progress) -> dict[str, Solved]
         HandcapError: what stopped one of them.
     """
     done: dict[str, float] = {}
+    running: list[subprocess.Popen[bytes]] = []
     lock = Lock()
 
     def solve(job: Job) -> Solved:
@@ -65,16 +67,22 @@ def solve_apart(jobs: Sequence[Job], on_progress: Progress) -> dict[str, Solved]
                 done[job.device] = share
                 on_progress(what, sum(done.values()) / len(jobs))
 
-        return _solve_in_child(job, report)
+        return _solve_in_child(job, report, running)
 
     with ThreadPoolExecutor(min(len(jobs), cores())) as pool:
-        return dict(zip((job.device for job in jobs), pool.map(solve, jobs), strict=True))
+        try:
+            return dict(zip((job.device for job in jobs), pool.map(solve, jobs), strict=True))
+        except BaseException:  # one that failed, or Ctrl-C: nobody waits for the others
+            for child in running:
+                child.kill()
+            raise
 
 
-def _solve_in_child(job: Job, on_progress: Progress) -> Solved:
+def _solve_in_child(job: Job, on_progress: Progress, running: list[subprocess.Popen[bytes]]) -> Solved:
     command = [sys.executable, "-P", "-c", "from handcap.reconstruct.apart import main; main()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None and child.stdout is not None
+        running.append(child)
         try:
             pickle.dump(job, child.stdin)
             child.stdin.close()
@@ -98,6 +106,7 @@ def _solve_in_child(job: Job, on_progress: Progress) -> Solved:
 
 def main() -> None:
     """The child: a job from stdin; progress, then what became of it, to stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends this process
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not get between
 
@@ -109,6 +118,8 @@ def main() -> None:
         say("solved", _solved(pickle.load(sys.stdin.buffer), lambda what, share: say("progress", (what, share))))
     except HandcapError as error:
         say("failed", error)
+    except BrokenPipeError:  # the parent is gone
+        pass
 
 
 def _solved(job: Job, on_progress: Progress) -> Solved:

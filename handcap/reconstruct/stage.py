@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import handcap
+from handcap import models
 from handcap import session as session_store
 from handcap.causes import Cause, Verdict
 from handcap.errors import ReconstructionError
@@ -70,9 +71,10 @@ def run_session(
         take: id, or None for all.
         field: a quick pass instead, that foretells the verdict; it writes its report to a folder of its own, and no
             trajectories.
-        hands: also look for bare hands.
+        hands: also look for bare hands; not in a field pass.
 
     Raises:
+        ModelError: hands are wanted, and the weights of the network that finds them are not there.
         SessionError: the session or the take cannot be read.
         RigError: the calibration is missing or wrong.
         ReconstructionError: the take lacks the camera or the IMU.
@@ -83,6 +85,8 @@ def run_session(
         raise ReconstructionError("the session holds no take", where=path, mend="record or import one first")
     params = params or (field_params() if field else ReconstructParams())
     if hands:
+        assert not field
+        models.path(models.HAND_LANDMARKER)  # said before the take is solved, not after
         params = replace(params, hands=replace(params.hands, on=True))
     results = []
     for k, id in enumerate(takes):
@@ -132,7 +136,7 @@ def _run_take(
             extra = {} if body.jaw is None else {"width_m": body.jaw.width_m, "width_sigma_m": body.jaw.sigma_m}
             session_store.write_trajectory(folder / f"{name}.parquet", body.poses, extra)
             session_store.write_trajectory(folder / f"{name}_imu.parquet", body.dense)
-        for name, hand in whole.hands.items() if stage == STAGE else ():
+        for name, hand in whole.hands.items():
             extra = {
                 "joints_world": hand.joints_world.reshape(-1, 63),
                 "joint_sigma_m": hand.joint_sigma_m,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from handcap.errors import ModelError
 from handcap.geometry import Array, adjoint, inverse
 from handcap.measure.tags import find_tags
 from handcap.reconstruct import verdict
@@ -25,8 +23,6 @@ from handcap.reconstruct.rig_take import BodyResult, Recording, Whole, body_of, 
 from handcap.reconstruct.tie import Sightings, Tied, tie
 from handcap.reconstruct.uncertainty import PoseUncertainty
 from handcap.types import SIDES, Gripper, Side, Tag, TagFamily
-
-log = logging.getLogger(__name__)
 
 _CUBE: TagFamily = "36h11"
 
@@ -102,7 +98,7 @@ def _bare_hands(
     params: ReconstructParams,
     on_progress: Progress,
 ) -> dict[str, HandResult]:
-    """Hands that hold no gripper, by body; none without a head or without the network's weights."""
+    """Hands that hold no gripper, by body; none without a head. Raises ModelError without the network's weights."""
     rig = recording.rig
     sides: list[Side] = [side for side in SIDES if side not in rig.grippers]
     if not params.hands.on or recording.colour is None or not sides or tied is None or "head" not in whole.bodies:
@@ -113,12 +109,7 @@ def _bare_hands(
     others = [c for c in recording.recorded if c != followed and c in rig.cameras and rig.cameras[c].device == "head"]
     mounts = {camera: rig.cameras[camera] for camera in [followed, *others]}
     on_progress("looking for bare hands", 0.95)
-    try:
-        detector = MediapipeDetector()
-    except ModelError as error:
-        log.info("no hands: %s", error)
-        return {}
-    with detector:
+    with MediapipeDetector() as detector:
         found = find_hands(recording.colour, mounts, tied.chains["head"], sides, detector, params.hands)
     return {f"{side}_hand": hand for side, hand in found.items()}
 
