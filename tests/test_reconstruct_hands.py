@@ -106,6 +106,7 @@ def test_the_wrist_frame_is_that_of_the_design() -> None:
         np.testing.assert_allclose(wrist_pose(joints, side), T, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_virtual_take_yields_both_hands_and_null_where_unseen(tmp_path: Path) -> None:
     try:
         models.ensure(models.HAND_LANDMARKER)
