@@ -89,6 +89,12 @@ _R_WRIST_ROOT = np.stack(
     ]
 )
 
+# What each angle turns about, in the order of `ANGLES`: wrist, thumb, then four fingers alike.
+_X, _Y, _Z = np.eye(3)
+_AXES = np.array(
+    [-_Y, -_Z, -_Z, _THUMB_AWAY / np.linalg.norm(_THUMB_AWAY), -_X, _Y, _Y, *([_Z, _Y, _Y, _Y] * 4)]
+)
+
 # Bones that skin hangs on: the palm, the forearm, then three of every finger.
 PALM, FOREARM = 0, 1
 BONES = 2 + 3 * len(FINGERS)
@@ -135,14 +141,15 @@ class Skeleton:
         joints = np.zeros((*lead, JOINTS, 3))
         T_wrist_bone = np.zeros((*lead, BONES, 4, 4))
         T_wrist_bone[..., PALM, :, :] = np.eye(4)
+        turn = geometry.so3_exp(angles[..., None] * _AXES)
         # The forearm moves as the wrist turns under a palm that stays: the other way round.
-        R_palm_forearm = _turn(2, -angles[..., 1]) @ _turn(1, -angles[..., 0])
+        R_palm_forearm = turn[..., 1, :, :] @ turn[..., 0, :, :]
         T_wrist_bone[..., FOREARM, :, :] = geometry.se3(R_palm_forearm, np.zeros((*lead, 3)))
         for f in range(len(FINGERS)):
             tip = self.root_wrist[f]
             R = np.eye(3)
-            for k, turn in enumerate(_finger_turns(angles, f)):
-                R = R @ turn
+            for k, onward in enumerate(_finger_turns(turn, f)):
+                R = R @ onward
                 T_wrist_bone[..., bone(f, k), :, :] = geometry.se3(R, np.broadcast_to(tip, (*lead, 3)))
                 joints[..., 1 + 4 * f + k, :] = tip
                 tip = tip + self.bone_m[f, k] * R[..., :, 0]
@@ -150,15 +157,19 @@ class Skeleton:
         return joints, T_wrist_bone
 
 
-def _finger_turns(angles: Array, finger: int) -> tuple[Array, Array, Array]:
-    """(..., 3, 3) that turn the wrist's axes to those of a finger's first bone, these to the second's, and so on."""
+def _finger_turns(turn: Array, finger: int) -> tuple[Array, Array, Array]:
+    """(..., 3, 3) that turn the wrist's axes to those of a finger's first bone, these to the second's, and so on.
+
+    Args:
+        turn: (..., n, 3, 3) by every angle about its axis.
+        finger: its number.
+    """
     root = _R_WRIST_ROOT[finger]
     if finger == 0:
-        flexion, abduction, rotation, mcp, ip = (angles[..., 2 + k] for k in range(5))
-        away = geometry.so3_exp(abduction[..., None] * _THUMB_AWAY / np.linalg.norm(_THUMB_AWAY))
-        return away @ _turn(2, -flexion) @ root @ _turn(0, -rotation), _turn(1, mcp), _turn(1, ip)
-    abduction, mcp, pip, dip = (angles[..., 7 + 4 * (finger - 1) + k] for k in range(4))
-    return root @ _turn(2, abduction) @ _turn(1, mcp), _turn(1, pip), _turn(1, dip)
+        flexion, abduction, rotation, mcp, ip = (turn[..., 2 + k, :, :] for k in range(5))
+        return abduction @ flexion @ root @ rotation, mcp, ip
+    abduction, mcp, pip, dip = (turn[..., 7 + 4 * (finger - 1) + k, :, :] for k in range(4))
+    return root @ abduction @ mcp, pip, dip
 
 
 def clip(angles: ArrayLike) -> Array:

@@ -22,7 +22,7 @@ REST_ANGLES: Array = skeleton.posture(
     little=(-10, 22, 28, 16),
 )
 
-_CELL = 0.0136  # of the hand's length; about 2.5 mm
+_CELL = 0.019  # of the hand's length; about 3.6 mm
 _ARM_CELL = 0.04  # on the arm nothing is small
 _WRIST = 0.2  # where the fine mesh ends behind the wrist, of the hand's length
 _ARM = 0.95  # how much of it there is
