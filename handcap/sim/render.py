@@ -173,10 +173,17 @@ class _Hits:
 
 
 class Renderer:
-    """One scene, ready for many pictures; `render` may be called from several threads at once."""
+    """One scene, ready for many pictures; `render` may be called from several threads at once.
 
-    def __init__(self, scene: Scene, light: LightMap) -> None:
+    Args:
+        scene, light: what there is to see.
+        threads: that cast rays; 0 for one a core.
+    """
+
+    def __init__(self, scene: Scene, light: LightMap, threads: int = 0) -> None:
         import open3d as o3d
+
+        self._threads = threads
 
         self._tensor: Any = o3d.core.Tensor  # its type stubs know no numpy arrays
         self._new_caster: Any = o3d.t.geometry.RaycastingScene
@@ -203,7 +210,7 @@ class Renderer:
         self._patches = (scene.origin, scene.axis_a, scene.axis_b, scene.normal, scene.size, scene.is_round)
 
     def _caster(self, vertices: NDArray[np.float32], triangles: NDArray[np.uint32]) -> Any:
-        caster = self._new_caster()
+        caster = self._new_caster(self._threads)
         caster.add_triangles(self._tensor(np.ascontiguousarray(vertices)), self._tensor(triangles))
         return caster
 
@@ -308,7 +315,7 @@ class Renderer:
 
     def _surfaces(self, rays: NDArray[np.float32]) -> NDArray[np.int32]:
         """Which surface of the room (m,) each ray (m, 6) meets; -1 for none."""
-        hit = self._casters[0].cast_rays(self._tensor(rays))["primitive_ids"].numpy()
+        hit = self._casters[0].cast_rays(self._tensor(rays), self._threads)["primitive_ids"].numpy()
         return self._surface_of[0].take(hit, mode="clip")
 
     def _seen(self, lens: Lens, ray_cam: NDArray[np.float32], placed: _Placed) -> _Hits:
@@ -345,7 +352,7 @@ class Renderer:
                 continue
             if some is not None:
                 at = some[at]  # one ray a pixel
-            met = mover.caster.cast_rays(self._tensor(there))
+            met = mover.caster.cast_rays(self._tensor(there), self._threads)
             distance = met["t_hit"].numpy()
             nearer = np.flatnonzero(distance < hits.depth[at])
             where, hit = at[nearer], met["primitive_ids"].numpy()[nearer]

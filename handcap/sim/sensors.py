@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,32 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcap import clock
+from handcap.child import Child
 from handcap.encoder import JawEncoder
-from handcap.geometry import Array
 from handcap.session.inertial import to_session_clock
 from handcap.session.journal import ClockFit
-from handcap.sim import faults, imu, photo
+from handcap.sim import faults, imu
 from handcap.sim.boardclock import BoardClock, fitted
 from handcap.sim.encoder import encoder_envelopes
-from handcap.sim.exposure import Exposures, automatic, metered
 from handcap.sim.faults import Fault
-from handcap.sim.once import once
-from handcap.sim.streams import Packet, PicturePacket, WirePacket, imu_packets, merged
-from handcap.sim.video import H264Encoder
+from handcap.sim.pictures import pictures
+from handcap.sim.streams import Packet, WirePacket, imu_packets, merged
 from handcap.sim.world import World
 from handcap.types import Rig
 
 if TYPE_CHECKING:
-    from handcap.sim.render import PoseAt, Renderer
     from handcap.sim.simulation import SimulationParams
 
 _MARGIN_S = 1.0  # the IMU runs this long before the first picture and after the last
 # Each purpose draws from its own stream, so that one more number in one place changes nothing elsewhere.
-_IMU, _PHOTO, _CLOCK, _ENCODER, _FAULT, _PART = 3, 4, 6, 8, 9, 10
+_IMU, _CLOCK, _ENCODER, _FAULT, _PART = 3, 6, 8, 9, 10
 _ENCODER_HZ = 100.0
-_METER_EVERY = 5  # pictures: rooms do not change their brightness faster
 _LATE_S = 0.05  # boards whose clock must be fitted begin so much later: no stamp is before the session
-_AHEAD = 2  # pictures begun per core before the first of them is written
 _WIRE_NS = 800_000  # a message is on its way for this long
 
 Stamps = NDArray[np.int64]
@@ -174,15 +166,11 @@ class Recording:
     sensors: Sensors
     imu: Mapping[str, imu.ImuRecording]
 
-    def packets(self, on_progress: Callable[[int, int], None]) -> Generator[Packet]:
-        """Everything in the order of its stamps; pictures are made a few ahead on all cores."""
-        pictures = _pictures(self.world, self.sensors, on_progress)
+    def packets(self, on_progress: Callable[[int, int], None], helpers: Sequence[Child] = ()) -> Iterator[Packet]:
+        """Everything in the order of its stamps; `helpers` of a `Crew` make some of the pictures."""
         inertial = [self._imu_packets(device) for device in self.imu]
         jaws = [self._encoder_packets(side) for side in self.sensors.encoders]
-        try:
-            yield from merged([pictures, *inertial, *jaws])
-        finally:
-            pictures.close()
+        return merged([pictures(self.world, self.sensors, helpers, on_progress), *inertial, *jaws])
 
     def _imu_packets(self, device: str) -> Iterator[Packet]:
         R_chip_imu, kept = self.world.rig.devices[device].R_imu_chip.T, self.sensors.imu_kept[device]
@@ -214,121 +202,3 @@ def sense(world: World, sensors: Sensors) -> Recording:
         model = world.rig.devices[device].imu
         recordings[device] = imu.record(world.motion[device], model, sensors.params.imu, t_ns, rng, part)
     return Recording(world, sensors, recordings)
-
-
-def _pictures(world: World, sensors: Sensors, on_progress: Callable[[int, int], None]) -> Generator[PicturePacket]:
-    """Pictures of all cameras in the order of their stamps; each depends on its camera and number only."""
-    from handcap.sim.lens import Lens
-    from handcap.sim.render import Renderer, Shot, Shutter
-
-    params = sensors.params
-    renderer = Renderer(world.scene, world.light)
-    names = list(world.rig.cameras)
-    lenses = {name: Lens(world.rig.cameras[name].camera) for name in names}
-    arriving = {name: photo.vignette(world.rig.cameras[name].camera, params.photo.vignetting) for name in names}
-
-    striking = {
-        name: [fault for fault in params.faults if fault.strikes_camera(name, world.rig.cameras[name].device)]
-        for name in names
-    }
-    skins = once(world.skins)  # cameras that look at the same time see the same hands
-    exposures = {name: _exposures(renderer, world, sensors, name) for name in names}
-
-    def picture(name: str, k: int) -> NDArray[np.uint8]:
-        t_ns = int(sensors.schedule_ns[k])
-        t_s = float(clock.seconds(t_ns))
-        exposure_s = float(exposures[name].exposure_s[k]) if params.blur else 0.0
-        shutter = Shutter(t_s, world.rig.cameras[name].line_delay_s, exposure_s)
-        shot = Shot(shutter, _camera_pose(world, sensors, name), world.bodies, skins(t_s))
-        light = photo.focus(renderer.render(lenses[name], shot), params.photo.blur_px)
-        for fault in striking[name]:
-            light = faults.light_after(fault, light, t_ns)
-        gain, brightness = float(exposures[name].gain[k]), np.full(len(light), exposures[name].brightness[k])
-        flicker = next((lamp for f in striking[name] if (lamp := faults.flicker_in(f, t_ns))), params.flicker)
-        if flicker is not None:
-            brightness *= flicker.row_gain(shutter.row_times(len(light)), exposures[name].exposure_s[k])
-        rng = np.random.default_rng([sensors.seed, _PHOTO, names.index(name), k])
-        noise = params.noise
-        return photo.develop(
-            light,
-            arriving[name],
-            brightness.astype(np.float32),
-            noise.read_grey(gain),
-            rng,
-            shot_grey=noise.shot_grey(gain),
-        )
-
-    # Pictures that stand alone are compressed where they were made, those of a stream in their order.
-    streams = {name: H264Encoder(lens.width, lens.height, params.camera_rate_hz) for name, lens in lenses.items()}
-
-    def finished(name: str, k: int) -> NDArray[np.uint8] | bytes:
-        pixels = picture(name, k)
-        return pixels if params.codec == "h264" else photo.jpeg(pixels, params.photo.jpeg_quality)
-
-    def packet(t_ns: int, name: str, made: Future[NDArray[np.uint8] | bytes]) -> PicturePacket:
-        data = made.result()
-        return PicturePacket(t_ns, name, data if isinstance(data, bytes) else streams[name].encode(data), params.codec)
-
-    order = sorted(
-        (int(t_ns), name, int(k))
-        for name in names
-        for k, t_ns in zip(sensors.shown[name], sensors.stamped_ns[name], strict=True)
-    )
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers + 1) as pool:  # one more: somebody always waits for Python
-        waiting: deque[tuple[int, str, Future[NDArray[np.uint8] | bytes]]] = deque()
-        try:
-            for done, (t_ns, name, k) in enumerate(order):
-                waiting.append((t_ns, name, pool.submit(finished, name, k)))
-                if len(waiting) > _AHEAD * workers:
-                    yield packet(*waiting.popleft())
-                    on_progress(done + 1 - len(waiting), len(order))
-            while waiting:
-                yield packet(*waiting.popleft())
-                on_progress(len(order) - len(waiting), len(order))
-        finally:
-            for *_, future in waiting:
-                future.cancel()
-
-
-def depth_pictures(world: World, sensors: Sensors) -> Iterator[tuple[str, int, NDArray[np.uint16]]]:
-    """Camera, true mid-exposure [ns] and depth along its z axis [mm, 0 unknown] of every recorded picture."""
-    from handcap.sim.lens import Lens
-    from handcap.sim.render import Renderer, Shot, Shutter
-
-    renderer = Renderer(world.scene, world.light)
-    for name, camera in world.rig.cameras.items():
-        lens, pose = Lens(camera.camera), _camera_pose(world, sensors, name)
-        for t_ns in sensors.exposed_ns[name]:
-            t_s = float(clock.seconds(t_ns))
-            shot = Shot(Shutter(t_s, camera.line_delay_s), pose, world.bodies, world.skins(t_s))
-            depth_mm = np.nan_to_num(1000 * renderer.depth(lens, shot))
-            yield name, int(t_ns), np.rint(np.clip(depth_mm, 0, 65535)).astype(np.uint16)
-
-
-def _camera_pose(world: World, sensors: Sensors, name: str) -> PoseAt:
-    """Where a camera is, screws that give way included."""
-    mounted = world.T_room_cam(name)
-    slips = [fault for fault in sensors.params.faults if fault.kind == "mount_slip" and fault.name == name]
-
-    def pose(t_s: Array) -> Array:
-        T = mounted(t_s)
-        for fault in slips:
-            T = T @ faults.slip(fault, t_s, sensors.fault_rng(fault))
-        return T
-
-    return pose
-
-
-def _exposures(renderer: Renderer, world: World, sensors: Sensors, name: str) -> Exposures:
-    """What automatic exposure makes of every picture of a camera, from thumbnails of the room without things in it."""
-    from handcap.sim.lens import Lens
-    from handcap.sim.render import Shot, Shutter
-
-    lens = Lens(world.rig.cameras[name].camera.scaled(1 / 16))
-    t_s = clock.seconds(sensors.schedule_ns)
-    some = np.unique(np.append(np.arange(0, len(t_s), _METER_EVERY), len(t_s) - 1))
-    params, every = sensors.params.exposure, np.arange(len(t_s))
-    pose = world.T_room_cam(name)
-    seen = np.array([metered(params, renderer.render(lens, Shot(Shutter(float(t_s[k])), pose))) for k in some])
-    return automatic(params, np.stack([np.interp(every, some, column) for column in seen.T], axis=-1))

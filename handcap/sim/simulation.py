@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from handcap.sim.bench_tasks import BENCH_TASKS
 from handcap.sim.exposure import ExposureParams, Flicker, SensorNoise
 from handcap.sim.faults import Fault
 from handcap.sim.person import HeadParams
+from handcap.sim.pictures import Crew
 from handcap.sim.scenes import SCENES
 from handcap.sim.sensors import Sensors, sense
 from handcap.sim.tasks import TASKS
@@ -167,18 +168,18 @@ def _write(
     known = mounted if params.scatter == rigs.CALIBRATED else drawn
     true_rig = rigs.with_offset(mounted, dt_imu_cam_s)
     sensors = Sensors.of(true_rig, duration_s, params, seed)
-    played = world.build(scene, true_rig, rigs.parse(rig), task, params.head, sensors.end_s, seed, head_path)
-    recording = sense(played, sensors)
-    with (
-        session.create(folder, _meta(scene, task, seed, true_rig), known) as writer,
-        writer.start_take() as take,
-        closing(recording.packets(on_progress)) as packets,
-    ):
-        for device, (fit, residual_s) in sensors.fits.items():
-            known = (fit.t_ns, fit.dt_session_device_s, fit.skew, residual_s)
-            writer.journal.clock_fit(device, *known, take=take.id)
-        for packet in packets:
-            packet.record(take)
+    make_world = partial(
+        world.build, scene, true_rig, rigs.parse(rig), task, params.head, sensors.end_s, seed, head_path
+    )
+    with Crew(make_world, sensors) as helpers:
+        played = make_world()
+        recording = sense(played, sensors)
+        with session.create(folder, _meta(scene, task, seed, true_rig), known) as writer, writer.start_take() as take:
+            for device, (fit, residual_s) in sensors.fits.items():
+                known_fit = (fit.t_ns, fit.dt_session_device_s, fit.skew, residual_s)
+                writer.journal.clock_fit(device, *known_fit, take=take.id)
+            for packet in recording.packets(on_progress, helpers):
+                packet.record(take)
     truth.write(folder / "truth", played, sensors, recording)
 
 

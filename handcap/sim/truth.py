@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from handcap import clock, geometry, session
 from handcap.errors import SessionError
 from handcap.geometry import Array
-from handcap.sim.sensors import Recording, Sensors, Stamps, depth_pictures
+from handcap.sim.pictures import depth_pictures
+from handcap.sim.sensors import Recording, Sensors, Stamps
 from handcap.sim.world import World
 from handcap.types import Trajectory
 

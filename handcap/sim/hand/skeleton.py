@@ -91,9 +91,7 @@ _R_WRIST_ROOT = np.stack(
 
 # What each angle turns about, in the order of `ANGLES`: wrist, thumb, then four fingers alike.
 _X, _Y, _Z = np.eye(3)
-_AXES = np.array(
-    [-_Y, -_Z, -_Z, _THUMB_AWAY / np.linalg.norm(_THUMB_AWAY), -_X, _Y, _Y, *([_Z, _Y, _Y, _Y] * 4)]
-)
+_AXES = np.array([-_Y, -_Z, -_Z, _THUMB_AWAY / np.linalg.norm(_THUMB_AWAY), -_X, _Y, _Y, *([_Z, _Y, _Y, _Y] * 4)])
 
 # Bones that skin hangs on: the palm, the forearm, then three of every finger.
 PALM, FOREARM = 0, 1
