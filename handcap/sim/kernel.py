@@ -122,15 +122,15 @@ def fill_between(surface, width, flat, diagonal):
         surface: (h·w,) changed in place. Known where row and column are even, to fill those where both are odd from
             their diagonal neighbours; known in both, to fill the rest from the neighbours beside, above and below.
         width: of the picture.
-        flat: surfaces from this number on are bent meshes, where every ray must be cast.
+        flat: surfaces from this number on are bent meshes: every ray must be cast, to learn where it meets them.
         diagonal: which of the two.
 
     Returns:
-        The pixels (k,) whose neighbours disagree.
+        The pixels (k,) whose neighbours disagree, and those (m,) whose neighbours all see the same mesh.
     """
     height = len(surface) // width
-    open_pixels = np.empty(len(surface) // 2 + 1, np.int64)
-    count = 0
+    open_pixels, bent_pixels = np.empty(len(surface) // 2 + 1, np.int64), np.empty(len(surface) // 2 + 1, np.int64)
+    count, bent = 0, 0
     for v in range(1 if diagonal else 0, height, 2 if diagonal else 1):
         for u in range(1 if diagonal else (v + 1) % 2, width, 2):
             i = v * width + u
@@ -145,12 +145,15 @@ def fill_between(surface, width, flat, diagonal):
                 agree = not right or surface[i + 1] == seen
                 agree = agree and (not above or surface[i - width] == seen)
                 agree = agree and (not below or surface[i + width] == seen)
-            if agree and seen < flat:
-                surface[i] = seen
-            else:
+            if not agree:
                 open_pixels[count] = i
                 count += 1
-    return open_pixels[:count]
+                continue
+            surface[i] = seen
+            if seen >= flat:
+                bent_pixels[bent] = i
+                bent += 1
+    return open_pixels[:count], bent_pixels[:bent]
 
 
 @njit(cache=True, nogil=True)

@@ -323,9 +323,29 @@ class Renderer:
         hits, flat = _Hits.none(len(ray_cam)), len(self._scene.origin)
         hits.put(lens.coarse, self._cast(lens, ray_cam, lens.coarse, placed))
         for diagonal in (True, False):
-            between = kernel.fill_between(hits.surface, lens.width, flat, diagonal)
+            between, bent = kernel.fill_between(hits.surface, lens.width, flat, diagonal)
+            between = np.concatenate([between, *self._cast_at_skins(lens, ray_cam, bent, placed, hits)])
             hits.put(between, self._cast(lens, ray_cam, between, placed))
         return hits
+
+    def _cast_at_skins(
+        self, lens: Lens, ray_cam: NDArray[np.float32], pixel: NDArray[np.int64], placed: _Placed, hits: _Hits
+    ) -> list[NDArray[np.int64]]:
+        """Fill in where rays of pixels (m,) meet the skins that `hits` says they see; the pixels that miss them."""
+        missed: list[NDArray[np.int64]] = []
+        for mover in placed.movers if len(pixel) else ():
+            at = pixel[hits.surface[pixel] == mover.surface] if isinstance(mover.surface, int) else pixel[:0]
+            if not len(at):
+                continue
+            frame = placed.R_cam[mover.frame], placed.centre[mover.frame]
+            met = mover.caster.cast_rays(
+                self._tensor(kernel.place_rays(ray_cam, at, lens.width, *frame)), self._threads
+            )
+            distance = met["t_hit"].numpy()
+            hits.depth[at], hits.triangle[at] = distance, met["primitive_ids"].numpy()
+            hits.corner_share[at] = met["primitive_uvs"].numpy()
+            missed.append(at[~np.isfinite(distance)])
+        return missed
 
     def _cast(self, lens: Lens, ray_cam: NDArray[np.float32], pixel: NDArray[np.int64], placed: _Placed) -> _Hits:
         """What rays meet: those (m·n,) of some pixels (m,), `ray_cam` having n of every one (h·w, n, 3)."""
