@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -14,8 +15,8 @@ import pytest
 
 from handcap import geometry, session, sim
 from handcap.clock import nanoseconds
-from handcap.errors import HandcapError, UsageError
-from handcap.sim import rigs, world
+from handcap.errors import HandcapError, SessionError, UsageError
+from handcap.sim import pictures, rigs, world
 from handcap.sim.faults import parse_fault
 from handcap.sim.imu import RAW_PART
 from handcap.sim.rigs import PRINTED
@@ -245,3 +246,32 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         sim.simulate(tmp_path / "out", seconds=1.0, on_progress=stop)
     assert not any(tmp_path.iterdir())
+
+
+def test_helpers_in_other_processes_change_no_byte(recorded: Path, tmp_path: Path, with_helper: None) -> None:
+    other = sim.simulate(tmp_path / "b", seconds=1.0, seed=3, dt_imu_cam_s=0.008)
+    assert _bytes_of(other) == _bytes_of(recorded)
+
+
+def test_a_helper_that_dies_is_told_and_leaves_no_session(
+    tmp_path: Path, with_helper: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying = tmp_path / "python"
+    dying.write_text("#!/bin/sh\nkill -KILL $$\n")
+    dying.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(dying))
+    with pytest.raises(SessionError, match=f"ended unexpectedly .code -{signal.SIGKILL:d}") as told:
+        sim.simulate(tmp_path / "b", seconds=1.0, seed=3)
+    assert told.value.mend
+    assert os.listdir(tmp_path) == ["python"]
+
+
+@pytest.fixture
+def with_helper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes for takes that are too short for it."""
+    monkeypatch.setattr(pictures, "_SHARE", 10)
+    monkeypatch.setattr(pictures, "cores", lambda: 2)
+
+
+def _bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
