@@ -126,7 +126,7 @@ class PinholeRadtan(Camera):
         xy = goal.copy()
         for _ in range(_NEWTON_STEPS):
             error = self._distort(xy) - goal
-            step = np.linalg.solve(self._distort_jacobian(xy) + 1e-15 * np.eye(2), error[..., None])[..., 0]
+            step = _solved(self._distort_jacobian(xy), error)
             length = np.linalg.norm(step, axis=-1, keepdims=True)
             xy = xy - step * np.minimum(1.0, 0.5 / np.maximum(length, 1e-300))  # damped far from the solution
             if error.size == 0 or np.max(np.abs(error)) < _CONVERGED:
@@ -135,6 +135,14 @@ class PinholeRadtan(Camera):
         valid = solved & (np.hypot(xy[..., 0], xy[..., 1]) < self._radius_limit)
         ray = np.concatenate([xy, np.ones_like(xy[..., :1])], axis=-1)
         return ray / np.linalg.norm(ray, axis=-1, keepdims=True), valid
+
+
+def _solved(J: Array, b: Array) -> Array:
+    """x (..., 2) of the symmetric J x = b, by Cramer's rule; large where J (..., 2, 2) is singular."""
+    a, c, d = J[..., 0, 0], J[..., 0, 1], J[..., 1, 1]
+    det = a * d - c * c
+    det = np.where(np.abs(det) > 1e-30, det, 1e-30)
+    return np.stack([d * b[..., 0] - c * b[..., 1], a * b[..., 1] - c * b[..., 0]], axis=-1) / det[..., None]
 
 
 class KannalaBrandt4(Camera):

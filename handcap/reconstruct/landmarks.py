@@ -168,13 +168,15 @@ def triangulate(
         ..., 0
     ]
     for _ in range(params.refinements):
-        residual, J = _residuals(seen, R, c, p_world[which], camera)
+        p_cam = np.einsum("kji,kj->ki", R, p_world[which] - c)
+        predicted = camera.project(p_cam)
+        residual, J = _residuals(seen, *predicted), _derivative(R, p_cam, *predicted, camera)
         JtJ = np.add.reduceat(np.einsum("kai,kaj->kij", J, J), start)
         Jtr = np.add.reduceat(np.einsum("kai,ka->ki", J, residual), start)
         damping = 1e-4 * np.trace(JtJ, axis1=1, axis2=2)[:, None, None] * np.eye(3) + 1e-9 * np.eye(3)
         step = np.linalg.solve(JtJ + damping, Jtr[..., None])[..., 0]
         p_world = p_world + np.where(np.isfinite(step).all(axis=1, keepdims=True), step, 0.0)
-    residual, _ = _residuals(seen, R, c, p_world[which], camera)
+    residual = _residuals(seen, *camera.project(np.einsum("kji,kj->ki", R, p_world[which] - c)))
     mean_ray = np.add.reduceat(ray_world, start)
     mean_ray /= np.linalg.norm(mean_ray, axis=1, keepdims=True)
     toward = p_world[which] - c
@@ -187,18 +189,20 @@ def triangulate(
     return Landmarks(track, np.where(placed[:, None], p_world, np.nan), parallax), residual
 
 
-def _residuals(seen: Observations, R: Array, c: Array, p_world: Array, camera: Camera) -> tuple[Array, Array]:
-    """Residuals (k, 2), measured minus predicted, and the derivative (k, 2, 3) of the prediction by the point."""
-    p_cam = np.einsum("kji,kj->ki", R, p_world - c)
-    pixel, valid = camera.project(p_cam)
-    J_cam = np.empty((len(seen), 2, 3))
+def _residuals(seen: Observations, pixel: Array, valid: NDArray[np.bool_]) -> Array:
+    """(k, 2) measured minus predicted, px; far off where the lens sees nothing."""
+    return np.where(valid[:, None], seen.pixel - pixel, 1e3)
+
+
+def _derivative(R: Array, p_cam: Array, pixel: Array, valid: NDArray[np.bool_], camera: Camera) -> Array:
+    """(k, 2, 3) of the predicted pixels (k, 2) by the points in the world; 0 where the lens sees nothing."""
+    J_cam = np.empty((len(p_cam), 2, 3))
     h = 1e-6 * np.maximum(np.linalg.norm(p_cam, axis=1), 1e-3)
     for axis in range(3):
         moved = p_cam.copy()
         moved[:, axis] += h
         J_cam[:, :, axis] = (camera.project(moved)[0] - pixel) / h[:, None]
-    residual = np.where(valid[:, None], seen.pixel - pixel, 1e3)
-    return residual, np.where(valid[:, None, None], np.einsum("kai,kji->kaj", J_cam, R), 0.0)
+    return np.where(valid[:, None, None], np.einsum("kai,kji->kaj", J_cam, R), 0.0)
 
 
 def gate(
@@ -213,9 +217,9 @@ def gate(
     sigma = np.nan
     for _ in range(3):
         seen = with_views(seen, params.min_views)
+        marks, residual = triangulate(seen, T_world_cam, camera, params)
         if not len(seen):
             break
-        marks, residual = triangulate(seen, T_world_cam, camera, params)
         good = np.isfinite(marks.p_world).all(axis=1) & (marks.parallax_rad > params.min_parallax_rad)
         size = np.linalg.norm(residual, axis=1)
         usable = good[np.searchsorted(marks.track, seen.track)]
@@ -225,6 +229,7 @@ def gate(
         if keep.all():
             break
         seen = seen.where(keep)
-    seen = with_views(seen, params.min_views)
-    marks, residual = triangulate(seen, T_world_cam, camera, params)
+    else:
+        seen = with_views(seen, params.min_views)
+        marks, residual = triangulate(seen, T_world_cam, camera, params)
     return seen, marks, residual, sigma

@@ -7,7 +7,9 @@ it instead, so that its errors are small and no longer alike from one view to th
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import cv2
@@ -63,14 +65,18 @@ def aligned(
     bend, sensible = _bends(seen, np.repeat(middle, count), p_world, T_world_cam, camera)
     side = 2 * params.reach_px + 1
     patches = np.full((len(start), side + 2, side + 2), np.nan, np.float32)
-    for rows, picture in _by_picture(seen.keyframe[middle], pictures, params):
+
+    def cut_out(rows: NDArray[np.int64], picture: NDArray[np.float32]) -> None:
         out = np.empty((len(rows), side + 2, side + 2), np.float32)
         patch_kernel.sample(picture, seen.recorded_px[middle[rows]], out)
         patches[rows] = out
+
+    _on_every_picture(cut_out, seen.keyframe[middle], pictures, params)
     away = np.arange(side) - params.reach_px
     weight = np.exp(-(away[:, None] ** 2 + away**2) / (2 * params.weight_px**2))
     px, left = seen.recorded_px.copy(), np.full(len(seen), np.inf)
-    for rows, picture in _by_picture(seen.keyframe, pictures, params):
+
+    def lay(rows: NDArray[np.int64], picture: NDArray[np.float32]) -> None:
         there, rest = px[rows], np.empty(len(rows))
         patch_kernel.align(
             picture,
@@ -86,6 +92,8 @@ def aligned(
             rest,
         )
         px[rows], left[rows] = there, rest
+
+    _on_every_picture(lay, seen.keyframe, pictures, params)
     shift = px - seen.recorded_px
     fits = sensible & (left < params.most_left) & (np.linalg.norm(shift, axis=1) < params.most_shift_px)
     ray, valid = camera.unproject(np.where(fits[:, None], seen.pixel + shift, seen.pixel))
@@ -101,17 +109,31 @@ def aligned(
     return found.where(fits | (views[seen.keyframe] < params.least_views))
 
 
-def _by_picture(
-    keyframe: NDArray[np.int64], pictures: Pictures, params: PatchParams
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """The rows of each keyframe, and its picture."""
+def _on_every_picture(
+    work: Callable[[NDArray[np.int64], NDArray[np.float32]], None],
+    keyframe: NDArray[np.int64],
+    pictures: Pictures,
+    params: PatchParams,
+) -> None:
+    """Call `work` with the rows of each keyframe and its smoothed picture, from as many threads as OpenCV may use."""
     order = np.argsort(keyframe, kind="stable")
     ordered = keyframe[order]
-    for k, picture in pictures():
-        rows = order[np.searchsorted(ordered, k) : np.searchsorted(ordered, k, side="right")]
-        if len(rows):
-            smooth = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), params.smoothing_px)
-            yield rows, np.asarray(smooth, np.float32)
+
+    def smoothed(rows: NDArray[np.int64], picture: NDArray[np.uint8]) -> None:
+        smooth = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), params.smoothing_px)
+        work(rows, np.asarray(smooth, np.float32))
+
+    waiting: deque[Future[None]] = deque()
+    threads = cv2.getNumThreads()
+    with ThreadPoolExecutor(threads) as pool:
+        for k, picture in pictures():
+            rows = order[np.searchsorted(ordered, k) : np.searchsorted(ordered, k, side="right")]
+            if len(rows):
+                waiting.append(pool.submit(smoothed, rows, picture))
+            if len(waiting) > 2 * threads:
+                waiting.popleft().result()
+        for last in waiting:
+            last.result()
 
 
 def _bends(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -154,7 +154,7 @@ def _turn_between(rays_old: Array, rays_new: Array, inlier_rad: float) -> tuple[
         return np.full(3, np.nan), np.nan
     R1, R2, _ = cv2.decomposeEssentialMat(E)
     # Between neighbouring pictures the true rotation is the smaller of the two candidates.
-    R_new_old = min((R1, R2), key=lambda R: np.linalg.norm(so3_log(R)))
+    R_new_old = max((R1, R2), key=np.trace)
     left = np.linalg.norm(np.cross(rays_new, rays_old @ R_new_old.T), axis=1)
     return so3_log(R_new_old.T), float(np.median(left[mask[:, 0] > 0]))
 
@@ -170,7 +170,9 @@ def coarse_offset(
     if known.sum() < params.min_pairs:
         return None
     rate_cam = (turns.rotvec_cam[1:] / period_s[:, None])[known] @ R_imu_cam.T
-    start, end, period = t[:-1][known], t[1:][known], period_s[known, None]
+    pair = np.flatnonzero(known)
+    at, then = cast(Any, pair), cast(Any, pair + 1)  # SciPy's rotations declare no arrays as indices
+    start, end, period = t[pair], t[pair + 1], period_s[known, None]
     gyro = GyroRotation(imu)
     inside_s = (seconds(start, int(imu.t_ns[0])), seconds(end, int(imu.t_ns[-1])))
 
@@ -179,7 +181,8 @@ def coarse_offset(
         ok = (inside_s[0] + dt_s >= 0) & (inside_s[1] + dt_s <= 0)
         if ok.sum() < max(params.min_pairs, 0.5 * len(start)):
             return np.inf, np.zeros(3), np.zeros((0, 3))
-        rate_gyro = (gyro.at(start, dt_s).inv() * gyro.at(end, dt_s)).as_rotvec() / period
+        R_start_imu = gyro.at(t, dt_s)
+        rate_gyro = (R_start_imu[at].inv() * R_start_imu[then]).as_rotvec() / period
         error = (rate_gyro - rate_cam)[ok]
         bias = np.median(error, axis=0)
         size = np.linalg.norm(error - bias, axis=1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import heapq
 import logging
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_AHEAD = 4  # pictures decoded while earlier ones are worked on
 _REORDER_DEPTH = 8  # pictures that may wait for an earlier one
 _BATCH_SAMPLES = 8192
 _LONGEST_NS = 10**9 * NS_PER_S  # beyond any board's clock
@@ -127,7 +130,7 @@ class Take:
         if self._index.schemas[self._camera_topic(camera)] == _VIDEO:
             decoded = decode_video(packets, grey)
         else:
-            decoded = ((p.t_ns, decode_picture(p.data, grey)) for p in packets)
+            decoded = _decoded_ahead(packets, grey)
         bad = self._undecodable.setdefault(camera, {})
         for t_ns, image in decoded:
             if image is not None:
@@ -251,3 +254,19 @@ def _in_order(items: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
         if t_ns > last:
             last = t_ns
             yield t_ns, item
+
+
+def _decoded_ahead(packets: Iterator[Packet], grey: bool) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+    """Stamp and picture of each packet, decoded by a thread of their own; None for one that does not decode."""
+    waiting: deque[tuple[int, Future[NDArray[np.uint8] | None]]] = deque()
+    with ThreadPoolExecutor(1) as decoder:
+        try:
+            for packet in packets:
+                waiting.append((packet.t_ns, decoder.submit(decode_picture, packet.data, grey)))
+                if len(waiting) > _AHEAD:
+                    t_ns, picture = waiting.popleft()
+                    yield t_ns, picture.result()
+            for t_ns, picture in waiting:
+                yield t_ns, picture.result()
+        finally:
+            decoder.shutdown(cancel_futures=True)
