@@ -6,13 +6,15 @@ because the libraries in use have threads of their own.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import IO, Any, TypeVar
 
 from handcap.errors import HandcapError
 
@@ -43,10 +45,10 @@ class Child(Iterator[Any]):
 
     def __init__(self, function: Callable[[_J, Say], None], job: _J) -> None:
         command = [sys.executable, "-P", "-c", "from handcap.child import main; main()"]
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, pipesize=_PIPE_BYTES)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdin is not None and self._process.stdout is not None
         self._says = self._process.stdout
+        _widen(self._says)
         try:
             with self._process.stdin as stdin:
                 stdin.write(pickle.dumps((function, job)))
@@ -69,6 +71,12 @@ class Child(Iterator[Any]):
         self._process.kill()
         self._process.wait()
         self._says.close()
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Let more wait in a pipe, where the system allows it."""
+    with suppress(AttributeError, OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def cores() -> int:
