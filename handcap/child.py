@@ -24,11 +24,18 @@ _PIPE_BYTES = 1 << 20  # what a child may be ahead of its listener
 
 
 class ChildEnded(Exception):
-    """The process is gone before its work was done; its exit code is in `code`."""
+    """The process is gone before its work was done.
+
+    Attributes:
+        how: the end of a sentence about it.
+        mend: what its user can do.
+    """
+
+    mend = "close other programs if memory is short, and run it again; if it happens again, report it"
 
     def __init__(self, code: int) -> None:
-        super().__init__(f"exit code {code}")
-        self.code = code
+        self.how = f"ended unexpectedly (code {code})"
+        super().__init__(self.how)
 
 
 class Child(Iterator[Any]):

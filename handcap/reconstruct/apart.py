@@ -78,9 +78,7 @@ def _solve_in_child(job: Job, on_progress: Progress, running: list[Child]) -> So
         raise AssertionError("a child says what it solved before it is done")
     except ChildEnded as ended:
         raise ReconstructionError(
-            f"the process that solved the device {job.device!r} ended unexpectedly (code {ended.code})",
-            where=job.session,
-            mend="close other programs if memory is short, and run it again; if it happens again, report it",
+            f"the process that solved the device {job.device!r} {ended.how}", where=job.session, mend=ended.mend
         ) from None
     finally:
         child.close()

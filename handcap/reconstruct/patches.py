@@ -7,15 +7,14 @@ it instead, so that its errors are small and no longer alike from one view to th
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handcap.ahead import ahead
 from handcap.cameras import Camera
 from handcap.geometry import Array
 from handcap.reconstruct import patch_kernel
@@ -119,21 +118,20 @@ def _on_every_picture(
     order = np.argsort(keyframe, kind="stable")
     ordered = keyframe[order]
 
-    def smoothed(rows: NDArray[np.int64], picture: NDArray[np.uint8]) -> None:
-        smooth = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), params.smoothing_px)
-        work(rows, np.asarray(smooth, np.float32))
-
-    waiting: deque[Future[None]] = deque()
-    threads = cv2.getNumThreads()
-    with ThreadPoolExecutor(threads) as pool:
+    def wanted() -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
         for k, picture in pictures():
             rows = order[np.searchsorted(ordered, k) : np.searchsorted(ordered, k, side="right")]
             if len(rows):
-                waiting.append(pool.submit(smoothed, rows, picture))
-            if len(waiting) > 2 * threads:
-                waiting.popleft().result()
-        for last in waiting:
-            last.result()
+                yield rows, picture
+
+    def smoothed(each: tuple[NDArray[np.int64], NDArray[np.uint8]]) -> None:
+        rows, picture = each
+        smooth = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), params.smoothing_px)
+        work(rows, np.asarray(smooth, np.float32))
+
+    threads = cv2.getNumThreads()
+    for _ in ahead(smoothed, wanted(), threads, 2 * threads):
+        pass
 
 
 def _bends(

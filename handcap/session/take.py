@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import logging
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from foxglove_schemas_protobuf.CompressedVideo_pb2 import CompressedVideo
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from handcap.ahead import ahead
 from handcap.clock import NS_PER_S
 from handcap.encoder import COUNTS_PER_TURN
 from handcap.errors import SessionError
@@ -130,7 +129,7 @@ class Take:
         if self._index.schemas[self._camera_topic(camera)] == _VIDEO:
             decoded = decode_video(packets, grey)
         else:
-            decoded = _decoded_ahead(packets, grey)
+            decoded = ahead(lambda p: (p.t_ns, decode_picture(p.data, grey)), packets, 1, _AHEAD)
         bad = self._undecodable.setdefault(camera, {})
         for t_ns, image in decoded:
             if image is not None:
@@ -254,19 +253,3 @@ def _in_order(items: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
         if t_ns > last:
             last = t_ns
             yield t_ns, item
-
-
-def _decoded_ahead(packets: Iterator[Packet], grey: bool) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
-    """Stamp and picture of each packet, decoded by a thread of their own; None for one that does not decode."""
-    waiting: deque[tuple[int, Future[NDArray[np.uint8] | None]]] = deque()
-    with ThreadPoolExecutor(1) as decoder:
-        try:
-            for packet in packets:
-                waiting.append((packet.t_ns, decoder.submit(decode_picture, packet.data, grey)))
-                if len(waiting) > _AHEAD:
-                    t_ns, picture = waiting.popleft()
-                    yield t_ns, picture.result()
-            for t_ns, picture in waiting:
-                yield t_ns, picture.result()
-        finally:
-            decoder.shutdown(cancel_futures=True)

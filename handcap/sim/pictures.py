@@ -6,16 +6,15 @@ for each other; many by processes, each of which furnishes the same world once m
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handcap import clock
+from handcap.ahead import ahead
 from handcap.child import Child, ChildEnded, Say, cores
 from handcap.errors import SessionError
 from handcap.geometry import Array
@@ -39,28 +38,18 @@ Made = NDArray[np.uint8] | bytes
 MakeWorld = Callable[[], "World"]
 
 
-class Crew:
-    """Helpers for the pictures of one recording; leaving the context ends them.
+@contextmanager
+def crew(make_world: MakeWorld, sensors: Sensors) -> Iterator[Sequence[Child]]:
+    """Helpers for the pictures of one recording, at work until the context ends; none for a short one.
 
     Args:
         make_world: makes the world once more, in another process: a function of a module, or a `partial` of one.
         sensors: that look at it.
     """
-
-    def __init__(self, make_world: MakeWorld, sensors: Sensors) -> None:
-        self._work, self._sensors = (make_world, sensors), sensors
-        self.helpers: list[Child] = []
-
-    def __enter__(self) -> Sequence[Child]:
-        pictures = sum(len(shown) for shown in self._sensors.shown.values())
-        members = max(min(cores(), pictures // _SHARE), 1)
-        for member in range(1, members):
-            self.helpers.append(Child(_help, (*self._work, member, members)))
-        return self.helpers
-
-    def __exit__(self, *_: object) -> None:
-        for helper in self.helpers:
-            helper.close()
+    members = max(min(cores(), len(in_order(sensors)) // _SHARE), 1)
+    with ExitStack() as hired:
+        jobs = [(make_world, sensors, member, members) for member in range(1, members)]
+        yield [hired.enter_context(closing(Child(_help, job))) for job in jobs]
 
 
 def _help(job: tuple[MakeWorld, Sensors, int, int], say: Say) -> None:
@@ -68,10 +57,9 @@ def _help(job: tuple[MakeWorld, Sensors, int, int], say: Say) -> None:
 
     cv2.setNumThreads(1)  # the other cores have members of their own
     make_world, sensors, member, members = job
-    studio: Studio | None = None
+    studio = Studio(make_world(), sensors, threads=1)
     for _, name, k in in_order(sensors):
         if k % members == member:
-            studio = studio or Studio(make_world(), sensors, threads=1)
             say(studio.finished(name, k))
 
 
@@ -112,25 +100,12 @@ def _with_helpers(studio: Studio, work: Sequence[tuple[str, int]], helpers: Sequ
         try:
             yield next(helpers[turn - 1]) if turn else studio.finished(name, k)
         except ChildEnded as ended:
-            raise SessionError(
-                f"a process that made pictures ended unexpectedly (code {ended.code})",
-                mend="close other programs if memory is short, and run it again; if it happens again, report it",
-            ) from None
+            raise SessionError(f"a process that made pictures {ended.how}", mend=ended.mend) from None
 
 
 def _with_threads(studio: Studio, work: Sequence[tuple[str, int]]) -> Generator[Made]:
-    waiting: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(cores() + 1) as pool:  # one more: somebody always waits for Python
-        try:
-            for name, k in work:
-                waiting.append(pool.submit(studio.finished, name, k))
-                if len(waiting) > _AHEAD * cores():
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    # One thread more than cores: somebody always waits for Python.
+    return ahead(lambda each: studio.finished(*each), work, cores() + 1, _AHEAD * cores())
 
 
 class Studio:

@@ -184,7 +184,6 @@ class Renderer:
         import open3d as o3d
 
         self._threads = threads
-
         self._tensor: Any = o3d.core.Tensor  # its type stubs know no numpy arrays
         self._new_caster: Any = o3d.t.geometry.RaycastingScene
         self._scene = scene

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -166,11 +167,13 @@ class Recording:
     sensors: Sensors
     imu: Mapping[str, imu.ImuRecording]
 
-    def packets(self, on_progress: Callable[[int, int], None], helpers: Sequence[Child] = ()) -> Iterator[Packet]:
-        """Everything in the order of its stamps; `helpers` of a `Crew` make some of the pictures."""
+    def packets(self, on_progress: Callable[[int, int], None], helpers: Sequence[Child] = ()) -> Generator[Packet]:
+        """Everything in the order of its stamps; `helpers` of a `crew` make some of the pictures."""
+        seen = pictures(self.world, self.sensors, helpers, on_progress)
         inertial = [self._imu_packets(device) for device in self.imu]
         jaws = [self._encoder_packets(side) for side in self.sensors.encoders]
-        return merged([pictures(self.world, self.sensors, helpers, on_progress), *inertial, *jaws])
+        with closing(seen):
+            yield from merged([seen, *inertial, *jaws])
 
     def _imu_packets(self, device: str) -> Iterator[Packet]:
         R_chip_imu, kept = self.world.rig.devices[device].R_imu_chip.T, self.sensors.imu_kept[device]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from handcap.sim.bench_tasks import BENCH_TASKS
 from handcap.sim.exposure import ExposureParams, Flicker, SensorNoise
 from handcap.sim.faults import Fault
 from handcap.sim.person import HeadParams
-from handcap.sim.pictures import Crew
+from handcap.sim.pictures import crew
 from handcap.sim.scenes import SCENES
 from handcap.sim.sensors import Sensors, sense
 from handcap.sim.tasks import TASKS
@@ -171,14 +172,18 @@ def _write(
     make_world = partial(
         world.build, scene, true_rig, rigs.parse(rig), task, params.head, sensors.end_s, seed, head_path
     )
-    with Crew(make_world, sensors) as helpers:
+    with crew(make_world, sensors) as helpers:
         played = make_world()
         recording = sense(played, sensors)
-        with session.create(folder, _meta(scene, task, seed, true_rig), known) as writer, writer.start_take() as take:
+        with (
+            session.create(folder, _meta(scene, task, seed, true_rig), known) as writer,
+            writer.start_take() as take,
+            closing(recording.packets(on_progress, helpers)) as packets,
+        ):
             for device, (fit, residual_s) in sensors.fits.items():
-                known_fit = (fit.t_ns, fit.dt_session_device_s, fit.skew, residual_s)
-                writer.journal.clock_fit(device, *known_fit, take=take.id)
-            for packet in recording.packets(on_progress, helpers):
+                known = (fit.t_ns, fit.dt_session_device_s, fit.skew, residual_s)
+                writer.journal.clock_fit(device, *known, take=take.id)
+            for packet in packets:
                 packet.record(take)
     truth.write(folder / "truth", played, sensors, recording)
 
