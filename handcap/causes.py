@@ -16,6 +16,10 @@ GRIPPERS: dict[str, dict[Language, str]] = {
     "left_tcp": {"en": "left gripper: ", "zh": "左夹爪:"},
     "right_tcp": {"en": "right gripper: ", "zh": "右夹爪:"},
 }
+HANDS: dict[str, dict[Language, str]] = {
+    "left_hand": {"en": "left hand: ", "zh": "左手:"},
+    "right_hand": {"en": "right hand: ", "zh": "右手:"},
+}
 
 
 @cache

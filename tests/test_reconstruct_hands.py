@@ -15,9 +15,10 @@ from handcap.geometry import Array, se3, so3_exp, transform
 from handcap.reconstruct import run_session
 from handcap.reconstruct.hands import identity
 from handcap.reconstruct.hands.bones import lengths_m
-from handcap.reconstruct.hands.fit import FitParams, View, fitted
+from handcap.reconstruct.hands.fit import FitParams, Views, fitted
 from handcap.reconstruct.hands.smooth import smoothed, stretches
 from handcap.reconstruct.hands.triangulate import triangulated
+from handcap.reconstruct.hands.virtual_view import VirtualView
 from handcap.reconstruct.hands.wrist import wrist_pose
 from handcap.reconstruct.score import in_world_of
 from handcap.sim.hand import Hand, HandShape, grips
@@ -54,10 +55,34 @@ def test_rays_that_part_meet_nowhere() -> None:
 def test_the_wearers_bones_give_one_view_its_scale(away_m: float) -> None:
     joints = _hand(away_m)
     shape = 0.7 * (joints - joints[0])  # a network knows the shape, not the size
-    view = View(np.zeros(3), _unit(joints), shape)
-    found, cov, _ = fitted([view], lengths_m(joints), 0.02, FitParams())
-    assert np.linalg.norm(found - joints, axis=1).max() < 1e-3
-    assert np.sqrt(cov[2, 2]) > 0.019 * away_m  # bones known to 2 % leave the distance known to 2 %
+    views = Views(np.zeros((1, 3)), _unit(joints)[None, None], shape[None, None], np.ones((1, 1), bool))
+    found = fitted(views, lengths_m(joints), 0.02, FitParams())
+    assert np.linalg.norm(found.joints[0] - joints, axis=1).max() < 1e-3
+    assert np.sqrt(found.cov[0, 2, 2]) > 0.019 * away_m  # bones known to 2 % leave the distance known to 2 %
+
+
+def test_two_views_tell_how_far_a_hand_of_unknown_size_is() -> None:
+    joints = _hand()
+    rays = np.stack([_unit(joints), _unit(joints - [0.11, 0.0, 0.0])])
+    views = Views(
+        np.array([[0.0] * 3, [0.11, 0.0, 0.0]]), rays[None], np.stack([joints, joints])[None], np.ones((1, 2), bool)
+    )
+    found = fitted(views, 0.8 * lengths_m(joints), 0.3, FitParams())
+    assert abs(np.exp(found.log_size[0]) - 1 / 0.8) < 0.02
+    assert np.linalg.norm(found.joints[0] - joints, axis=1).max() < 5e-3
+    assert found.log_size_sigma[0] < 0.1
+
+
+@pytest.mark.parametrize("turn", [-2.5, -0.7, 0.0, 1.9])
+def test_a_hand_is_shown_to_the_network_upright_and_palm_filling_half(turn: float) -> None:
+    rays = _unit(_hand() @ so3_exp([0.0, 0.0, turn]).T + [0.2, 0.1, 0.0])
+    view = VirtualView.upright(rays, 224)
+    px = view.flat(rays) * view.focal_px + 111.5
+    knuckles = (px[5] + px[13]) / 4 + px[9] / 2
+    assert abs(knuckles[0] - px[0, 0]) < 8 and knuckles[1] < px[0, 1] - 20
+    palm = np.ptp(px[[0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]], axis=0).max()
+    assert 0.45 < palm / 224 < 0.55
+    np.testing.assert_allclose(view.rays_cam(px), rays, atol=1e-9)
 
 
 def test_a_path_of_least_jerk_is_smoothed_without_lag() -> None:
@@ -125,14 +150,14 @@ def test_a_virtual_take_yields_both_hands_and_null_where_unseen(tmp_path: Path) 
         assert list(rows.camera_t_ns) == list(head.camera_t_ns)
         table = pq.read_table(folder / DERIVED / f"{side}_hand.parquet")
         joints = table["joints_world"].to_pylist()
-        assert [j is not None for j in joints] == list(rows.tracked) and rows.tracked.mean() > 0.4
+        assert [j is not None for j in joints] == list(rows.tracked) and rows.tracked.mean() > 0.95
         assert table["confidence"].null_count == table["joint_sigma_m"].null_count == (~rows.tracked).sum()
         found = np.array([j for j in joints if j is not None]).reshape(-1, 21, 3)
         exact = np.array(pq.read_table(folder / f"truth/{side}_hand.parquet")["joints_world"].to_pylist())
         exact = exact.reshape(-1, 21, 3)[: len(rows)][rows.tracked]
         off_m = np.linalg.norm(world.apply(found.reshape(-1, 3)).reshape(-1, 21, 3) - exact, axis=-1)
         print(f"virtual rig, {side} hand: {1e3 * off_m.mean():.1f} mm mean, {1e3 * np.median(off_m):.1f} median")
-        assert np.median(off_m) < 0.05  # the right hand, not the other one; how exact: bench/bare_hands.py
+        assert np.median(off_m) < 0.03  # the right hand, not the other one; how exact: bench/bare_hands.py
         assert np.isfinite(rows.cov[rows.tracked]).all()
     assert "left_hand" in result.report["bodies"]
 

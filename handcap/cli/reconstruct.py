@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from handcap.causes import GRIPPERS, Language
+from handcap.causes import GRIPPERS, HANDS, Language
 from handcap.cli.options import AsJson, Lang
 from handcap.cli.outcome import Outcome, finish
 from handcap.cli.progress import progress
@@ -33,8 +33,12 @@ def reconstruct(
     take: Annotated[str | None, typer.Option(help="One take instead of all.")] = None,
     field: Annotated[bool, typer.Option("--field", help="Foretell the verdict quickly; no trajectories.")] = False,
     hands: Annotated[
-        bool, typer.Option(help="Look for bare hands as well, on sides without a gripper; not accurate yet.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            help="Look for bare hands on sides without a gripper. Default: where the rig has two head cameras and the "
+            "weights were fetched."
+        ),
+    ] = None,
     as_json: AsJson = False,
     lang: Lang = "en",
 ) -> None:
@@ -49,6 +53,7 @@ def reconstruct(
     for result in results:
         lines.append(f"{result.take}: {_VERDICTS[result.verdict][lang]}{_numbers(result.report, lang)}")
         lines += _grippers(result.report, lang)
+        lines += _hands(result.report, lang)
         for cause in result.causes:
             whose = GRIPPERS.get(cause.body or "", {}).get(lang, "")
             lines += [f"  {whose}{cause.text(lang)}", f"    → {cause.mend(lang)}"]
@@ -64,6 +69,20 @@ def reconstruct(
             what, mend = f"{what}: {causes[0].text(lang)}", causes[0].mend(lang)
         error = ReconstructionError(what, where=session, mend=mend)
     finish(Outcome(outputs, takes, lines, details, error), as_json)
+
+
+def _hands(report: Mapping[str, Any], lang: Language) -> list[str]:
+    """A line for every bare hand that was found."""
+    lines: list[str] = []
+    for body, told in (report.get("bodies") or {}).items():
+        if body in HANDS:
+            seen, both = 100 * told["numbers"]["seen"], 100 * told["numbers"]["two_views"]
+            word = {
+                "en": f"seen {seen:.0f} % of the time, {both:.0f} % by two cameras",
+                "zh": f"{seen:.0f} % 的时间可见,{both:.0f} % 由两台相机看到",
+            }[lang]
+            lines.append(f"  {HANDS[body][lang]}{word}")
+    return lines
 
 
 def _grippers(report: Mapping[str, Any], lang: Language) -> list[str]:

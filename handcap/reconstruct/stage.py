@@ -19,7 +19,7 @@ import handcap
 from handcap import models
 from handcap import session as session_store
 from handcap.causes import Cause, Verdict
-from handcap.errors import ReconstructionError
+from handcap.errors import ModelError, ReconstructionError
 from handcap.reconstruct.apart import Job, cores, solve_apart
 from handcap.reconstruct.map_file import write_map_ply, write_planes_ply
 from handcap.reconstruct.recorded import recorded
@@ -28,6 +28,7 @@ from handcap.reconstruct.rig_take import Recording, Whole
 from handcap.reconstruct.surroundings import surroundings
 from handcap.reconstruct.whole import reconstruct_whole
 from handcap.session import Session, Take
+from handcap.types import SIDES, Rig
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def run_session(
     on_progress: Progress = lambda what, share: None,
     params: ReconstructParams | None = None,
     field: bool = False,
-    hands: bool = False,
+    hands: bool | None = None,
 ) -> list[TakeResult]:
     """Reconstruct one take, or all, and write the results beside the recording.
 
@@ -71,7 +72,8 @@ def run_session(
         take: id, or None for all.
         field: a quick pass instead, that foretells the verdict; it writes its report to a folder of its own, and no
             trajectories.
-        hands: also look for bare hands; not in a field pass.
+        hands: also look for bare hands, not in a field pass; by default where the rig is made for them, two head
+            cameras and a side without a gripper, and the networks' weights are there.
 
     Raises:
         ModelError: hands are wanted, and the weights of the network that finds them are not there.
@@ -87,6 +89,13 @@ def run_session(
     if hands:
         assert not field
         models.path(models.HAND_LANDMARKER)  # said before the take is solved, not after
+    elif hands is None and not field and _made_for_hands(session.rig):
+        try:
+            models.path(models.HAND_LANDMARKER)
+            hands = True
+        except ModelError as error:
+            log.warning("bare hands are not looked for: the weights are %s; %s", error.what, error.mend)
+    if hands:
         params = replace(params, hands=replace(params.hands, on=True))
     results = []
     for k, id in enumerate(takes):
@@ -107,6 +116,11 @@ def run_session(
             results.append(TakeResult(id, "refused", (Cause("no_pictures", measured=0.0, limit=1.0),), {}, ()))
     on_progress("done", 1.0)
     return results
+
+
+def _made_for_hands(rig: Rig) -> bool:
+    heads = [mount for mount in rig.cameras.values() if mount.device == "head"]
+    return len(heads) > 1 and any(side not in rig.grippers for side in SIDES)
 
 
 def _run_take(

@@ -14,10 +14,10 @@ from handcap.geometry import Array, adjoint, inverse, transform
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.hands import bones
 from handcap.reconstruct.hands.detector import HandDetector
-from handcap.reconstruct.hands.fit import FitParams, View, fitted
-from handcap.reconstruct.hands.follow import Follower, FollowParams, Sighting, holds_hands
+from handcap.reconstruct.hands.fit import FitParams, fitted
+from handcap.reconstruct.hands.follow import Follower, FollowParams, Moment, holds_hands
+from handcap.reconstruct.hands.sighting import Sighting, views_of
 from handcap.reconstruct.hands.smooth import smoothed, stretches
-from handcap.reconstruct.hands.triangulate import misses_rad, triangulated
 from handcap.reconstruct.hands.wrist import wrist_covariance, wrist_pose
 from handcap.types import Frame, MountedCamera, Side, Stamps, Trajectory
 
@@ -35,14 +35,18 @@ class HandParams:
     fit: FitParams = field(default_factory=FitParams)
     most_cameras: int = 2  # of the head; 1 measures what a single view is worth
     same_time_s: float = 0.004  # cameras of one device share a trigger
-    most_miss_rad: float = 0.05  # median between two views; beyond, they do not see one hand
     least_pairs: int = 8  # to solve the wearer's bones
     bone_sigma: float = 0.02  # relative, of lengths solved from two views
+    look_sigma: float = 0.1  # of the size a hand seems to have in one picture
+    loose_sigma: float = 0.3  # before they are solved
     guess_sigma: float = 0.08  # of those of a usual adult
     longest_gap_s: float = 0.12
     shortest_s: float = 0.2  # a hand seen for less is a mistake
-    jerk_m_s3: float = 80.0  # of a hand at housework
-    cov_scale: float = 13.5  # of covariances: the network errs by 4 sigma of its jitter, alike in all pictures
+    jerk_m_s3: float = 25.0  # of a hand at housework
+    cov_scale: float = 1.7  # of covariances: the network errs alike in neighbouring pictures
+    # By which the network's joints lie beside the anatomical ones for long, per axis: the wrist and the fingers' roots,
+    # then joint by joint to the tips. Like cov_scale measured on four virtual takes (seeds 201 to 204).
+    beside_m: tuple[float, float, float, float] = (0.006, 0.007, 0.012, 0.017)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -87,13 +91,14 @@ def find_hands(
     params = params or HandParams()
     first = next(iter(mounts))
     mounts = dict(islice(mounts.items(), params.most_cameras))
-    follower = Follower(detector, mounts, sides, params.follow)
+    follower = Follower(detector, mounts, sides, len(chain.camera_t_ns), params.follow)
     period_s = float(np.median(np.diff(chain.camera_t_ns))) / 1e9
     step = max(round(params.probe_every_s / period_s), 1, len(chain.camera_t_ns) // params.most_probes)
     if not holds_hands(follower, first, (f.image for f in islice(frames(first), step // 2, None, step))):
         return {}
-    seen = _seen(frames, mounts, chain, follower, params)
-    return reconstructed(seen, mounts, chain, sides, params)
+    for moment in _moments(frames, mounts, chain, params):
+        follower.step(moment)
+    return reconstructed(follower.seen, mounts, chain, sides, params)
 
 
 def reconstructed(
@@ -105,8 +110,7 @@ def reconstructed(
 ) -> dict[Side, HandResult]:
     """Hands from what was seen of them, a row per picture of the chain."""
     by_side: dict[Side, Seen] = {
-        side: [_agreeing({c: s for (c, of), s in row.items() if of == side}, mounts, params) for row in seen]
-        for side in sides
+        side: [{camera: s for (camera, of), s in row.items() if of == side} for row in seen] for side in sides
     }
     # Both hands of a person are as long as each other.
     bones_m, bone_sigma = _bones([row for rows in by_side.values() for row in rows], mounts, params)
@@ -118,17 +122,14 @@ def reconstructed(
     return out
 
 
-def _seen(
-    frames: Callable[[str], Iterator[Frame]],
-    mounts: Mapping[str, MountedCamera],
-    chain: Chain,
-    follower: Follower,
-    params: HandParams,
-) -> list[dict[tuple[str, Side], Sighting]]:
-    """A row per picture of the chain."""
+def _moments(
+    frames: Callable[[str], Iterator[Frame]], mounts: Mapping[str, MountedCamera], chain: Chain, params: HandParams
+) -> Iterator[Moment]:
+    """Pictures of one time each, in the chain's order; where the head is lost it is taken to rest."""
     first, *others = mounts
     row_of = {int(t): k for k, t in enumerate(chain.camera_t_ns)}
-    out: list[dict[tuple[str, Side], Sighting]] = [{} for _ in row_of]
+    T_world_imu = chain.pictures("head").T_world_body
+    known = np.maximum.accumulate(np.where(chain.tracked, np.arange(len(chain.tracked)), -1))
     streams = {camera: frames(camera) for camera in others}
     heads: dict[str, Frame | None] = {camera: next(stream, None) for camera, stream in streams.items()}
     near_ns = params.same_time_s * 1e9
@@ -145,8 +146,8 @@ def _seen(
                 pictures[camera] = head.image
         row = row_of.get(frame.t_ns)
         if row is not None:
-            out[row] = follower.step(pictures, frame.t_ns)
-    return out
+            T = T_world_imu[known[row]] if known[row] >= 0 else np.eye(4)
+            yield Moment(row, frame.t_ns, pictures, T)
 
 
 def _hand(
@@ -158,28 +159,31 @@ def _hand(
     bone_sigma: float,
     params: HandParams,
 ) -> HandResult | None:
-    rows = np.array([bool(row) for row in seen]) & chain.tracked
-    if not rows.any():
+    rows = np.flatnonzero(np.array([bool(row) for row in seen]) & chain.tracked)
+    if not len(rows):
         return None
     n = len(seen)
     head = chain.pictures("head")
     T_world_imu = head.T_world_body
+    several = np.array([len(seen[i]) > 1 for i in rows])
+    # Two views see how far a hand is; one sees how large it looks, which the network often gets wrong.
+    size_sigma = np.where(several, bone_sigma, np.hypot(bone_sigma, params.look_sigma))
+    found = fitted(views_of([seen[i] for i in rows], mounts), bones_m, size_sigma, params.fit)
     joints = np.full((n, 21, 3), np.nan)
     local_cov = np.full((n, 63, 63), np.nan)
     confidence = np.full(n, np.nan)
-    for i in np.flatnonzero(rows):
-        views = [_view(sighting, mounts[camera]) for camera, sighting in seen[i].items()]
-        joints_imu, cov, cost = fitted(views, bones_m, bone_sigma, params.fit)
-        R = T_world_imu[i, :3, :3]
-        joints[i] = transform(T_world_imu[i], joints_imu)
-        local_cov[i] = (params.cov_scale * np.einsum("ab,ibjc,dc->iajd", R, cov.reshape(21, 3, 21, 3), R)).reshape(
-            63, 63
-        )
-        confidence[i] = (1.0 if len(views) > 1 else 0.7) / (1 + max(cost - 1, 0.0) / 4)
+    joints[rows] = transform(T_world_imu[rows, None], found.joints)
+    R = T_world_imu[rows, :3, :3]
+    cov = np.einsum("nab,nibjc,ndc->niajd", R, found.cov.reshape(-1, 21, 3, 21, 3), R, optimize=True)
+    local_cov[rows] = params.cov_scale * cov.reshape(-1, 63, 63)
+    confidence[rows] = np.where(several, 1.0, 0.7) / (1 + np.maximum(found.cost - 1, 0.0) / 4)
     joints, local_cov, confidence = _smoothed(chain.t_ns, joints, local_cov, confidence, chain.tracked, params)
     tracked = np.isfinite(joints[:, 0, 0])
     if not tracked.any():
         return None
+    along_finger = np.r_[0, np.tile(np.arange(4), 5)]
+    beside = np.repeat(np.array(params.beside_m)[along_finger] ** 2, 3)
+    local_cov = local_cov + np.diag(beside)
     T = np.full((n, 4, 4), np.nan)
     T[tracked] = wrist_pose(joints[tracked], side)
     cov = np.full((n, 6, 6), np.nan)
@@ -198,44 +202,20 @@ def _hand(
     return HandResult(poses, joints, sigma, confidence, numbers)
 
 
-def _view(sighting: Sighting, mount: MountedCamera) -> View:
-    R = mount.T_imu_cam[:3, :3]
-    return View(mount.T_imu_cam[:3, 3], sighting.rays_cam @ R.T, sighting.relative_cam_m @ R.T)
-
-
-def _pair(row: Mapping[str, Sighting], mounts: Mapping[str, MountedCamera]) -> tuple[Array, Array, Array]:
-    """Pose of the second view in the first, rays of both."""
-    (one, a), (other, b) = list(row.items())[:2]
-    return inverse(mounts[one].T_imu_cam) @ mounts[other].T_imu_cam, a.rays_cam, b.rays_cam
-
-
-def _agreeing(
-    row: Mapping[str, Sighting], mounts: Mapping[str, MountedCamera], params: HandParams
-) -> dict[str, Sighting]:
-    """Both views, or the one that shows the larger hand when they cannot be of one hand."""
-    if len(row) < 2:
-        return dict(row)
-    T_a_b, a, b = _pair(row, mounts)
-    p, _ = triangulated(T_a_b, a, b, params.fit.ray_rad)
-    met = np.isfinite(p).all(axis=1)
-    if met.mean() > 0.7 and np.median(misses_rad(T_a_b, a, b)) < params.most_miss_rad:
-        return dict(row)
-    camera = max(row, key=lambda c: row[c].size_rad)
-    return {camera: row[camera]}
-
-
 def _bones(seen: Seen, mounts: Mapping[str, MountedCamera], params: HandParams) -> tuple[Array, float]:
-    """The wearer's lengths and how sure their scale is."""
-    pairs = [_pair(row, mounts) for row in seen if len(row) > 1]
+    """The wearer's lengths and how sure their scale is: the network's proportions, as large as two views show."""
     shapes = np.array([s.relative_cam_m for row in seen for s in row.values()]).reshape(-1, 21, 3)
     if not len(shapes):
         return np.full(len(bones.BONES), np.nan), params.guess_sigma
+    guess = bones.guessed(shapes)
+    pairs = [row for row in seen if len(row) > 1]
     if len(pairs) < params.least_pairs:
-        return bones.guessed(shapes), params.guess_sigma
-    joints = np.array([triangulated(T, a, b, params.fit.ray_rad)[0] for T, a, b in pairs])
-    # Noise of depth makes single lengths too long: the network's proportions, at the scale of what was measured.
-    measured, proportion = bones.solved(joints), np.median(bones.lengths_m(shapes), axis=0)
-    return proportion * float(np.median(measured / proportion)), params.bone_sigma
+        return guess, params.guess_sigma
+    loose = fitted(views_of(pairs, mounts), guess, params.loose_sigma, params.fit)
+    order = np.argsort(loose.log_size)
+    share = np.cumsum(loose.log_size_sigma[order] ** -2)
+    middle = loose.log_size[order][np.searchsorted(share, share[-1] / 2)]
+    return guess * float(np.exp(middle)), params.bone_sigma
 
 
 def _smoothed(

@@ -18,11 +18,6 @@ def lengths_m(joints: Array) -> Array:
     return np.linalg.norm(joints[..., BONES[:, 0], :] - joints[..., BONES[:, 1], :], axis=-1)
 
 
-def solved(joints: Array) -> Array:
-    """(26,) lengths of one wearer from triangulated joints (n, 21, 3), NaN where unknown: robust over the take."""
-    return np.nanmedian(lengths_m(joints), axis=0)
-
-
 def guessed(relative_m: Array) -> Array:
     """(26,) from shapes (n, 21, 3) of unsure scale, made the size of a usual adult."""
     lengths = np.median(lengths_m(relative_m), axis=0)

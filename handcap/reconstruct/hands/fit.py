@@ -1,17 +1,19 @@
-"""The hand that explains one moment best: its rays, the wearer's bones, the network's shape.
+"""The hand that explains one moment best: the network's shape, turned, moved and sized, every joint a little beside it.
 
-Least squares over 21 points; one view suffices, as bones of known length fix how far the hand is away.
+Joint j is y_j(z) + δ_j with y_j(z) = t + R e^λ s_j, s the network's shape at the wearer's size and δ_j ~ N(0, d²). Rays
+from all views see the joints. The δ are eliminated in closed form, so that Gauss-Newton works on the seven numbers z of
+R, t, λ: what both views see beside the shape still counts as one joint, and its disparity as depth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from handcap.geometry import Array, project_to_so3
-from handcap.reconstruct.hands.bones import BONES, lengths_m
+from handcap.geometry import Array, skew, so3_exp, so3_log
+from handcap.reconstruct.hands.bones import lengths_m
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,101 +21,113 @@ class FitParams:
     """How far each part is believed; standard deviations."""
 
     ray_rad: float = 0.006  # of a landmark, what two views do not share: 1.6 px at 265 px focal length
-    bone_m: float = 0.0025
-    shape_m: float = 0.020  # of the network's shape, however turned
-    steps: int = 15
+    joint_m: float = 0.015  # of a joint beside the network's shape
+    turn_rad: float = 0.35  # of the network's shape against the picture it was seen in
+    robust: float = 3.0  # ray sigmas at which a ray counts half
+    steps: int = 12
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class View:
-    """One view in the common frame: (3,) origin, (21, 3) unit rays, (21, 3) relative shape, m."""
+class Views:
+    """What n moments show, each in up to v views, in one frame per moment.
+
+    Attributes:
+        origin: (v, 3) of each view.
+        rays: (n, v, 21, 3) unit; anything where not seen.
+        relative_m: (n, v, 21, 3) the network's shapes.
+        seen: (n, v).
+    """
 
     origin: Array
     rays: Array
     relative_m: Array
+    seen: NDArray[np.bool_]
 
 
-def start(view: View, bones_m: Array) -> Array:
-    """(21, 3) points on the rays of one view: as far as bones of this length appear, the network's shape around.
+@dataclass(frozen=True, eq=False, slots=True)
+class Fitted:
+    """Hands of n moments.
 
-    Least squares for the distance d and the middle c of `ray_j × (relative_j · scale + c) = 0`, linear in c.
+    Attributes:
+        joints: (n, 21, 3) m.
+        cov: (n, 63, 63) m².
+        cost: (n,) mean squared ray miss in sigmas.
+        log_size: (n,) λ, how much larger than the bones said.
+        log_size_sigma: (n,).
     """
-    shape = at_size(view.relative_m, bones_m)
-    across = np.eye(3) - view.rays[:, :, None] * view.rays[:, None, :]
-    centre = np.linalg.solve(across.sum(axis=0), -np.einsum("jab,jb->a", across, shape))
-    along = np.einsum("ja,ja->j", view.rays, shape + centre)
-    return view.origin + view.rays * np.maximum(along, 0.05)[:, None]
+
+    joints: Array
+    cov: Array
+    cost: Array
+    log_size: Array
+    log_size_sigma: Array
 
 
 def at_size(relative_m: Array, bones_m: Array) -> Array:
-    """(21, 3) a shape about its middle, grown to bones of these lengths."""
-    shape = relative_m - relative_m.mean(axis=0)
-    return shape * np.median(bones_m / np.maximum(lengths_m(shape), 1e-6))
+    """(..., 21, 3) shapes about their middles, grown to bones of these lengths."""
+    shape = relative_m - relative_m.mean(axis=-2, keepdims=True)
+    grow = np.median(bones_m / np.maximum(lengths_m(shape), 1e-6), axis=-1)
+    return shape * grow[..., None, None]
 
 
-def _turn(p_a: Array, p_b: Array) -> Array:
-    """`R_b_a` (3, 3) that brings points (k, 3) about their middle nearest to others; Kabsch 1976."""
-    return project_to_so3(p_b.T @ p_a)
-
-
-def fitted(views: Sequence[View], bones_m: Array, bone_sigma: float, params: FitParams) -> tuple[Array, Array, float]:
-    """Joints of one moment.
+def fitted(views: Views, bones_m: Array, bone_sigma: Array | float, params: FitParams) -> Fitted:
+    """Joints of each moment, by itself.
 
     Args:
-        views: one or more.
-        bones_m: (26,) lengths.
-        bone_sigma: of their common scale, relative; it shows in the covariance of a single view.
-
-    Returns:
-        (21, 3) m, their joint covariance (63, 63), m², and the cost per number.
+        views: every moment has at least one.
+        bones_m: (26,) the wearer's lengths.
+        bone_sigma: of their common scale, relative; one for all moments, or (n,).
     """
-    x = start(views[0], bones_m)
-    if len(views) > 1:
-        x = (x + start(views[1], bones_m)) / 2
-    n = 63
-    normal, cost = np.eye(n), 0.0
-    for _ in range(params.steps):
-        normal, right, cost = np.zeros((21, 3, 21, 3)), np.zeros((21, 3)), 0.0
-        j = np.arange(21)
-        for view in views:
-            d = x - view.origin
-            far = np.linalg.norm(d, axis=1)
-            across = np.eye(3) - view.rays[:, :, None] * view.rays[:, None, :]
-            off = np.einsum("jab,jb->ja", across, d)
-            miss = np.linalg.norm(off, axis=1) / far / params.ray_rad
-            weight = 1 / (1 + miss**2 / 16) / (far * params.ray_rad) ** 2  # Cauchy at 4 sigma
-            normal[j, :, j, :] += weight[:, None, None] * across
-            right -= weight[:, None] * off
-            cost += float((miss**2).sum())
-            # The network's shape at the wearer's size, however turned: it flattens what is tilted, so its depths are
-            # no measure of the tilt.
-            w = 1 / params.shape_m**2
-            shape, middle = at_size(view.relative_m, bones_m), x.mean(axis=0)
-            turned = shape @ _turn(shape, x - middle).T
-            normal += w * (np.eye(21) - 1 / 21)[:, None, :, None] * np.eye(3)[None, :, None, :]
-            right -= w * (x - middle - turned)
-        a, b = BONES.T
-        d = x[a] - x[b]
-        length = np.linalg.norm(d, axis=1)
-        unit = d / np.maximum(length, 1e-6)[:, None]
-        w = 1 / params.bone_m**2
-        outer = w * unit[:, :, None] * unit[:, None, :]
-        for k in range(len(BONES)):
-            normal[a[k], :, a[k], :] += outer[k]
-            normal[b[k], :, b[k], :] += outer[k]
-            normal[a[k], :, b[k], :] -= outer[k]
-            normal[b[k], :, a[k], :] -= outer[k]
-        pull = w * (length - bones_m)[:, None] * unit
-        np.add.at(right, a, -pull)
-        np.add.at(right, b, pull)
-        flat = normal.reshape(n, n) + 1e2 * np.eye(n)
-        step = np.linalg.solve(flat, right.reshape(n)).reshape(21, 3)
-        x = x + step * min(1.0, 0.05 / max(float(np.abs(step).max()), 1e-9))
+    p, count = params, views.seen.sum(axis=1)
+    sized = np.where(views.seen[..., None, None], at_size(views.relative_m, bones_m), 0.0)
+    shape = sized.sum(axis=1) / count[:, None, None]
+    across = np.where(
+        views.seen[..., None, None, None], np.eye(3) - views.rays[..., :, None] * views.rays[..., None, :], 0.0
+    )
+    n = len(shape)
+    R, log_size = np.tile(np.eye(3), (n, 1, 1)), np.zeros(n)
+    t = _start(across, views.origin, shape)
+    weight = np.ones(across.shape[:3])
+    loose = np.zeros((n, 7, 7))
+    loose[:, np.arange(6), np.arange(6)] = np.r_[[p.turn_rad**-2] * 3, [1e-4] * 3]
+    loose[:, 6, 6] = np.asarray(bone_sigma) ** -2.0
+    x = shape + t[:, None]
+    H = inner = B = miss = np.zeros(0)  # of the last step
+    for _ in range(p.steps):
+        far = np.linalg.norm(x[:, None] - views.origin[:, None], axis=-1)
+        info = weight / (np.maximum(far, 0.05) * p.ray_rad) ** 2
+        A = np.einsum("nvj,nvjab->njab", info, across)
+        b = np.einsum("nvj,nvjab,vb->nja", info, across, views.origin)
+        inner = np.linalg.inv(A + np.eye(3) / p.joint_m**2)
+        y = np.exp(log_size)[:, None, None] * shape @ np.swapaxes(R, 1, 2)
+        B = np.concatenate([-skew(y), np.broadcast_to(np.eye(3), (n, 21, 3, 3)), y[..., None]], axis=-1)
+        outer = (np.eye(3) - A @ inner) @ A
+        pull = np.einsum("njab,njb->nja", np.eye(3) - A @ inner, b) - np.einsum("njab,njb->nja", outer, y + t[:, None])
+        H = np.einsum("njab,njax,njby->nxy", outer, B, B) + loose
+        prior = np.concatenate([so3_log(R), np.zeros((n, 3)), log_size[:, None]], axis=1)
+        gradient = np.einsum("njax,nja->nx", B, pull) - np.einsum("nxy,ny->nx", loose, prior)
+        step = np.linalg.solve(H, gradient[..., None])[..., 0]
+        step = np.clip(step, -0.3, 0.3)
+        R, t, log_size = so3_exp(step[:, :3]) @ R, t + step[:, 3:6], log_size + step[:, 6]
+        y = np.exp(log_size)[:, None, None] * shape @ np.swapaxes(R, 1, 2) + t[:, None]
+        x = np.einsum("njab,njb->nja", inner, b + y / p.joint_m**2)
+        d = x[:, None] - views.origin[:, None]
+        miss = np.linalg.norm(np.einsum("nvjab,nvjb->nvja", across, d), axis=-1)
+        miss = miss / np.maximum(np.linalg.norm(d, axis=-1), 0.05) / p.ray_rad
+        weight = 1 / (1 + (miss / p.robust) ** 2)
         if np.abs(step).max() < 1e-5:
             break
-    cov = np.asarray(np.linalg.inv(normal.reshape(n, n) + 1e2 * np.eye(n)), float)
-    if len(views) == 1:
-        # All bones too long by one share puts the hand too far by the same.
-        grow = (x - views[0].origin).reshape(n) * bone_sigma
-        cov = cov + np.outer(grow, grow)
-    return x, cov, cost / (42 * len(views))
+    spread = np.linalg.inv(H)
+    C = np.einsum("njab,njbx->njax", inner, B).reshape(n, 63, 7) / p.joint_m**2
+    cov = C @ spread @ np.swapaxes(C, 1, 2)
+    j = np.arange(21)
+    cov.reshape(n, 21, 3, 21, 3)[:, j, :, j, :] += np.swapaxes(inner, 0, 1)
+    cost = np.where(views.seen[..., None], miss**2, 0.0).sum(axis=(1, 2)) / (21 * count)
+    return Fitted(x, cov, cost, log_size, np.sqrt(spread[:, 6, 6]))
+
+
+def _start(across: Array, origin: Array, shape: Array) -> Array:
+    """(n, 3) middles: the least-squares place of the unturned shape on the rays."""
+    normal = across.sum(axis=(1, 2)) + 1e-9 * np.eye(3)
+    right = np.einsum("nvjab,vb->na", across, origin) - np.einsum("nvjab,njb->na", across, shape)
+    return np.linalg.solve(normal, right[..., None])[..., 0]

@@ -1,15 +1,24 @@
-"""Hands followed through the pictures of a head's cameras: rays to joints, picture by picture."""
+"""Hands followed through the pictures of a head's cameras.
+
+Where a hand was in the world says where each camera sees it next, however the head turns. The landmark network is
+shown just that piece of each picture; what it answers places the hand anew, from both views. Palms are looked for only
+while a hand is lost, and a hand found late is followed back to where it came in.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from handcap.cameras import Camera
 from handcap.geometry import Array, inverse, transform
-from handcap.reconstruct.hands import identity
+from handcap.reconstruct.hands import bones, identity
 from handcap.reconstruct.hands.detector import HandDetector, Landmarks, Picture
+from handcap.reconstruct.hands.fit import FitParams, fitted
+from handcap.reconstruct.hands.sighting import Sighting, agree, views_of
 from handcap.reconstruct.hands.virtual_view import VirtualView
 from handcap.types import MountedCamera, Side
 
@@ -23,158 +32,241 @@ class FollowParams:
     look_px: int = 384
     look_side_rad: float = 0.5  # two looks, left and right
     look_down_rad: float = 0.25  # hands work below the gaze
-    crop_px: int = 256  # the landmark network sees 224
-    crop_share: float = 1.5  # half of the crop over half of the hand
-    least_half_rad: float = 0.12
-    most_half_rad: float = 0.9
-    arm_m: float = 0.45  # where a hand is looked for that only the other camera has
+    narrow_rad: float = 0.7  # from the axis to the corner: a lens whose whole picture is one look
+    cut_px: int = 224  # what the landmark network sees
+    cuts: int = 3  # of one picture, until the hand lies in the cut as it should
+    least_presence: float = 0.5
+    least_inside: float = 0.6  # of the joints that must lie in a picture
+    most_miss_rad: float = 0.03  # median between two views; beyond, they do not see one hand
+    coast_s: float = 0.3  # for which a hand that is not recognised is still expected where it was
+    back_s: float = 3.0  # for which pictures are kept, to follow a hand found late back to where it came in
+    most_speed_m_s: float = 2.0  # of a hand at work
+    size_sigma: float = 0.15  # of a hand before the wearer's is known
     least_support: float = -3.0  # log odds under which a followed hand is not this side's
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Sighting:
-    """One hand in one picture: (21, 3) unit rays and (21, 3) relative shape, m, both in camera axes; size in rad."""
+class Moment:
+    """One picture of every camera that has one.
 
-    rays_cam: Array
-    relative_cam_m: Array
-    size_rad: float
-    right: float
+    Attributes:
+        row: of the take's pictures.
+        pictures: RGB, by camera.
+        T_world_imu: (4, 4) of the head.
+    """
+
+    row: int
+    t_ns: int
+    pictures: Mapping[str, Picture]
+    T_world_imu: Array
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class _Track:
-    last: Sighting
-    before: Sighting | None = None
+    """One hand: (21, 3) where its joints were last, m/s it moves by, log odds for the right hand."""
+
+    joints: Array
+    velocity: Array
+    t_ns: int
+    belief: float
+
+
+Row = dict[tuple[str, Side], Sighting]
 
 
 @dataclass(eq=False, slots=True)
 class Follower:
-    """Follows both hands; `step` takes one picture of every camera that has one."""
+    """Follows both hands; `step` takes the moments in their order."""
 
     detector: HandDetector
     mounts: Mapping[str, MountedCamera]
     sides: Sequence[Side]
+    rows: int
     params: FollowParams = field(default_factory=FollowParams)
-    _tracks: dict[tuple[str, Side], _Track] = field(default_factory=dict)
-    _belief: dict[Side, float] = field(default_factory=dict)  # log odds for the right hand, all cameras together
+    seen: list[Row] = field(init=False)  # by row of the take, what is known so far
+    _tracks: dict[Side, _Track] = field(default_factory=dict)
+    _past: deque[Moment] = field(default_factory=deque)
     _looked_ns: int | None = None
+    _looks: int = 0
 
-    def step(self, pictures: Mapping[str, Picture], t_ns: int) -> dict[tuple[str, Side], Sighting]:
-        """What is seen at one time, by camera and side."""
-        seen: dict[tuple[str, Side], Sighting] = {}
-        for key in [k for k in self._tracks if k[0] in pictures]:
-            found = self._followed(key, pictures[key[0]], t_ns)
-            if found is None:
-                del self._tracks[key]
-            else:
-                seen[key] = found
-        self._drop_doubles(seen)
-        for camera in pictures:
-            for side in self.sides:
-                if (camera, side) not in seen:
-                    self._take_over(camera, side, pictures, t_ns, seen)
-        self._drop_doubles(seen)
-        lost: list[Side] = [side for side in self.sides if not any((camera, side) in seen for camera in pictures)]
-        if lost and (self._looked_ns is None or t_ns - self._looked_ns >= self.params.look_every_s * 1e9):
-            self._looked_ns = t_ns
-            for camera, picture in pictures.items():
-                self._look(camera, picture, lost, seen)
-            self._drop_doubles(seen)
-        return seen
+    def __post_init__(self) -> None:
+        self.seen = [{} for _ in range(self.rows)]
 
-    def _followed(self, key: tuple[str, Side], picture: Picture, t_ns: int) -> Sighting | None:
-        side = key[1]
-        track = self._tracks[key]
-        centre = track.last.rays_cam.mean(axis=0)
-        if track.before is not None:
-            centre = 2 * centre - track.before.rays_cam.mean(axis=0)
-        found = self._in_crop(key, picture, centre, track.last.size_rad, t_ns)
-        if found is None:
-            return None
-        self._belief[side] = identity.gathered(self._belief[side], found.right)
-        if identity.supports(self._belief[side], side) < self.params.least_support:
-            return None
-        self._tracks[key] = _Track(found, track.last)
-        return found
-
-    def _in_crop(
-        self, key: tuple[str, Side], picture: Picture, centre_cam: Array, size_rad: float, t_ns: int
-    ) -> Sighting | None:
-        p = self.params
-        half = float(np.clip(p.crop_share * size_rad / 2, p.least_half_rad, p.most_half_rad))
-        view = VirtualView.towards(centre_cam, half, p.crop_px)
-        lens = self.mounts[key[0]].camera
-        found = self.detector.follow("/".join(key), view.cut(picture, lens), t_ns)
-        return None if found is None else self._sighting(found, view, key[0])
-
-    def _take_over(
-        self,
-        camera: str,
-        side: Side,
-        pictures: Mapping[str, Picture],
-        t_ns: int,
-        seen: dict[tuple[str, Side], Sighting],
-    ) -> None:
-        """Look where another camera sees the hand."""
-        other = next((c for c in pictures if c != camera and (c, side) in seen), None)
-        if other is None:
-            return
-        there = seen[other, side]
-        T_cam_other = inverse(self.mounts[camera].T_imu_cam) @ self.mounts[other].T_imu_cam
-        centre = there.rays_cam.mean(axis=0)
-        p_cam = transform(T_cam_other, centre / np.linalg.norm(centre) * self.params.arm_m)
-        pixel, valid = self.mounts[camera].camera.project(p_cam)
-        if not valid or not self.mounts[camera].camera.in_picture(pixel):
-            return
-        found = self._in_crop((camera, side), pictures[camera], p_cam, 1.4 * there.size_rad, t_ns)
-        if found is not None:
-            seen[camera, side] = found
-            self._tracks[camera, side] = _Track(found)
-            self._belief[side] = identity.gathered(self._belief[side], found.right)
+    def step(self, moment: Moment) -> None:
+        """What is seen at one time is added to `seen`, and what that says of the moments before."""
+        for side, track in list(self._tracks.items()):
+            on = self._onwards(track, side, moment)
+            if on is not None:
+                self._tracks[side] = on
+            elif abs(moment.t_ns - track.t_ns) > self.params.coast_s * 1e9:
+                del self._tracks[side]
+        lost: list[Side] = [side for side in self.sides if side not in self._tracks]
+        due = self._looked_ns is None or moment.t_ns - self._looked_ns >= self.params.look_every_s * 1e9
+        if lost and due:
+            self._looked_ns = moment.t_ns
+            for side, track in self._looked(lost, moment).items():
+                self._tracks[side] = track
+                self._back(track, side)
+        self._past.append(moment)
+        while moment.t_ns - self._past[0].t_ns > self.params.back_s * 1e9:
+            self._past.popleft()
 
     def look(self, camera: str, picture: Picture) -> list[Sighting]:
         """Every hand in a picture."""
-        p, lens = self.params, self.mounts[camera].camera
+        lens = self.mounts[camera].camera
         found: list[Sighting] = []
-        for turn in (-p.look_side_rad, p.look_side_rad):
-            ray = np.array([np.sin(turn), np.sin(p.look_down_rad), np.cos(turn)])
-            view = VirtualView.towards(ray, p.look_half_rad, p.look_px)
+        for view in self._look_views(lens):
             for hand in self.detector.look(view.cut(picture, lens)):
                 sighting = self._sighting(hand, view, camera)
                 if sighting and not any(identity.same_hand(sighting.rays_cam, s.rays_cam) for s in found):
                     found.append(sighting)
         return found
 
-    def _look(
-        self, camera: str, picture: Picture, lost: Sequence[Side], seen: dict[tuple[str, Side], Sighting]
-    ) -> None:
-        known = [s for (c, _), s in seen.items() if c == camera]
+    def _look_views(self, lens: Camera) -> list[VirtualView]:
+        """Where to look: left and right below the gaze, or at the whole picture of a narrow lens."""
+        p = self.params
+        edges = np.array([[0, lens.height / 2], [lens.width / 2, 0], [lens.width - 1, lens.height - 1]])
+        rays, valid = lens.unproject(edges)
+        half_rad = float(np.arccos(np.clip(rays[:, 2].min(), -1, 1))) if valid.all() else np.pi
+        if half_rad < p.narrow_rad:
+            return [VirtualView.towards(np.array([0.0, 0.0, 1.0]), half_rad, p.look_px)]
+        rays = [[np.sin(turn), np.sin(p.look_down_rad), np.cos(turn)] for turn in (-p.look_side_rad, p.look_side_rad)]
+        return [VirtualView.towards(np.array(ray), p.look_half_rad, p.look_px) for ray in rays]
+
+    def _looked(self, lost: Sequence[Side], moment: Moment) -> dict[Side, _Track]:
+        """Hands that come in, found in one camera, in turns, and then followed as all are."""
+        cameras = list(moment.pictures)
+        camera = cameras[self._looks % len(cameras)]
+        self._looks += 1
+        known = [s for (c, _), s in self.seen[moment.row].items() if c == camera]
         new = [
-            s for s in self.look(camera, picture) if not any(identity.same_hand(s.rays_cam, k.rays_cam) for k in known)
+            s
+            for s in self.look(camera, moment.pictures[camera])
+            if not any(identity.same_hand(s.rays_cam, k.rays_cam) for k in known)
         ]
         taken = identity.assigned([s.right for s in new], [float(s.rays_cam[:, 0].mean()) for s in new], lost)
+        out: dict[Side, _Track] = {}
         for side, k in taken.items():
-            seen[camera, side] = new[k]
-            self._tracks[camera, side] = _Track(new[k])
-            self._belief[side] = identity.gathered(0.0, new[k].right)
+            joints = self._placed({camera: new[k]}, moment)
+            start = _Track(joints, np.zeros(3), moment.t_ns, identity.gathered(0.0, new[k].right))
+            on = self._onwards(start, side, moment)
+            if on is not None:
+                out[side] = on
+        return out
+
+    def _back(self, track: _Track, side: Side) -> None:
+        """Follow a hand just found into the past, until it is known there or lost."""
+        track = replace(track, velocity=np.zeros(3))
+        for moment in reversed(self._past):
+            if any(of == side for _, of in self.seen[moment.row]):
+                return
+            on = self._onwards(track, side, moment)
+            if on is not None:
+                track = on
+            elif abs(moment.t_ns - track.t_ns) > self.params.coast_s * 1e9:
+                return
+
+    def _onwards(self, track: _Track, side: Side, moment: Moment) -> _Track | None:
+        """The hand at another moment, later or earlier; None where it is not recognised."""
+        apart_s = (moment.t_ns - track.t_ns) / 1e9
+        expected = track.joints + track.velocity * apart_s
+        found = self._expected(expected, side, moment)
+        if not found and np.any(track.velocity):  # it may have stopped
+            expected = track.joints
+            found = self._expected(expected, side, moment)
+        if not found:
+            return None
+        right = float(np.mean([s.right for s in found.values()]))
+        belief = identity.gathered(track.belief, right)
+        if identity.supports(belief, side) < self.params.least_support:
+            return None
+        for camera, sighting in found.items():
+            self.seen[moment.row][camera, side] = sighting
+        joints = self._placed(found, moment)
+        if len(found) == 1:
+            joints = self._at_distance(next(iter(found)), joints, expected, moment)
+        if apart_s == 0.0:
+            return _Track(joints, track.velocity, moment.t_ns, belief)
+        moved = (joints - track.joints).mean(axis=0) / apart_s
+        velocity = (track.velocity + moved) / 2
+        velocity *= min(1.0, self.params.most_speed_m_s / max(float(np.linalg.norm(velocity)), 1e-6))
+        return _Track(joints, velocity, moment.t_ns, belief)
+
+    def _expected(self, expected: Array, side: Side, moment: Moment) -> dict[str, Sighting]:
+        """What every camera sees of the hand where it is expected, views of another hand left out."""
+        found: dict[str, Sighting] = {}
+        for camera in moment.pictures:
+            sighting = self._refined(camera, expected, moment)
+            if sighting is not None:
+                found[camera] = sighting
+        if len(found) > 1 and not agree(found, self.mounts, self.params.most_miss_rad):
+            found = self._reconciled(found, expected, moment)
+        return {camera: s for camera, s in found.items() if not self._is_other(camera, side, s, moment)}
+
+    def _at_distance(self, camera: str, joints: Array, expected: Array, moment: Moment) -> Array:
+        """The joints as far from the only camera that sees them as they were expected: it hardly sees how far."""
+        eye = (moment.T_world_imu @ self.mounts[camera].T_imu_cam)[:3, 3]
+        far, wanted = (np.linalg.norm(p.mean(axis=0) - eye) for p in (joints, expected))
+        return eye + (joints - eye) * (wanted / max(float(far), 1e-6))
+
+    def _reconciled(self, found: dict[str, Sighting], expected: Array, moment: Moment) -> dict[str, Sighting]:
+        """Two views that are not of one hand: the one farther from what was expected is cut anew, by the other."""
+
+        def surprise(camera: str) -> float:
+            rays = self._rays(camera, expected, moment)
+            return float(np.linalg.norm(found[camera].rays_cam - rays, axis=1).mean())
+
+        worse, better = sorted(found, key=surprise, reverse=True)[:2]
+        kept = {better: found[better]}
+        again = self._refined(worse, self._placed(kept, moment), moment)
+        if again is not None:
+            both = {c: kept[c] if c == better else again for c in found}
+            if agree(both, self.mounts, self.params.most_miss_rad):
+                return both
+        return kept
+
+    def _is_other(self, camera: str, side: Side, sighting: Sighting, moment: Moment) -> bool:
+        """Whether this is the hand that the other side follows already in this picture."""
+        others = [s for (c, of), s in self.seen[moment.row].items() if c == camera and of != side]
+        return any(identity.same_hand(sighting.rays_cam, other.rays_cam) for other in others)
+
+    def _rays(self, camera: str, joints: Array, moment: Moment) -> Array:
+        p_cam = transform(inverse(moment.T_world_imu @ self.mounts[camera].T_imu_cam), joints)
+        return p_cam / np.maximum(np.linalg.norm(p_cam, axis=1, keepdims=True), 1e-6)
+
+    def _refined(self, camera: str, joints: Array, moment: Moment) -> Sighting | None:
+        """What the network sees of the hand expected here; cut again until hand and cut fit."""
+        p, lens = self.params, self.mounts[camera].camera
+        rays = self._rays(camera, joints, moment)
+        pixel, valid = lens.project(rays)
+        if (valid & lens.in_picture(pixel)).mean() < p.least_inside:
+            return None
+        view, sighting = VirtualView.upright(rays, p.cut_px), None
+        for _ in range(p.cuts):
+            found = self.detector.refine(view.cut(moment.pictures[camera], lens))
+            sighting = None if found.presence < p.least_presence else self._sighting(found, view, camera)
+            if sighting is None:
+                return None
+            wanted = VirtualView.upright(sighting.rays_cam, p.cut_px)
+            if view.near(wanted):
+                break
+            view = wanted
+        return sighting
+
+    def _placed(self, found: Mapping[str, Sighting], moment: Moment) -> Array:
+        """(21, 3) joints in the world."""
+        views = views_of([found], self.mounts)
+        guess = bones.guessed(views.relative_m[views.seen])
+        at = fitted(views, guess, self.params.size_sigma, FitParams(steps=4))
+        return transform(moment.T_world_imu, at.joints[0])
 
     def _sighting(self, found: Landmarks, view: VirtualView, camera: str) -> Sighting | None:
         rays = view.rays_cam(found.pixel)
         pixel, valid = self.mounts[camera].camera.project(rays)
         inside = valid & self.mounts[camera].camera.in_picture(pixel)
-        if inside.mean() < 0.6:
+        if inside.mean() < self.params.least_inside:
             return None
-        middle = rays.mean(axis=0)
-        size = 2 * float(np.linalg.norm(rays - middle, axis=1).max())
-        return Sighting(rays, found.relative_m @ view.R_cam_view.T, size, found.right)
-
-    def _drop_doubles(self, seen: dict[tuple[str, Side], Sighting]) -> None:
-        """Two sides on one hand: the side that the network has said less often goes."""
-        for camera in {c: None for c, _ in seen}:
-            pair: list[tuple[str, Side]] = [key for key in seen if key[0] == camera]
-            if len(pair) == 2 and identity.same_hand(seen[pair[0]].rays_cam, seen[pair[1]].rays_cam):
-                worse = min(pair, key=lambda key: identity.supports(self._belief[key[1]], key[1]))
-                del seen[worse], self._tracks[worse]
+        return Sighting(rays, found.relative_m @ view.R_cam_view.T, found.right, found.presence)
 
 
 def holds_hands(follower: Follower, camera: str, pictures: Iterable[Picture]) -> bool:

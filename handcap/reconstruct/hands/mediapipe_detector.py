@@ -1,78 +1,91 @@
-"""MediaPipe's hand landmarker behind the seam."""
+"""MediaPipe's two hand networks behind the seam.
+
+Its palm detector looks for hands through MediaPipe itself. Its landmark network is run by itself: MediaPipe places the
+next region by its own last answer, and an answer that has collapsed then keeps itself alive; here the caller places it.
+"""
 
 from __future__ import annotations
 
+import zipfile
 from typing import Any
 
 import numpy as np
 
 from handcap import models
-from handcap.reconstruct.hands.detector import Landmarks, Picture
+from handcap.geometry import Array
+from handcap.reconstruct.hands.detector import JOINTS, Landmarks, Picture
 
 _RIGHT = "Right"  # what the network calls a right hand in a picture that is not mirrored
-_FOLLOWED = 0.3  # confidence asked of a hand that is known to be there; 0.5 is MediaPipe's own
+_LANDMARKS = "hand_landmarks_detector.tflite"  # member of the bundle
+# Outputs of the landmark network (model card "MediaPipe Hands", 2021): px of its input, belief in a hand, in a right
+# one, and the shape in m.
+_PIXEL, _PRESENCE, _RIGHTNESS, _SHAPE = "Identity", "Identity_1", "Identity_2", "Identity_3"
 
 
 class MediapipeDetector:
     """Palm detector and landmark network of MediaPipe; close it after use.
 
-    A track is followed in video mode: its landmarks place the next region, and palms are looked for only when these
-    are lost. Raises ModelError when the weights are not fetched.
+    Raises ModelError when the weights are not fetched.
     """
 
     def __init__(self) -> None:
-        self._weights = str(models.path(models.HAND_LANDMARKER))
-        self._looker = self._made(video=False, hands=2)
-        self._followers: dict[str, tuple[Any, int]] = {}
+        from ai_edge_litert.interpreter import Interpreter
+
+        weights = models.path(models.HAND_LANDMARKER)
+        self._looker = _looker(str(weights))
+        with zipfile.ZipFile(weights) as bundle:
+            content = bundle.read(_LANDMARKS)
+        # One thread: sums of several depend on their number in the last digits.
+        self._network: Any = Interpreter(model_content=content, num_threads=1)
+        self._network.allocate_tensors()
+        self._input: Any = self._network.get_input_details()[0]
+        self._outputs = {each["name"]: each["index"] for each in self._network.get_output_details()}
 
     def __enter__(self) -> MediapipeDetector:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._looker.close()
-        for follower, _ms in self._followers.values():
-            follower.close()
 
     def look(self, picture: Picture) -> list[Landmarks]:
-        return _landmarks(self._looker.detect(_image(picture)), picture)
+        import mediapipe as mp
 
-    def follow(self, track: str, picture: Picture, t_ns: int) -> Landmarks | None:
-        follower, last_ms = self._followers.get(track, (None, -1))
-        if follower is None:
-            follower = self._made(video=True, hands=1)
-        at_ms = max(t_ns // 1_000_000, last_ms + 1)
-        self._followers[track] = follower, at_ms
-        found = _landmarks(follower.detect_for_video(_image(picture), at_ms), picture)
-        return found[0] if found else None
+        image: Any = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
+        result = self._looker.detect(image)
+        size = np.array([picture.shape[1], picture.shape[0]])
+        out: list[Landmarks] = []
+        for points, shape, names in zip(
+            result.hand_landmarks, result.hand_world_landmarks, result.handedness, strict=True
+        ):
+            name = names[0]
+            right = name.score if name.category_name == _RIGHT else 1 - name.score
+            pixel = np.array([[p.x, p.y] for p in points]) * size - 0.5
+            out.append(Landmarks(pixel, np.array([[p.x, p.y, p.z] for p in shape]), float(right)))
+        return out
 
-    def _made(self, video: bool, hands: int) -> Any:
-        from mediapipe.tasks.python import BaseOptions, vision
+    def refine(self, picture: Picture) -> Landmarks:
+        import cv2
 
-        mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
-        sure = _FOLLOWED if video else 0.5
-        options = vision.HandLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=self._weights),
-            running_mode=mode,
-            num_hands=hands,
-            min_hand_detection_confidence=sure,
-            min_hand_presence_confidence=sure,
-            min_tracking_confidence=sure,
-        )
-        return vision.HandLandmarker.create_from_options(options)
+        _, height, width, _ = self._input["shape"]
+        scale = np.array([picture.shape[1] / width, picture.shape[0] / height])
+        if picture.shape[:2] != (height, width):
+            picture = cv2.resize(picture, (int(width), int(height)), interpolation=cv2.INTER_AREA)
+        self._network.set_tensor(self._input["index"], picture[None].astype(np.float32) / 255)
+        self._network.invoke()
+        pixel = (self._output(_PIXEL).reshape(JOINTS, 3)[:, :2]) * scale - 0.5
+        right, presence = float(self._output(_RIGHTNESS)[0, 0]), float(self._output(_PRESENCE)[0, 0])
+        return Landmarks(pixel, self._output(_SHAPE).reshape(JOINTS, 3), right, presence)
 
-
-def _image(picture: Picture) -> Any:
-    import mediapipe as mp
-
-    return mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
+    def _output(self, name: str) -> Array:
+        return np.asarray(self._network.get_tensor(self._outputs[name]), float)
 
 
-def _landmarks(result: Any, picture: Picture) -> list[Landmarks]:
-    size = np.array([picture.shape[1], picture.shape[0]])
-    out = []
-    for points, shape, names in zip(result.hand_landmarks, result.hand_world_landmarks, result.handedness, strict=True):
-        name = names[0]
-        right = name.score if name.category_name == _RIGHT else 1 - name.score
-        pixel = np.array([[p.x, p.y] for p in points]) * size - 0.5
-        out.append(Landmarks(pixel, np.array([[p.x, p.y, p.z] for p in shape]), float(right)))
-    return out
+def _looker(weights: str) -> Any:
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    options = vision.HandLandmarkerOptions(
+        base_options=BaseOptions(model_asset_path=weights),
+        running_mode=vision.RunningMode.IMAGE,
+        num_hands=2,
+    )
+    return vision.HandLandmarker.create_from_options(options)

@@ -9,9 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcap.cameras import Camera
-from handcap.geometry import Array
+from handcap.geometry import Array, so3_exp
 
 _GRID = 8  # px between exactly mapped points; a lens bends little between them
+_PALM = np.array([0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18])  # joints that span the palm, as MediaPipe has it
+_PALM_SHARE = 0.5  # of the picture that the palm spans
+_FINGERS_SHARE = 0.1  # of the palm by which the picture's middle lies towards the fingers
+_MOST_TAN = 1.0  # half a picture
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -35,11 +39,43 @@ class VirtualView:
         x /= np.linalg.norm(x)
         return VirtualView(np.stack([x, np.cross(z, x), z], axis=1), size_px / 2 / np.tan(half_rad), size_px)
 
+    @staticmethod
+    def upright(rays_cam: Array, size_px: int) -> VirtualView:
+        """Looks at a hand (21, 3) as the landmark network was trained to see one: wrist below, palm filling half.
+
+        The region is MediaPipe's (Zhang et al. 2020, "MediaPipe Hands"), laid on the sphere of rays.
+        """
+        level = VirtualView.towards(rays_cam.mean(axis=0), 0.5, size_px)
+        xy = level.flat(rays_cam)
+        up = (xy[5] + xy[13]) / 4 + xy[9] / 2 - xy[0]
+        turn = np.arctan2(up[0], -up[1])
+        R = level.R_cam_view @ so3_exp([0.0, 0.0, float(turn)])
+        palm = VirtualView(R, 1.0, size_px).flat(rays_cam)[_PALM]
+        low, high = palm.min(axis=0), palm.max(axis=0)
+        middle = (low + high) / 2 - [0, _FINGERS_SHARE * (high - low)[1]]
+        z: Array = R @ np.array([middle[0], middle[1], 1.0])
+        z /= np.linalg.norm(z)
+        x = np.cross(R[:, 1], z)
+        x /= np.linalg.norm(x)
+        half_tan = min(float((high - low).max()) / 2 / _PALM_SHARE, _MOST_TAN)
+        return VirtualView(np.stack([x, np.cross(z, x), z], axis=1), size_px / 2 / half_tan, size_px)
+
+    def flat(self, rays_cam: Array) -> Array:
+        """(..., 2) rays (..., 3) at unit distance along the axis; those beside or behind lie far out."""
+        p = rays_cam @ self.R_cam_view
+        return p[..., :2] / np.maximum(p[..., 2:], 0.1)
+
     def rays_cam(self, pixel: Array) -> Array:
         """(..., 3) unit rays of virtual pixels (..., 2)."""
         xy = (pixel - (self.size_px - 1) / 2) / self.focal_px
         ray = np.concatenate([xy, np.ones_like(xy[..., :1])], axis=-1) @ self.R_cam_view.T
         return ray / np.linalg.norm(ray, axis=-1, keepdims=True)
+
+    def near(self, other: VirtualView) -> bool:
+        """Whether the other shows the same: middle within a tenth, size within a fifth, turned by less than 15°."""
+        middle = float(np.linalg.norm(self.flat(other.R_cam_view[:, 2]))) * self.focal_px / self.size_px
+        turn = float(np.dot(self.R_cam_view[:, 1], other.R_cam_view[:, 1]))
+        return middle < 0.1 and abs(np.log(other.focal_px / self.focal_px)) < 0.2 and turn > np.cos(np.deg2rad(15))
 
     def cut(self, picture: NDArray[Any], camera: Camera) -> NDArray[Any]:
         """The virtual picture; black where the camera's has nothing."""
