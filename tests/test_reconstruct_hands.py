@@ -15,6 +15,7 @@ from handcap.geometry import Array, se3, so3_exp, transform
 from handcap.reconstruct import run_session
 from handcap.reconstruct.hands import identity
 from handcap.reconstruct.hands.bones import lengths_m
+from handcap.reconstruct.hands.distance import held_distance
 from handcap.reconstruct.hands.fit import FitParams, Views, fitted
 from handcap.reconstruct.hands.smooth import smoothed, stretches
 from handcap.reconstruct.hands.triangulate import triangulated
@@ -71,6 +72,20 @@ def test_two_views_tell_how_far_a_hand_of_unknown_size_is() -> None:
     assert abs(np.exp(found.log_size[0]) - 1 / 0.8) < 0.02
     assert np.linalg.norm(found.joints[0] - joints, axis=1).max() < 5e-3
     assert found.log_size_sigma[0] < 0.1
+
+
+def test_a_hand_that_one_camera_sees_is_as_far_as_when_two_saw_it() -> None:
+    t_s = np.arange(5) * 0.05
+    joints = np.stack([_hand()] * 5)
+    joints[2:4] *= 1.3  # one view, fooled about the size
+    several = np.array([True, True, False, False, True])
+    loose = 0.15 * joints.reshape(5, 63)
+    cov = np.einsum("na,nb->nab", loose, loose) + 0.005**2 * np.eye(63)
+    found, spread = held_distance(t_s, joints, cov, np.zeros((5, 3)), several)
+    np.testing.assert_array_equal(found[several], joints[several])
+    off = np.linalg.norm(found - _hand(), axis=2)
+    assert off.max() < 0.15 * np.linalg.norm(joints[2] - _hand(), axis=1).max()
+    assert (np.linalg.eigvalsh(spread) > 0).all() and spread[2, 2, 2] < 0.5 * cov[2, 2, 2]
 
 
 @pytest.mark.parametrize("turn", [-2.5, -0.7, 0.0, 1.9])

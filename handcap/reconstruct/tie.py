@@ -3,8 +3,9 @@
 Each device's chain is a Gaussian estimate in a world of its own, z up. What ties a gripper's world to the head's is a
 turn about the vertical and a shift. Corners of tags seen by the head's cameras are one least-squares problem over both
 chains' keyframes, that turn and shift, the offset between the two IMUs' clocks, what the camera's tone curve adds to
-every dark square, and how far each corner lies beside where it should; the chains enter with their whole covariance. To
-first order this is the graph of everything at once, as no measurement is in two of its parts.
+every dark square, how far each corner lies beside where it should, and all of them in one camera; the chains enter
+with their whole covariance. To first order this is the graph of everything at once, as no measurement is in two of its
+parts.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class TieParams:
     shift_sigma_px: float = (
         0.15  # by which a corner is seen beside its place as long as it is seen: glue, smear of light
     )
+    aside_sigma_px: float = 0.2  # by which all corners are seen beside their places in one camera: lens, light, smear
     least_sightings: int = 4  # pictures with a tag of the gripper
     candidates: int = 80  # sightings that each propose where the worlds lie
     near_px: float = 3.0  # a sighting that agrees with a proposal
@@ -100,7 +102,8 @@ class _Linear:
     Attributes:
         T_head, T_own: (k, 4, 4) poses of both IMUs.
         by_head, by_own: (k, 2, 6) derivatives by these, each in its own axes.
-        by_tie: (k, 2, t) by turn about the vertical through the pivot, shift, clock, widening and every corner's shift.
+        by_tie: (k, 2, t) by turn about the vertical through the pivot, shift, clock, widening, every corner's shift,
+            and every camera's.
     """
 
     residual: Array
@@ -122,6 +125,7 @@ class _Corners:
     px: Array
     sighting: NDArray[np.int64]
     number: NDArray[np.int64]  # of the corner among those of a gripper: the same one is seen again and again
+    seer: int  # of the camera, among those that see the gripper
 
 
 def tie(
@@ -146,7 +150,7 @@ def tie(
     for device, chain in grippers.items():
         found: list[_Corners] = []
         for seen in sightings.get(device, ()):
-            some = _corners(seen, head, chain, T_imu_tcp[device], first=_count(found))
+            some = _corners(seen, head, chain, T_imu_tcp[device], _count(found), seer=len(found))
             found += [some] if len(some.t_ns) else []
         T = _propose(head, chain, found, params)
         if T is None:
@@ -161,7 +165,7 @@ def _count(found: Sequence[_Corners]) -> int:
     return 1 + max((int(c.number.max()) for c in found), default=-1)
 
 
-def _corners(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array, first: int) -> _Corners:
+def _corners(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array, first: int, seer: int) -> _Corners:
     """Corners within both chains, each at the time its row was exposed; their numbers begin with `first`."""
     count = len(seen)
     camera = seen.mount.camera
@@ -180,6 +184,7 @@ def _corners(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array, fir
         px[keep],
         np.repeat(np.arange(count), 4)[keep],
         first + np.unique(name[keep], return_inverse=True)[1],
+        seer,
     )
 
 
@@ -239,8 +244,8 @@ def _project(c: _Corners, T_world_cam: Array, T_world_imu: Array) -> tuple[Array
 
 
 class _Unknowns:
-    """Where each unknown lies: keyframes device by device; per gripper turn, shift, clock, widening of squares, and the
-    shift of every corner.
+    """Where each unknown lies: keyframes device by device; per gripper turn, shift, clock, widening of squares, the
+    shift of every corner, and that of all corners in every camera.
     """
 
     def __init__(self, chains: Mapping[str, Chain], corners: Mapping[str, Sequence[_Corners]]) -> None:
@@ -252,9 +257,10 @@ class _Unknowns:
         self.poses = at
         self.tie: dict[str, int] = {}
         self.corners = {device: _count(found) for device, found in corners.items()}
+        self.seers = {device: len(found) for device, found in corners.items()}
         for device, count in self.corners.items():
             self.tie[device] = at
-            at += 6 + 2 * count
+            at += 6 + 2 * (count + self.seers[device])
         self.size = at
 
 
@@ -278,8 +284,8 @@ def _solve(
         now = _corrected(before, x, unknowns, pivot)
         normal, gradient = np.zeros((unknowns.size, unknowns.size)), np.zeros(unknowns.size)
         for device, found in corners.items():
-            clock_s, edge_px, shift_px = _nuisances(unknowns, device, x)
-            parts = [_linearised(c, now["head"], now[device], pivot[device], clock_s, edge_px, shift_px) for c in found]
+            off = _nuisances(unknowns, device, x)
+            parts = [_linearised(c, now["head"], now[device], pivot[device], off) for c in found]
             kept, sigma, factor = _gated(found, [part.residual for part in parts], params)
             numbers[device] = {
                 "tag_sightings": float(sum(k.sum() for k in kept) // 4),
@@ -288,7 +294,7 @@ def _solve(
             }
             weight = 1 / (sigma**2 * factor)
             for part, keep, c in zip(parts, kept, found, strict=True):
-                J = _stacked(unknowns, device, now, c.t_ns, clock_s, part)[np.repeat(keep, 2)]
+                J = _stacked(unknowns, device, now, c.t_ns, off.clock_s, part)[np.repeat(keep, 2)]
                 normal += weight * (J.T @ J).toarray()
                 gradient += weight * (J.T @ (part.residual[keep].ravel() + J @ x))
         information = np.eye(root.shape[1]) + root.T @ normal @ root
@@ -309,16 +315,25 @@ def _solve(
         uncertainty = PoseUncertainty(own, chain.joint.dt_step_s, chain.joint.dt_sigma_s)
         chains[device] = replace(chain, joint=uncertainty)
         if device in numbers:
-            clock_s, edge_px, _ = _nuisances(unknowns, device, x)
-            numbers[device] |= {"clock_ms": 1e3 * float(clock_s), "edge_px": float(edge_px)}
+            off = _nuisances(unknowns, device, x)
+            numbers[device] |= {"clock_ms": 1e3 * off.clock_s, "edge_px": off.edge_px}
     return Tied(chains, numbers, unseen)
 
 
-def _nuisances(unknowns: _Unknowns, device: str, x: Array) -> tuple[float, float, Array]:
-    """Clock in s, widening in px, and the shift of every corner (c, 2) in px."""
-    at = unknowns.tie[device]
-    shifts = x[at + 6 : at + 6 + 2 * unknowns.corners[device]]
-    return float(x[at + 4]), float(x[at + 5]), shifts.reshape(-1, 2)
+@dataclass(frozen=True, eq=False, slots=True)
+class _Nuisances:
+    """What is off beside the poses: (c, 2) px by corner, (v, 2) px by camera."""
+
+    clock_s: float
+    edge_px: float
+    corner_px: Array
+    camera_px: Array
+
+
+def _nuisances(unknowns: _Unknowns, device: str, x: Array) -> _Nuisances:
+    at, count = unknowns.tie[device], unknowns.corners[device]
+    shifts = x[at + 6 : at + 6 + 2 * (count + unknowns.seers[device])].reshape(-1, 2)
+    return _Nuisances(float(x[at + 4]), float(x[at + 5]), shifts[:count], shifts[count:])
 
 
 def _prior_root(chains: Mapping[str, Chain], unknowns: _Unknowns, params: TieParams) -> Array:
@@ -331,7 +346,9 @@ def _prior_root(chains: Mapping[str, Chain], unknowns: _Unknowns, params: TiePar
         blocks.append((unknowns.start[device], axes[:, keep] * np.sqrt(values[keep])))
     loose = [np.pi, 10.0, 10.0, 10.0, params.clock_sigma_s, params.edge_sigma_px]
     for device, at in unknowns.tie.items():
-        blocks.append((at, np.diag([*loose, *[params.shift_sigma_px] * (2 * unknowns.corners[device])])))
+        shifts = [params.shift_sigma_px] * (2 * unknowns.corners[device])
+        asides = [params.aside_sigma_px] * (2 * unknowns.seers[device])
+        blocks.append((at, np.diag([*loose, *shifts, *asides])))
     out = np.zeros((unknowns.size, sum(block.shape[1] for _, block in blocks)))
     column = 0
     for at, block in blocks:
@@ -360,10 +377,8 @@ def _corrected(
     return out
 
 
-def _linearised(
-    c: _Corners, head: Chain, gripper: Chain, pivot: Array, clock_s: float, edge_px: float, shift_px: Array
-) -> _Linear:
-    own_t_ns, step_ns, count = c.t_ns + nanoseconds(clock_s), 1_000_000, len(c.t_ns)
+def _linearised(c: _Corners, head: Chain, gripper: Chain, pivot: Array, off: _Nuisances) -> _Linear:
+    own_t_ns, step_ns, count = c.t_ns + nanoseconds(off.clock_s), 1_000_000, len(c.t_ns)
     T_head = _at(head, c.t_ns)
     T_own, later, earlier = _at(gripper, np.concatenate([own_t_ns, own_t_ns + step_ns, own_t_ns - step_ns])).reshape(
         3, count, 4, 4
@@ -387,16 +402,19 @@ def _linearised(
     by_shift = np.tile(np.eye(3), (count, 1, 1))
     by_world = by_p_world @ np.concatenate([turn[..., None], by_shift, moving[..., None]], axis=2)
     widening = _widening(px)
-    by_corner = np.zeros((count, 2, 2 * len(shift_px)))
+    corners, cameras = len(off.corner_px), len(off.camera_px)
+    by_place = np.zeros((count, 2, 2 * (corners + cameras)))
     for axis in range(2):
-        by_corner[np.arange(count), axis, 2 * c.number + axis] = 1.0
+        by_place[np.arange(count), axis, 2 * c.number + axis] = 1.0
+        by_place[:, axis, 2 * (corners + c.seer) + axis] = 1.0
+    expected = px + off.edge_px * widening + off.corner_px[c.number] + off.camera_px[c.seer]
     return _Linear(
-        np.where(valid[:, None], c.px - px - edge_px * widening - shift_px[c.number], 1e3),
+        np.where(valid[:, None], c.px - expected, 1e3),
         T_head,
         T_own,
         np.concatenate([by_p_head @ skew(p_head), -by_p_head], axis=2),
         np.concatenate([-by_p_own @ skew(c.p_imu), by_p_own], axis=2),
-        np.concatenate([by_world, widening[..., None], by_corner], axis=2),
+        np.concatenate([by_world, widening[..., None], by_place], axis=2),
     )
 
 

@@ -14,6 +14,7 @@ from handcap.geometry import GRAVITY_M_S2, Array, adjoint, inverse
 from handcap.reconstruct.inertial import States
 from handcap.reconstruct.inputs import blind_causes, runs
 from handcap.reconstruct.limits import VerdictParams
+from handcap.reconstruct.score import CHI2_3_95
 from handcap.reconstruct.sync import VisualTurns
 from handcap.reconstruct.uncertainty import PoseUncertainty
 from handcap.types import ImuSamples, Stamps
@@ -72,7 +73,11 @@ def blind_pictures(turns: VisualTurns, params: VerdictParams) -> NDArray[np.bool
 
 
 def relative_sigma_1s(states: States, uncertainty: PoseUncertainty) -> tuple[float | None, float | None]:
-    """Root-mean-square sigma per axis of motion over one second, m and rad; None for a take under a second."""
+    """Sigma per axis of motion over one second, m and rad; None for a take under a second.
+
+    Some seconds are known better than others, and not alike along all axes: this is the sigma of the round normal
+    distribution whose 95 % ball holds 95 % of all of them. It is their root mean square where they are all alike.
+    """
     covs = []
     for i in range(len(states)):
         j = int(np.searchsorted(states.t_ns, states.t_ns[i] + 1_000_000_000))
@@ -81,8 +86,30 @@ def relative_sigma_1s(states: States, uncertainty: PoseUncertainty) -> tuple[flo
         covs.append(relative_covariance(states, uncertainty, i, j))
     if not covs:
         return None, None
-    mean = np.mean(covs, axis=0)
-    return float(np.sqrt(np.trace(mean[3:, 3:]) / 3)), float(np.sqrt(np.trace(mean[:3, :3]) / 3))
+    all_of = np.array(covs)
+    return _round_sigma(all_of[:, 3:, 3:]), _round_sigma(all_of[:, :3, :3])
+
+
+def _round_sigma(cov: Array) -> float:
+    """Of the ball that holds 95 % of a mixture of normal distributions (n, 3, 3).
+
+    The squared length of each is taken as a scaled χ² of the same mean and variance (Satterthwaite 1946).
+    """
+    from scipy.optimize import brentq
+    from scipy.special import gammainc
+
+    mean = np.trace(cov, axis1=1, axis2=2)
+    scale = np.einsum("nij,nji->n", cov, cov) / np.maximum(mean, 1e-30)
+    freedom = mean / np.maximum(scale, 1e-30)
+
+    def outside(sigma: float) -> float:
+        return float(np.mean(gammainc(freedom / 2, CHI2_3_95 * sigma**2 / (2 * scale)))) - 0.95
+
+    rms = float(np.sqrt(mean.mean() / 3))
+    if rms < 1e-12:
+        return rms
+    found: Any = brentq(outside, 0.1 * rms, 10 * rms + 3 * float(np.sqrt(mean.max())), xtol=1e-9 * rms)
+    return float(found)
 
 
 def relative_covariance(states: States, uncertainty: PoseUncertainty, i: int, j: int) -> Array:

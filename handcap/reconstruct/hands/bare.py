@@ -10,10 +10,12 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from handcap.clock import seconds
 from handcap.geometry import Array, adjoint, inverse, transform
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.hands import bones
 from handcap.reconstruct.hands.detector import HandDetector
+from handcap.reconstruct.hands.distance import held_distance
 from handcap.reconstruct.hands.fit import FitParams, fitted
 from handcap.reconstruct.hands.follow import Follower, FollowParams, Moment, holds_hands
 from handcap.reconstruct.hands.sighting import Sighting, views_of
@@ -169,13 +171,19 @@ def _hand(
     # Two views see how far a hand is; one sees how large it looks, which the network often gets wrong.
     size_sigma = np.where(several, bone_sigma, np.hypot(bone_sigma, params.look_sigma))
     found = fitted(views_of([seen[i] for i in rows], mounts), bones_m, size_sigma, params.fit)
+    R, T_world_cam = T_world_imu[rows, :3, :3], {c: T_world_imu[rows] @ mounts[c].T_imu_cam for c in mounts}
+    eyes = np.array([T_world_cam[next(iter(seen[i]))][k, :3, 3] for k, i in enumerate(rows)])
+    cov = np.einsum("nab,nibjc,ndc->niajd", R, found.cov.reshape(-1, 21, 3, 21, 3), R, optimize=True)
     joints = np.full((n, 21, 3), np.nan)
     local_cov = np.full((n, 63, 63), np.nan)
     confidence = np.full(n, np.nan)
-    joints[rows] = transform(T_world_imu[rows, None], found.joints)
-    R = T_world_imu[rows, :3, :3]
-    cov = np.einsum("nab,nibjc,ndc->niajd", R, found.cov.reshape(-1, 21, 3, 21, 3), R, optimize=True)
-    local_cov[rows] = params.cov_scale * cov.reshape(-1, 63, 63)
+    joints[rows], local_cov[rows] = held_distance(
+        seconds(chain.t_ns[rows], int(chain.t_ns[0])),
+        transform(T_world_imu[rows, None], found.joints),
+        params.cov_scale * cov.reshape(-1, 63, 63),
+        eyes,
+        several,
+    )
     confidence[rows] = np.where(several, 1.0, 0.7) / (1 + np.maximum(found.cost - 1, 0.0) / 4)
     joints, local_cov, confidence = _smoothed(chain.t_ns, joints, local_cov, confidence, chain.tracked, params)
     tracked = np.isfinite(joints[:, 0, 0])

@@ -184,7 +184,7 @@ class Follower:
             self.seen[moment.row][camera, side] = sighting
         joints = self._placed(found, moment)
         if len(found) == 1:
-            joints = self._at_distance(next(iter(found)), joints, expected, moment)
+            joints = self._at_distance(next(iter(found)), joints, track.joints, moment)
         if apart_s == 0.0:
             return _Track(joints, track.velocity, moment.t_ns, belief)
         moved = (joints - track.joints).mean(axis=0) / apart_s
@@ -203,10 +203,10 @@ class Follower:
             found = self._reconciled(found, expected, moment)
         return {camera: s for camera, s in found.items() if not self._is_other(camera, side, s, moment)}
 
-    def _at_distance(self, camera: str, joints: Array, expected: Array, moment: Moment) -> Array:
-        """The joints as far from the only camera that sees them as they were expected: it hardly sees how far."""
+    def _at_distance(self, camera: str, joints: Array, before: Array, moment: Moment) -> Array:
+        """The joints as far from the only camera that sees them as they were before: it hardly sees how far."""
         eye = (moment.T_world_imu @ self.mounts[camera].T_imu_cam)[:3, 3]
-        far, wanted = (np.linalg.norm(p.mean(axis=0) - eye) for p in (joints, expected))
+        far, wanted = (np.linalg.norm(p.mean(axis=0) - eye) for p in (joints, before))
         return eye + (joints - eye) * (wanted / max(float(far), 1e-6))
 
     def _reconciled(self, found: dict[str, Sighting], expected: Array, moment: Moment) -> dict[str, Sighting]:
