@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from handcap.cameras import Camera
 from handcap.geometry import Array
 from handcap.types import TagFamily
 
@@ -37,8 +38,12 @@ class SeenTag:
     corners_px: Array
 
 
-def find_tags(picture: Any, families: Sequence[TagFamily]) -> list[SeenTag]:
-    """Tags of some families in a grey picture (h, w) uint8, ascending id by family; of a tag seen twice, neither."""
+def find_tags(picture: Any, families: Sequence[TagFamily], camera: Camera | None = None) -> list[SeenTag]:
+    """Tags of some families in a grey picture (h, w) uint8, ascending id by family; of a tag seen twice, neither.
+
+    Args:
+        camera: whose lens bends straight edges; without it they are taken to be straight in the picture.
+    """
     found: list[SeenTag] = []
     for family in families:
         corners, ids, _ = _detector(family).detectMarkers(picture)
@@ -46,7 +51,7 @@ def find_tags(picture: Any, families: Sequence[TagFamily]) -> list[SeenTag]:
             continue
         ids = ids.ravel()
         squares = np.array(corners, float).reshape(-1, 4, 2)
-        refined, good = square_corners(picture, squares)
+        refined, good = square_corners(picture, squares, camera)
         once = [k for k in np.argsort(ids, kind="stable") if good[k] and np.sum(ids == ids[k]) == 1]
         found += [SeenTag(family, int(ids[k]), refined[k]) for k in once]
     return found
@@ -60,12 +65,14 @@ def _detector(family: TagFamily) -> Any:
     return cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(_DICTIONARIES[family]), params)
 
 
-def square_corners(picture: Any, corners_px: Array) -> tuple[Array, Any]:
+def square_corners(picture: Any, corners_px: Array, camera: Camera | None = None) -> tuple[Array, Any]:
     """Corners of dark squares on light ground, to a tenth of a pixel, from rough ones.
 
     Each edge is crossed at several places; it lies where the brightness rises, weighted by the square of the slope (as
-    Wang and Olson, AprilTag 2, IROS 2016); a line through these, and two lines meet in a corner. A camera's tone curve
-    moves all edges of all squares alike, out or in: whoever needs better than a tenth of a pixel has to estimate that.
+    Wang and Olson, AprilTag 2, IROS 2016); a line through these, and two lines meet in a corner. Lines are straight
+    before the lens: an edge of 35 px at the rim of a fisheye's picture bows by a quarter of a pixel. A camera's tone
+    curve moves all edges of all squares alike, out or in: whoever needs better than a tenth of a pixel has to estimate
+    that.
 
     Args:
         picture: (h, w) uint8.
@@ -77,16 +84,58 @@ def square_corners(picture: Any, corners_px: Array) -> tuple[Array, Any]:
     rough, corners = corners_px, corners_px
     edge_px = np.linalg.norm(np.roll(rough, -1, axis=1) - rough, axis=2)
     reach = np.clip(_REACH * edge_px.min(axis=1), _LEAST_REACH_PX, _MOST_REACH_PX)
+    plane = _Plane.straight() if camera is None else _Plane.before(camera, rough.mean(axis=1))
     for _ in range(_ROUNDS):
-        middle, direction = _edge_lines(picture, corners, reach)
-        corners = _meet(np.roll(middle, 1, axis=1), np.roll(direction, 1, axis=1), middle, direction)
+        points, weight = _edge_points(picture, corners, reach)
+        middle, direction = _lines(plane.flat(points), weight)
+        corners = plane.pixels(_meet(np.roll(middle, 1, axis=1), np.roll(direction, 1, axis=1), middle, direction))
         corners = np.where(np.isfinite(corners), corners, rough)
     shift = np.linalg.norm(corners - rough, axis=2).max(axis=1)
     return corners, (shift < _MOST_SHIFT_PX) & (edge_px.min(axis=1) >= _LEAST_EDGE_PX)
 
 
-def _edge_lines(picture: Any, corners: Array, reach: Array) -> tuple[Array, Array]:
-    """(m, 4, 2) a point and (m, 4, 2) the direction of the line along each edge, from corner k to corner k + 1."""
+@dataclass(frozen=True, eq=False, slots=True)
+class _Plane:
+    """A plane before the lens for each square, touching the sphere of rays at its middle: in it edges are straight.
+
+    Attributes:
+        camera: None where the picture itself is taken for that plane.
+        R_cam_plane: (m, 3, 3).
+    """
+
+    camera: Camera | None
+    R_cam_plane: Array
+
+    @staticmethod
+    def straight() -> _Plane:
+        return _Plane(None, np.zeros((0, 3, 3)))
+
+    @staticmethod
+    def before(camera: Camera, middle_px: Array) -> _Plane:
+        z, _ = camera.unproject(middle_px)
+        x: Array = np.cross([0.0, 1.0, 0.0], z)
+        x = x / np.linalg.norm(x, axis=-1, keepdims=True)
+        return _Plane(camera, np.stack([x, np.cross(z, x), z], axis=-1).astype(float))
+
+    def flat(self, pixel: Array) -> Array:
+        """(m, ..., 2) places of pixels, in focal lengths; a pixel's own where there is no lens."""
+        if self.camera is None:
+            return pixel
+        ray, _ = self.camera.unproject(pixel.reshape(-1, 2))
+        p = np.einsum("mka,mab->mkb", ray.reshape(len(pixel), -1, 3), self.R_cam_plane)
+        return (p[..., :2] / np.maximum(p[..., 2:], 0.1)).reshape(pixel.shape)
+
+    def pixels(self, flat: Array) -> Array:
+        """The way back; NaN where the lens sees nothing."""
+        if self.camera is None:
+            return flat
+        ray = np.einsum("mka,mba->mkb", np.concatenate([flat, np.ones_like(flat[..., :1])], axis=-1), self.R_cam_plane)
+        pixel, valid = self.camera.project(np.nan_to_num(ray, posinf=0.0, neginf=0.0).reshape(-1, 3))
+        return np.where(valid[:, None], pixel, np.nan).reshape(flat.shape)
+
+
+def _edge_points(picture: Any, corners: Array, reach: Array) -> tuple[Array, Array]:
+    """(m, 4, a, 2) px where each edge, from corner k to corner k + 1, is crossed, and (m, 4, a) how clearly."""
     to = np.roll(corners, -1, axis=1) - corners
     along = to / np.maximum(np.linalg.norm(to, axis=2, keepdims=True), 1e-9)
     outward = np.stack([along[..., 1], -along[..., 0]], axis=-1)  # clockwise with y down: the outside is on the left
@@ -99,8 +148,11 @@ def _edge_lines(picture: Any, corners: Array, reach: Array) -> tuple[Array, Arra
     weight = rise.sum(axis=-1)
     where = (across[:, None, None, 1:] + across[:, None, None, :-1]) / 2
     offset = (rise * where).sum(axis=-1) / np.maximum(weight, 1e-12)
-    weight = np.sqrt(weight) + 1e-12
-    points = base + offset[..., None] * outward[:, :, None]
+    return base + offset[..., None] * outward[:, :, None], np.sqrt(weight) + 1e-12
+
+
+def _lines(points: Array, weight: Array) -> tuple[Array, Array]:
+    """(m, 4, 2) a point and (m, 4, 2) the direction of the line through each edge's points."""
     middle = (weight[..., None] * points).sum(axis=2) / weight.sum(axis=2)[..., None]
     spread = points - middle[:, :, None]
     moments = np.einsum("mea,meai,meaj->meij", weight, spread, spread)

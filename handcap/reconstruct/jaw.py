@@ -112,7 +112,7 @@ def _by_finger(
         i = int(np.searchsorted(camera_t_ns, frame.t_ns))
         if i == len(camera_t_ns) or camera_t_ns[i] != frame.t_ns:
             continue
-        for found in find_tags(frame.image, families):
+        for found in find_tags(frame.image, families, camera):
             if (found.family, found.id) in tags:
                 squares.append(found.corners_px)
                 where.append((i, tags[found.family, found.id]))

@@ -50,7 +50,9 @@ class TieParams:
     shift_sigma_px: float = (
         0.15  # by which a corner is seen beside its place as long as it is seen: glue, smear of light
     )
-    aside_sigma_px: float = 0.2  # by which all corners are seen beside their places in one camera: lens, light, smear
+    aside_sigma_px: float = 0.03  # by which all corners are seen beside their places in one camera: light from one side
+    slow_sigma_px: float = 0.07  # by which it is beside its place for about `slow_s`: a tag turns in the light
+    slow_s: float = 1.0
     least_sightings: int = 4  # pictures with a tag of the gripper
     candidates: int = 80  # sightings that each propose where the worlds lie
     near_px: float = 3.0  # a sighting that agrees with a proposal
@@ -295,8 +297,10 @@ def _solve(
             weight = 1 / (sigma**2 * factor)
             for part, keep, c in zip(parts, kept, found, strict=True):
                 J = _stacked(unknowns, device, now, c.t_ns, off.clock_s, part)[np.repeat(keep, 2)]
+                whiten = _without_slow(c, keep, 1 / weight, params)
+                J, residual = whiten @ J, whiten @ part.residual[keep].ravel()
                 normal += weight * (J.T @ J).toarray()
-                gradient += weight * (J.T @ (part.residual[keep].ravel() + J @ x))
+                gradient += weight * (J.T @ (residual + J @ x))
         information = np.eye(root.shape[1]) + root.T @ normal @ root
         x = root @ np.linalg.solve(information, root.T @ gradient)
         sigmas = {device: numbers[device]["tag_sigma_px"] for device in grippers}
@@ -447,6 +451,19 @@ def _gated(
         )
         factors.append(pixel_noise(seen, r[keep][order]).variance_factor)
     return out, sigma, max(factors)
+
+
+def _without_slow(c: _Corners, keep: NDArray[np.bool_], variance: float, params: TieParams) -> Any:
+    """Sparse (2 k, 2 k) that makes errors of variance s² each and b² in common within a corner's second independent.
+
+    The inverse root of s² I + b² 1 1ᵀ is (I - a 1 1ᵀ / n) / s with a = 1 - (1 + n b² / s²)^(-1/2).
+    """
+    name = np.stack([c.number[keep], (c.t_ns[keep] - c.t_ns.min()) // nanoseconds(params.slow_s)], axis=1)
+    _, group, count = np.unique(name, axis=0, return_inverse=True, return_counts=True)
+    rows = np.arange(2 * len(group))
+    member = sparse.csr_matrix((np.ones(len(rows)), (rows, 2 * np.repeat(group.ravel(), 2) + rows % 2)))
+    share = (1 - 1 / np.sqrt(1 + count * params.slow_sigma_px**2 / variance)) / count
+    return sparse.identity(len(rows), format="csr") - member @ sparse.diags(np.repeat(share, 2)) @ member.T
 
 
 def _stacked(

@@ -6,7 +6,8 @@ camera's stamps by dt moves the interval over which the IMU is integrated.
 
 Tracking errors last: a feature that slid is still off in the next keyframe. The solver weighs observations as if they
 were independent, which is near the best weighting, but its inverse information would then be too small. So the
-covariance is the sandwich S⁻¹ (S_inertial + f S_visual) S⁻¹ (White 1980), f the variance factor of slow errors.
+covariance is the sandwich S⁻¹ (S_inertial + f S_visual) S⁻¹ (White 1980), f the variance factor of slow errors; and it
+is then widened by what was measured to be missing.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from handcap.reconstruct.inertial import Preintegrator
 
 _PROBE_S = 5e-4  # for the derivative by dt: far above rounding, far below the IMU's period
 _CHAIN = 9  # velocity and both biases, per state
+# Of covariances, for what no residual shows: lens, light on a surface, scale of an IMU. Squared errors over stated
+# variances averaged 1.2 to 1.3 on 24 chains of the virtual rig (seeds 700 to 707) and 1.7 on EuRoC MH01.
+_UNMODELLED = 1.4
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -119,7 +123,7 @@ def pose_uncertainty(
         raise Unsolvable(str(error)) from error
     half = cho_solve(factored, np.diag(scale)) * scale[:, None]
     step = half @ g
-    cov = half @ middle @ half
+    cov = _UNMODELLED * (half @ middle @ half)
     return PoseUncertainty(
         ((cov + cov.T) / 2)[:-1, :-1].reshape(n, 6, n, 6), float(step[-1]), float(np.sqrt(cov[-1, -1]))
     )

@@ -169,7 +169,7 @@ def _sightings(
             continue
         found: dict[str, list[tuple[int, Tag, Array]]] = {device: [] for device in grippers}
         for frame in recording.frames(camera):
-            for seen in find_tags(frame.image, (_CUBE,)):
+            for seen in find_tags(frame.image, (_CUBE,), mount.camera):
                 if seen.id in owner:
                     device, tag = owner[seen.id]
                     found[device].append((frame.t_ns, tag, seen.corners_px))
