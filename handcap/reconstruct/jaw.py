@@ -23,6 +23,7 @@ _SIGN = {"finger_a": -1.0, "finger_b": 1.0}
 class JawParams:
     """What is known of jaws beforehand."""
 
+    every: int = 1  # of how many pictures one is searched for tags
     calibration_m: float = 5e-5  # what gauge blocks leave
     least_tag_m: float = 2e-5  # scatter of one picture's tags, at best
     longest_gap_s: float = 0.05  # between encoder readings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 
 from handcap.causes import Cause
@@ -40,13 +39,11 @@ def recorded(session: Session, take: Take, every: int = 1) -> Recording:
         cameras,
         take.cameras,
         lambda camera: take.camera_stamps(camera)[::every],
-        lambda camera: _of_size(islice(take.frames(camera), 0, None, every), rig.cameras[camera], session.path),
+        lambda camera, of=1: _of_size(take.frames(camera, every=every * of), rig.cameras[camera], session.path),
         take.imu,
         take.jaw,
         missing,
-        lambda camera: _of_size(
-            islice(take.frames(camera, grey=False), 0, None, every), rig.cameras[camera], session.path
-        ),
+        lambda camera: _of_size(take.frames(camera, False, every), rig.cameras[camera], session.path),
     )
 
 

@@ -67,7 +67,11 @@ class ReconstructParams:
 def field_params() -> ReconstructParams:
     """Of the field pass: half the pictures, at half their size, solved once; enough to foretell the verdict."""
     return ReconstructParams(
-        every=2, twice=False, frontend=FrontendParams(points=160, spacing_px=9.0, max_width_px=480)
+        every=2,
+        twice=False,
+        frontend=FrontendParams(points=160, spacing_px=9.0, max_width_px=480),
+        tie=TieParams(every=2, cameras=1),
+        jaw=JawParams(every=4),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from handcap.causes import Cause, Verdict
 from handcap.geometry import Array
@@ -11,6 +12,13 @@ from handcap.reconstruct.hands import HandResult
 from handcap.reconstruct.jaw import JawWidth
 from handcap.reconstruct.result import Reconstruction
 from handcap.types import Frame, ImuSamples, JawReadings, Rig, Stamps, Trajectory
+
+
+class Frames(Protocol):
+    """Pictures of a camera, one of `of` so many."""
+
+    def __call__(self, camera: str, of: int = 1) -> Iterator[Frame]: ...
+
 
 Spans = tuple[tuple[float, float], ...]
 
@@ -24,7 +32,7 @@ class Recording:
         cameras: the camera to follow, by device; the first device's world is everybody's.
         recorded: all cameras with pictures.
         stamps: of all pictures of a camera, as recorded.
-        frames: grey pictures of a camera from the beginning, each time it is called.
+        frames: grey pictures of a camera from the beginning, each time it is called; one of so many, if asked.
         imu: samples of a device.
         jaw: encoder readings of a gripper.
         missing: devices that were worn and lack pictures or samples, and what to say of it.
@@ -35,7 +43,7 @@ class Recording:
     cameras: Mapping[str, str]
     recorded: Collection[str]
     stamps: Callable[[str], Stamps]
-    frames: Callable[[str], Iterator[Frame]]
+    frames: Frames
     imu: Callable[[str], ImuSamples]
     jaw: Callable[[str], JawReadings]
     missing: Mapping[str, Cause] = field(default_factory=dict)

@@ -45,6 +45,8 @@ from handcap.types import MountedCamera, Stamps, Tag
 class TieParams:
     """Limits of the tie."""
 
+    every: int = 1  # of how many pictures one is searched for tags
+    cameras: int = 2  # of the head
     clock_sigma_s: float = 5e-4  # between two boards' clocks once fitted to the session's
     edge_sigma_px: float = 0.1  # by which a camera's tone curve moves the edges of every dark square out
     shift_sigma_px: float = (

@@ -20,7 +20,7 @@ from handcap.reconstruct.judged import judged, tracked_spans
 from handcap.reconstruct.pipeline import reconstruct_take
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams
 from handcap.reconstruct.rig_take import BodyResult, Recording, Whole, body_of, tool_on_imu
-from handcap.reconstruct.tie import Sightings, Tied, tie
+from handcap.reconstruct.tie import Sightings, Tied, TieParams, tie
 from handcap.reconstruct.uncertainty import PoseUncertainty
 from handcap.types import SIDES, Gripper, Side, Tag, TagFamily
 
@@ -125,7 +125,11 @@ def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: Re
         return Tied({first: anchor}, {}, dict.fromkeys(chains, 0))
     worn = [d for d in devices if d != first]
     tools = {d: T for d in worn if (T := tool_on_imu(recording.rig, d)) is not None}
-    sightings = _sightings(recording, devices[first], {d: recording.rig.grippers[d] for d in tools}) if tools else {}
+    sightings = (
+        _sightings(recording, devices[first], {d: recording.rig.grippers[d] for d in tools}, params.tie)
+        if tools
+        else {}
+    )
     tied = tie(anchor, {d: chains[d] for d in tools if d in chains}, sightings, tools, params.tie)
     for device, T_imu_tcp in tools.items():
         if device in tied.chains:
@@ -151,9 +155,9 @@ def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: Re
 
 
 def _sightings(
-    recording: Recording, head: Reconstruction, grippers: Mapping[str, Gripper]
+    recording: Recording, head: Reconstruction, grippers: Mapping[str, Gripper], params: TieParams
 ) -> dict[str, list[Sightings]]:
-    """Every gripper's tags in every camera of the head."""
+    """Every gripper's tags in the cameras of the head."""
     rig = recording.rig
     followed = rig.cameras[recording.cameras["head"]] if "head" in recording.cameras else None
     if followed is None or head.time_offset_s is None:
@@ -164,11 +168,11 @@ def _sightings(
     for device, gripper in grippers.items():
         owner |= {tag.id: (device, tag) for tag in gripper.tags if tag.body == "tcp" and tag.family == _CUBE}
     out: dict[str, list[Sightings]] = {device: [] for device in grippers}
-    for camera, mount in rig.cameras.items():
-        if mount.device != "head" or camera not in recording.recorded:
-            continue
+    seers = [c for c, mount in rig.cameras.items() if mount.device == "head" and c in recording.recorded]
+    for camera in seers[: params.cameras]:
+        mount = rig.cameras[camera]
         found: dict[str, list[tuple[int, Tag, Array]]] = {device: [] for device in grippers}
-        for frame in recording.frames(camera):
+        for frame in recording.frames(camera, params.every):
             for seen in find_tags(frame.image, (_CUBE,), mount.camera):
                 if seen.id in owner:
                     device, tag = owner[seen.id]
@@ -197,7 +201,7 @@ def _bodies(
         if device != "head":
             camera = recording.cameras[device]
             jaw = jaw_width(
-                recording.frames(camera),
+                recording.frames(camera, params.jaw.every),
                 chain.camera_t_ns,
                 chain.dt_imu_cam_s,
                 recording.rig.cameras[camera].camera,

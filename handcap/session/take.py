@@ -7,6 +7,7 @@ import heapq
 import logging
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,13 +124,18 @@ class Take:
         """Pictures that were recorded and are lost to damage, as far as later ones tell."""
         return self._index.missing[self._camera_topic(camera)]
 
-    def frames(self, camera: str, grey: bool = True) -> Iterator[Frame]:
-        """Decoded pictures in stamp order, a few in memory at a time; those that do not decode are skipped."""
+    def frames(self, camera: str, grey: bool = True, every: int = 1) -> Iterator[Frame]:
+        """Decoded pictures in stamp order, a few in memory at a time; those that do not decode are skipped.
+
+        Args:
+            every: of how many pictures, as recorded, one is wanted; the others of single pictures are not decoded.
+        """
         packets = self.packets(camera)
         if self._index.schemas[self._camera_topic(camera)] == _VIDEO:
-            decoded = decode_video(packets, grey)
+            decoded = islice(decode_video(packets, grey), 0, None, every)
         else:
-            decoded = ahead(lambda p: (p.t_ns, decode_picture(p.data, grey)), packets, 1, _AHEAD)
+            wanted = islice(packets, 0, None, every)
+            decoded = ahead(lambda p: (p.t_ns, decode_picture(p.data, grey)), wanted, 1, _AHEAD)
         bad = self._undecodable.setdefault(camera, {})
         for t_ns, image in decoded:
             if image is not None:
