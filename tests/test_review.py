@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -62,6 +63,17 @@ def test_grippers_are_shown_with_their_jaws(demo: tuple[Path, subprocess.Complet
     for side in ("left", "right"):
         for path in (f"world/{side}/path", f"world/{side}/tool", f"world/{side}/tool/fingers", f"plots/jaw/{side}"):
             assert f"/take_0001/{path}" in entities
+
+
+def test_bare_hands_are_shown_as_skeletons_where_they_were_seen(session: Path, tmp_path: Path) -> None:
+    folder = session / "derived" / "0001" / "reconstruct"
+    head = session_store.read_trajectory(folder / "head.parquet")
+    joints = np.where(np.arange(len(head))[:, None] % 3 == 0, np.nan, np.tile(np.linspace(0, 1, 63), (len(head), 1)))
+    session_store.write_trajectory(
+        folder / "left_hand.parquet", replace(head, body="left_hand"), {"joints_world": joints}
+    )
+    write_replay(find_takes([session]), tmp_path / "a.rrd")
+    assert "LineStrips3D:strips" in _entities(tmp_path / "a.rrd")["/take_0001/world/left_hand/skeleton"]
 
 
 def test_the_real_recording_is_shown_with_everything_a_reviewer_needs(mh01_session: Path, tmp_path: Path) -> None:

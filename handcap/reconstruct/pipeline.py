@@ -25,9 +25,10 @@ from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.keyframes import choose_keyframes, neighbour_parallax, starting_windows
 from handcap.reconstruct.limits import Refused
 from handcap.reconstruct.merge import describe, keyframes_to_describe, merge
-from handcap.reconstruct.noise import pixel_noise
+from handcap.reconstruct.noise import PixelNoise, pixel_noise
 from handcap.reconstruct.patches import aligned
 from handcap.reconstruct.result import MapPoints, Progress, Reconstruction, ReconstructParams, Residuals
+from handcap.reconstruct.selfcheck import split_half
 from handcap.reconstruct.shutter import RollingShutter
 from handcap.reconstruct.verdict import Judgement
 from handcap.types import Device, Frame, ImuSamples, MountedCamera, Stamps
@@ -70,6 +71,17 @@ class _Solved:
     seen: landmarks.Observations
     marks: landmarks.Landmarks
     residual: Array
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Weighed:
+    """Observations for the solver, (m,) sigmas by track, the noise they come from, the gauge's state, stations."""
+
+    seen: landmarks.Observations
+    sigma_px: Array
+    noise: PixelNoise
+    gauge: int
+    stations: int
 
 
 class _Work:
@@ -133,6 +145,8 @@ class _Work:
             with self.step("refining again", 0.85):
                 rounds = self.params.final_rounds
                 solved, offset, joint, imu = self._refine(solved, joined, imu, offset, rounds, moved_back)
+            with self.step("checking halves", 0.93):
+                self._check_halves(solved, imu)
         with self.step("filling in every picture", 0.95):
             return self._finish(turns, tracks, key_tracks, solved, offset, joint)
 
@@ -322,27 +336,19 @@ class _Work:
         for _ in range(rounds):
             seen = moved_back(seen, states)
             kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
-            views = np.bincount(kept.keyframe, minlength=len(states))
-            if (views >= self.params.verdict.min_marks).sum() < 4:
-                raise Refused(Cause("camera_covered", measured=float(np.median(views)), limit=8.0))
-            gauge = int(np.argmax(views >= self.params.verdict.min_marks))
-            station = landmarks.stations(kept, len(states), self.params.gate.still_px)
-            once = landmarks.looked_once(kept, station, self.params.gate.least_still_views)
-            once = landmarks.with_views(once, 2)
-            _, residual = landmarks.triangulate(once, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
-            noise = pixel_noise(once, residual)
-            fewer, share = landmarks.thinned(once, self.params.most_views)
-            sigma_px = noise.solver_px * np.sqrt(share)  # the views left speak for those left out
+            weighed = self._weighed(kept, states)
+            noise = weighed.noise
             out = bundle.optimise(
-                states, fewer, camera, T_imu_cam, imu, sigma_px, gauge=gauge, params=self.params.bundle
-            )
+                states, weighed.seen, camera, T_imu_cam, imu, weighed.sigma_px,
+                gauge=weighed.gauge, params=self.params.bundle,
+            )  # fmt: skip
             joint = uncertainty.pose_uncertainty(out, imu, prior, noise.variance_factor / noise.solver_factor)
             step = float(np.clip(joint.dt_step_s, -0.02, 0.02))
             offset_s += step
             states = out.states.shifted(int(nanoseconds(step)))
             self.numbers |= {
                 "landmarks": len(marks.track),
-                "stations": int(station[-1]) + 1,
+                "stations": weighed.stations,
                 "observations": len(kept),
                 "pixel_sigma_px": noise.typical_px,
                 "pixel_correlation": noise.correlation,
@@ -362,6 +368,37 @@ class _Work:
         kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
         assert joint is not None
         return _Solved(states, kept, marks, residual), offset_s, joint, imu
+
+    def _weighed(self, kept: landmarks.Observations, states: States) -> _Weighed:
+        """What of the observations kept goes into the solver, and how far it is believed. Raises Refused."""
+        params = self.params
+        views = np.bincount(kept.keyframe, minlength=len(states))
+        if (views >= params.verdict.min_marks).sum() < 4:
+            raise Refused(Cause("camera_covered", measured=float(np.median(views)), limit=8.0))
+        gauge = int(np.argmax(views >= params.verdict.min_marks))
+        station = landmarks.stations(kept, len(states), params.gate.still_px)
+        once = landmarks.with_views(landmarks.looked_once(kept, station, params.gate.least_still_views), 2)
+        T_world_cam = states.T_world_imu @ self.mount.T_imu_cam
+        _, residual = landmarks.triangulate(once, T_world_cam, self.mount.camera, params.gate)
+        noise = pixel_noise(once, residual)
+        fewer, share = landmarks.thinned(once, params.most_views)
+        # The views left speak for those left out.
+        return _Weighed(fewer, noise.solver_px * np.sqrt(share), noise, gauge, int(station[-1]) + 1)
+
+    def _check_halves(self, solved: _Solved, imu: Preintegrator) -> None:
+        weighed = self._weighed(solved.seen, solved.states)
+        sigma_px = dict(zip(np.unique(weighed.seen.track).tolist(), weighed.sigma_px.tolist(), strict=True))
+
+        def solve(half: landmarks.Observations) -> States:
+            sigma = np.array([sigma_px[track] for track in np.unique(half.track).tolist()])
+            out = bundle.optimise(
+                solved.states, half, self.mount.camera, self.mount.T_imu_cam, imu, sigma,
+                gauge=weighed.gauge, params=replace(self.params.bundle, iterations=self.params.half_iterations),
+            )  # fmt: skip
+            return out.states
+
+        metres, radians = split_half(weighed.seen, solve)
+        self.numbers |= {"split_half_m": metres, "split_half_rad": radians}
 
     def _join(self, solved: _Solved, seen: landmarks.Observations, key_stamps: Stamps) -> landmarks.Observations:
         T_world_cam = solved.states.T_world_imu @ self.mount.T_imu_cam

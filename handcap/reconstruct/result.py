@@ -58,6 +58,7 @@ class ReconstructParams:
     least_start: int = 8  # keyframes of it that must come out; a covered lens may have cut the stretch in two
     first_rounds: int = 1  # before tracks are joined: good enough to join them
     final_rounds: int = 4  # stops once the offset and the noise levels have settled
+    half_iterations: int = 6  # of each half of the landmarks alone, which starts at the solution of both
     offset_converged_s: float = 2e-5
     offset_prior_s: float = 0.05  # nothing better is known of an uncalibrated offset after the coarse search
     most_views: int = 24  # of a track in the whole take's solution

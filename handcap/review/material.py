@@ -43,6 +43,14 @@ class Tool:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class BareHand:
+    """A hand at the pictures of the camera shown: (n, 21, 3) joints in m, world, NaN where unseen."""
+
+    poses: Trajectory
+    joints_world: Array
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Material:
     """A take, what was made of it, and the zero of its time line.
 
@@ -52,6 +60,7 @@ class Material:
         report: of the reconstruction; empty when nobody reconstructed it.
         head: trajectory at the pictures, None when refused or not reconstructed.
         tools: grippers in the same world, by side.
+        hands: bare ones, likewise.
         map_points: (m, 3) m, world.
         residuals: see there.
         dt_session_cam_ns: what brings camera stamps to the session clock.
@@ -64,6 +73,7 @@ class Material:
     report: Mapping[str, Any]
     head: Trajectory | None
     tools: Mapping[str, Tool]
+    hands: Mapping[str, BareHand]
     map_points: Array | None
     residuals: Residuals | None
     dt_session_cam_ns: int
@@ -111,6 +121,7 @@ def gather(session: Session, take_id: str) -> Material:
         report,
         head,
         {side: tool for side in SIDES if (tool := _tool(folder / f"{side}_tcp.parquet")) is not None},
+        {side: hand for side in SIDES if (hand := _hand(folder / f"{side}_hand.parquet")) is not None},
         _map_points(folder / "map.parquet"),
         _residuals(folder / "residuals.parquet"),
         dt_ns,
@@ -136,6 +147,14 @@ def _columns(path: Path, names: list[str]) -> list[NDArray[Any]] | None:
 def _tool(path: Path) -> Tool | None:
     columns = _columns(path, ["width_m"])
     return None if columns is None else Tool(read_trajectory(path), np.asarray(columns[0], float))
+
+
+def _hand(path: Path) -> BareHand | None:
+    columns = _columns(path, ["joints_world"])
+    if columns is None:
+        return None
+    rows = [np.full(63, np.nan) if row is None else row for row in columns[0]]
+    return BareHand(read_trajectory(path), np.array(rows, float).reshape(-1, 21, 3))
 
 
 def _map_points(path: Path) -> Array | None:

@@ -8,11 +8,12 @@ import numpy as np
 
 from handcap.geometry import Array, quat_wxyz_from_matrix
 from handcap.review.colours import AXES, MAP_POINT, PLANES, SIDES, traffic
-from handcap.review.material import Material, Tool
+from handcap.review.material import BareHand, Material, Tool
 from handcap.types import Trajectory
 
 _LONGEST_PATH = 4000  # segments; more cannot be told apart on a screen
 _FINGER_M, _FINGER_LONG_M = 0.012, 0.08  # about what grippers have; drawn, not measured
+_FINGERS = [[0, *range(first, first + 4)] for first in (1, 5, 9, 13, 17)]  # from the wrist out, MediaPipe's order
 AXIS_M = 0.15  # of the workspace's axes, as drawn
 _FAR_EXTENTS = 12.0  # map points farther than so many extents of the path are left out: they only shrink the view
 
@@ -31,6 +32,8 @@ def log_space(rec: Any, root: str, material: Material, sigma_limit_m: float) -> 
     for side, tool in material.tools.items():
         if tool.poses.tracked.any():
             _log_tool(rec, f"{root}/world/{side}", material, tool, SIDES[side])
+    for side, hand in material.hands.items():
+        _log_hand(rec, f"{root}/world/{side}_hand", material, hand, SIDES[side])
     if head is None or not head.tracked.any():
         return
     reach_m = extent_m(head)
@@ -91,6 +94,22 @@ def _log_tool(rec: Any, path: str, material: Material, tool: Tool, colour: tuple
         f"{path}/tool/fingers",
         [times],
         rr.Boxes3D.columns(centers=centres.reshape(-1, 3), half_sizes=sizes).partition([2] * len(half)),
+    )
+
+
+def _log_hand(rec: Any, path: str, material: Material, hand: BareHand, colour: tuple[int, int, int]) -> None:
+    """A skeleton at every picture that has one."""
+    import rerun as rr
+
+    seen = np.isfinite(hand.joints_world[:, 0, 0])
+    strips = [row[finger].astype(np.float32) for row in hand.joints_world[seen] for finger in _FINGERS]
+    if not strips:
+        return
+    rec.log(f"{path}/skeleton", rr.LineStrips3D.from_fields(colors=[colour], radii=[0.003]), static=True)
+    rec.send_columns(
+        f"{path}/skeleton",
+        [rr.TimeColumn("take", duration=material.on_timeline(hand.poses.t_ns))],
+        rr.LineStrips3D.columns(strips=strips).partition(np.where(seen, len(_FINGERS), 0)),
     )
 
 
