@@ -52,6 +52,10 @@ class Camera:
         """Points (..., 3) to pixels (..., 2) and whether the lens model holds there (not: inside the picture)."""
         raise NotImplementedError  # the two models below
 
+    def derivative(self, p_cam: ArrayLike) -> Array:
+        """(..., 2, 3) of the pixel by the point (..., 3), px per unit; nothing where the lens model does not hold."""
+        raise NotImplementedError
+
     def unproject(self, pixels: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
         """Pixels (..., 2) to unit rays (..., 3) and whether the lens model can be inverted there."""
         raise NotImplementedError
@@ -121,6 +125,13 @@ class PinholeRadtan(Camera):
         valid = in_front & (np.hypot(xy[..., 0], xy[..., 1]) < self._radius_limit)
         return self._distort(xy) * self.focal_px + self.centre_px, valid
 
+    def derivative(self, p_cam: ArrayLike) -> Array:
+        p_cam = np.asarray(p_cam, float)
+        per_z = 1 / np.where(p_cam[..., 2] > 1e-9, p_cam[..., 2], 1.0)
+        xy = p_cam[..., :2] * per_z[..., None]
+        by_xy = self._distort_jacobian(xy) * self.focal_px[:, None] * per_z[..., None, None]
+        return np.concatenate([by_xy, -(by_xy @ xy[..., None])], axis=-1)
+
     def unproject(self, pixels: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
         goal = (np.asarray(pixels, float) - self.centre_px) / self.focal_px
         xy = goal.copy()
@@ -182,6 +193,25 @@ class KannalaBrandt4(Camera):
         scale = np.where(ahead, 1 / np.where(ahead, np.maximum(p_cam[..., 2], 1e-300), 1.0), 0.0)
         scale = np.where(ahead, scale, self._radius(theta) / np.where(ahead, 1.0, across))
         return p_cam[..., :2] * scale[..., None] * self.focal_px + self.centre_px, valid
+
+    def derivative(self, p_cam: ArrayLike) -> Array:
+        p_cam = np.asarray(p_cam, float)
+        x, y, z = p_cam[..., 0], p_cam[..., 1], p_cam[..., 2]
+        across2 = x * x + y * y
+        across = np.sqrt(across2)
+        theta = np.arctan2(across, z)
+        radius, slope = self._radius(theta), self._radius_slope(theta)
+        far2 = np.maximum(across2 + z * z, 1e-300)
+        ahead = across < 1e-9  # there r / across is 1 / z, and changes with neither x nor y
+        safe2 = np.where(ahead, 1.0, across2)
+        scale = np.where(ahead, 1 / np.maximum(z, 1e-9), radius / np.sqrt(safe2))
+        # What the scale changes by along (x, y), per unit of x and y; with z it changes by -slope / |p|².
+        along = np.where(ahead, 0.0, (slope * z / far2 - scale) / safe2)
+        J = np.empty((*x.shape, 2, 3))
+        J[..., 0, 0], J[..., 1, 1] = scale + along * x * x, scale + along * y * y
+        J[..., 0, 1] = J[..., 1, 0] = along * x * y
+        J[..., 0, 2], J[..., 1, 2] = -x * slope / far2, -y * slope / far2
+        return J * self.focal_px[:, None]
 
     def unproject(self, pixels: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
         xy = (np.asarray(pixels, float) - self.centre_px) / self.focal_px

@@ -158,3 +158,22 @@ def test_models_are_found_by_the_names_of_rig_json() -> None:
 def test_a_lens_with_impossible_numbers_is_never_made(params: tuple[float, ...]) -> None:
     with pytest.raises(AssertionError):
         PinholeRadtan(640, 480, params)
+
+
+@given(
+    camera=st.sampled_from([*PINHOLES, *FISHEYES]),
+    theta=st.one_of(st.floats(0.0, 1.9), st.sampled_from([0.0, 1e-12, 1e-6])),
+    phi=st.floats(-np.pi, np.pi),
+    distance_m=st.floats(0.05, 30),
+)
+def test_the_derivative_is_what_the_pixel_changes_by(
+    camera: Camera, theta: float, phi: float, distance_m: float
+) -> None:
+    p_cam = distance_m * ray(theta, phi)
+    h = 1e-6 * distance_m
+    aside = np.concatenate([p_cam + h * np.eye(3), p_cam - h * np.eye(3)])
+    (pixels, valid), (_, here) = camera.project(aside), camera.project(p_cam)
+    if not (valid.all() and here):
+        return
+    expected = ((pixels[:3] - pixels[3:]) / (2 * h)).T
+    np.testing.assert_allclose(camera.derivative(p_cam), expected, atol=2e-4 * camera.params[0] / distance_m)

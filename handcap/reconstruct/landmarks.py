@@ -169,8 +169,9 @@ def triangulate(
     ]
     for _ in range(params.refinements):
         p_cam = np.einsum("kji,kj->ki", R, p_world[which] - c)
-        predicted = camera.project(p_cam)
-        residual, J = _residuals(seen, *predicted), _derivative(R, p_cam, *predicted, camera)
+        pixel, valid = camera.project(p_cam)
+        residual = _residuals(seen, pixel, valid)
+        J = np.where(valid[:, None, None], np.einsum("kai,kji->kaj", camera.derivative(p_cam), R), 0.0)
         JtJ = np.add.reduceat(np.einsum("kai,kaj->kij", J, J), start)
         Jtr = np.add.reduceat(np.einsum("kai,ka->ki", J, residual), start)
         damping = 1e-4 * np.trace(JtJ, axis1=1, axis2=2)[:, None, None] * np.eye(3) + 1e-9 * np.eye(3)
@@ -192,17 +193,6 @@ def triangulate(
 def _residuals(seen: Observations, pixel: Array, valid: NDArray[np.bool_]) -> Array:
     """(k, 2) measured minus predicted, px; far off where the lens sees nothing."""
     return np.where(valid[:, None], seen.pixel - pixel, 1e3)
-
-
-def _derivative(R: Array, p_cam: Array, pixel: Array, valid: NDArray[np.bool_], camera: Camera) -> Array:
-    """(k, 2, 3) of the predicted pixels (k, 2) by the points in the world; 0 where the lens sees nothing."""
-    J_cam = np.empty((len(p_cam), 2, 3))
-    h = 1e-6 * np.maximum(np.linalg.norm(p_cam, axis=1), 1e-3)
-    for axis in range(3):
-        moved = p_cam.copy()
-        moved[:, axis] += h
-        J_cam[:, :, axis] = (camera.project(moved)[0] - pixel) / h[:, None]
-    return np.where(valid[:, None, None], np.einsum("kai,kji->kaj", J_cam, R), 0.0)
 
 
 def gate(

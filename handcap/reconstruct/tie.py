@@ -394,13 +394,7 @@ def _linearised(c: _Corners, head: Chain, gripper: Chain, pivot: Array, off: _Nu
     T_cam_imu = inverse(c.T_imu_cam)
     p_cam = transform(T_cam_imu, p_head)
     px, valid = c.camera.project(p_cam)
-    by_cam = np.empty((count, 2, 3))
-    aside_m = 1e-6 * np.maximum(np.linalg.norm(p_cam, axis=1), 1e-3)
-    for axis in range(3):
-        aside = p_cam.copy()
-        aside[:, axis] += aside_m
-        by_cam[:, :, axis] = (c.camera.project(aside)[0] - px) / aside_m[:, None]
-    by_p_head = by_cam @ T_cam_imu[:3, :3]
+    by_p_head = c.camera.derivative(p_cam) @ T_cam_imu[:3, :3]
     by_p_world = by_p_head @ np.swapaxes(T_head[:, :3, :3], 1, 2)
     by_p_own = by_p_world @ T_own[:, :3, :3]
     turn = np.cross([0.0, 0.0, 1.0], p_world - pivot)
