@@ -6,7 +6,12 @@ next region by its own last answer, and an answer that has collapsed then keeps 
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
 import zipfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -32,12 +37,14 @@ class MediapipeDetector:
         from ai_edge_litert.interpreter import Interpreter
 
         weights = models.path(models.HAND_LANDMARKER)
-        self._looker = _looker(str(weights))
         with zipfile.ZipFile(weights) as bundle:
             content = bundle.read(_LANDMARKS)
-        # One thread: sums of several depend on their number in the last digits.
-        self._network: Any = Interpreter(model_content=content, num_threads=1)
-        self._network.allocate_tensors()
+        with _unheard():
+            self._looker = _looker(str(weights))
+            self.look(np.zeros((192, 192, 3), np.uint8))
+            # One thread: sums of several depend on their number in the last digits.
+            self._network: Any = Interpreter(model_content=content, num_threads=1)
+            self._network.allocate_tensors()
         self._input: Any = self._network.get_input_details()[0]
         self._outputs = {each["name"]: each["index"] for each in self._network.get_output_details()}
 
@@ -78,6 +85,32 @@ class MediapipeDetector:
 
     def _output(self, name: str) -> Array:
         return np.asarray(self._network.get_tensor(self._outputs[name]), float)
+
+
+@contextmanager
+def _unheard() -> Generator[None]:
+    """Both libraries write warnings about themselves to the terminal, past every setting, until they have run once.
+
+    What they said is passed on if they fail.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    said = b""
+    try:
+        with tempfile.TemporaryFile() as ear:
+            os.dup2(ear.fileno(), 2)
+            try:
+                yield
+            except BaseException:
+                ear.seek(0)
+                said = ear.read()
+                raise
+            finally:
+                os.dup2(terminal, 2)
+    finally:
+        if said:
+            os.write(terminal, said)
+        os.close(terminal)
 
 
 def _looker(weights: str) -> Any:
