@@ -161,37 +161,15 @@ def _hand(
     bone_sigma: float,
     params: HandParams,
 ) -> HandResult | None:
-    rows = np.flatnonzero(np.array([bool(row) for row in seen]) & chain.tracked)
-    if not len(rows):
-        return None
-    n = len(seen)
     head = chain.pictures("head")
-    T_world_imu = head.T_world_body
-    several = np.array([len(seen[i]) > 1 for i in rows])
-    # Two views see how far a hand is; one sees how large it looks, which the network often gets wrong.
-    size_sigma = np.where(several, bone_sigma, np.hypot(bone_sigma, params.look_sigma))
-    found = fitted(views_of([seen[i] for i in rows], mounts), bones_m, size_sigma, params.fit)
-    R, T_world_cam = T_world_imu[rows, :3, :3], {c: T_world_imu[rows] @ mounts[c].T_imu_cam for c in mounts}
-    eyes = np.array([T_world_cam[next(iter(seen[i]))][k, :3, 3] for k, i in enumerate(rows)])
-    cov = np.einsum("nab,nibjc,ndc->niajd", R, found.cov.reshape(-1, 21, 3, 21, 3), R, optimize=True)
-    joints = np.full((n, 21, 3), np.nan)
-    local_cov = np.full((n, 63, 63), np.nan)
-    confidence = np.full(n, np.nan)
-    joints[rows], local_cov[rows] = held_distance(
-        seconds(chain.t_ns[rows], int(chain.t_ns[0])),
-        transform(T_world_imu[rows, None], found.joints),
-        params.cov_scale * cov.reshape(-1, 63, 63),
-        eyes,
-        several,
-    )
-    confidence[rows] = np.where(several, 1.0, 0.7) / (1 + np.maximum(found.cost - 1, 0.0) / 4)
+    T_world_imu, n = head.T_world_body, len(seen)
+    joints, local_cov, confidence = _placed(seen, mounts, chain, T_world_imu, bones_m, bone_sigma, params)
     joints, local_cov, confidence = _smoothed(chain.t_ns, joints, local_cov, confidence, chain.tracked, params)
     tracked = np.isfinite(joints[:, 0, 0])
     if not tracked.any():
         return None
     along_finger = np.r_[0, np.tile(np.arange(4), 5)]
-    beside = np.repeat(np.array(params.beside_m)[along_finger] ** 2, 3)
-    local_cov = local_cov + np.diag(beside)
+    local_cov = local_cov + np.diag(np.repeat(np.array(params.beside_m)[along_finger] ** 2, 3))
     T = np.full((n, 4, 4), np.nan)
     T[tracked] = wrist_pose(joints[tracked], side)
     cov = np.full((n, 6, 6), np.nan)
@@ -208,6 +186,40 @@ def _hand(
     }
     poses = Trajectory(f"{side}_hand", chain.t_ns, chain.camera_t_ns, T, cov, tracked)
     return HandResult(poses, joints, sigma, confidence, numbers)
+
+
+def _placed(
+    seen: Seen,
+    mounts: Mapping[str, MountedCamera],
+    chain: Chain,
+    T_world_imu: Array,
+    bones_m: Array,
+    bone_sigma: float,
+    params: HandParams,
+) -> tuple[Array, Array, Array]:
+    """Every moment by itself, in the world: (n, 21, 3) joints, (n, 63, 63) covariance beside the head's, (n,)
+    confidence; NaN where the hand or the head is not seen.
+    """
+    n = len(seen)
+    joints, cov, confidence = np.full((n, 21, 3), np.nan), np.full((n, 63, 63), np.nan), np.full(n, np.nan)
+    rows = np.flatnonzero(np.array([bool(row) for row in seen]) & chain.tracked)
+    if not len(rows):
+        return joints, cov, confidence
+    several = np.array([len(seen[i]) > 1 for i in rows])
+    # Two views see how far a hand is; one sees how large it looks, which the network often gets wrong.
+    size_sigma = np.where(several, bone_sigma, np.hypot(bone_sigma, params.look_sigma))
+    found = fitted(views_of([seen[i] for i in rows], mounts), bones_m, size_sigma, params.fit)
+    R = T_world_imu[rows, :3, :3]
+    turned = np.einsum("nab,nibjc,ndc->niajd", R, found.cov.reshape(-1, 21, 3, 21, 3), R, optimize=True)
+    joints[rows], cov[rows] = held_distance(
+        seconds(chain.t_ns[rows], int(chain.t_ns[0])),
+        transform(T_world_imu[rows, None], found.joints),
+        params.cov_scale * turned.reshape(-1, 63, 63),
+        np.array([(T_world_imu[i] @ mounts[next(iter(seen[i]))].T_imu_cam)[:3, 3] for i in rows]),
+        several,
+    )
+    confidence[rows] = np.where(several, 1.0, 0.7) / (1 + np.maximum(found.cost - 1, 0.0) / 4)
+    return joints, cov, confidence
 
 
 def _bones(seen: Seen, mounts: Mapping[str, MountedCamera], params: HandParams) -> tuple[Array, float]:
