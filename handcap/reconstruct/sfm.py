@@ -21,6 +21,10 @@ class SfmParams:
     pair_span: int = 12  # keyframes; farther pairs share few tracks
     min_shared: int = 20
     seed: int = 0
+    # A head that hardly moves aside gives COLMAP's first pair of pictures (16°, which it relaxes to 4°, 100 tracks)
+    # too little; what comes of less is checked against the IMU afterwards.
+    weak_start_deg: float = 4.0
+    weak_start_tracks: int = 50
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -57,9 +61,17 @@ def solve(
         options.ba_refine_focal_length = options.ba_refine_principal_point = options.ba_refine_extra_params = False
         options.ba_global_frames_ratio = options.ba_global_points_ratio = 1.4  # fewer full solves: same result here
         (Path(folder) / "images").mkdir()
-        models = pycolmap.incremental_mapping(
-            database, Path(folder) / "images", Path(folder) / "model", options, next_image_callback=on_image
-        )
+        models: dict[int, Any] = {}
+        for weak in (False, True):
+            if weak:
+                options.mapper.init_min_tri_angle = params.weak_start_deg
+                options.mapper.init_min_num_inliers = params.weak_start_tracks
+            out = Path(folder) / f"model-{weak:d}"
+            models = pycolmap.incremental_mapping(
+                database, Path(folder) / "images", out, options, next_image_callback=on_image
+            )
+            if models:
+                break
     return _poses(max(models.values(), key=lambda m: m.num_reg_images(), default=None))
 
 
