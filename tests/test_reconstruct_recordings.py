@@ -21,7 +21,7 @@ from handcap.causes import LANGUAGES
 from handcap.clock import seconds
 from handcap.formats.tum import read_tum
 from handcap.geometry import se3, so3_exp
-from handcap.reconstruct import Reconstruction, reconstruct_take, run_session
+from handcap.reconstruct import Reconstruction, bundle, pipeline, reconstruct_take, run_session
 from handcap.reconstruct.score import score
 from handcap.session import SessionClock, SessionMeta
 from handcap.types import Device, Frame, ImuSamples, MountedCamera, Rig, Trajectory
@@ -108,6 +108,16 @@ def test_the_flight_is_followed_whole_metric_upright_and_in_time(mh01_session, t
     assert np.rad2deg(found.tilt_rad) <= 0.3
     assert report["time_offset_s"]["head"] == pytest.approx(0, abs=0.0005)
     assert 0 < report["time_offset_sigma_s"]["head"] < 0.0005
+
+
+def test_halves_that_cannot_be_solved_do_not_cost_the_take(take, monkeypatch):
+    def unsolvable(*_):
+        raise bundle.Unsolvable("indeterminate")
+
+    monkeypatch.setattr(pipeline, "split_half", unsolvable)
+    result = take.reconstruct()
+    assert result.judgement.verdict == "ok" and result.chain is not None
+    assert result.judgement.numbers["split_half_m"] is None
 
 
 def test_the_imu_rate_path_passes_through_the_pictures_poses(mh01_session, truth):

@@ -120,6 +120,22 @@ def test_sightings_that_contradict_each_other_tie_nothing() -> None:
     assert outcome.unseen == {"left": len(seen)} and set(outcome.chains) == {"head"}
 
 
+def test_a_second_camera_that_sees_rubbish_does_not_cost_the_tie() -> None:
+    seen = sightings()
+    rng = np.random.default_rng(1)
+    some = slice(None, None, 3)
+    off_px = rng.uniform(60, 90, (len(seen), 1, 2))
+    wild = replace(
+        seen,
+        camera_t_ns=seen.camera_t_ns[some],
+        tags=seen.tags[some],
+        corners_px=(seen.corners_px + off_px)[some],
+    )
+    outcome = tie(chain_of(HEAD, DT_S), {"left": chain_of(GRIPPER)}, {"left": [seen, wild]}, {"left": T_IMU_TCP})
+    off = errors(outcome.chains["left"], outcome.chains["left"].states.t_ns)
+    assert np.abs(off[:, 3:]).max() < 2e-4
+
+
 def test_without_sightings_nothing_is_tied() -> None:
     nothing = replace(sightings(), camera_t_ns=np.empty(0, np.int64), tags=(), corners_px=np.empty((0, 4, 2)))
     assert tied(nothing).unseen == {"left": 0}

@@ -16,6 +16,9 @@ from hypothesis.extra import numpy as hnp
 
 from handcap.geometry import Array, matrix_from_quat_wxyz, se3, se3_exp, so3_exp, yaw_rotation
 from handcap.reconstruct import score as stage
+from handcap.reconstruct.inertial import States
+from handcap.reconstruct.uncertainty import PoseUncertainty
+from handcap.reconstruct.verdict import relative_sigma_1s
 from handcap.types import Trajectory
 
 finite = st.floats(-2, 2, allow_subnormal=False)
@@ -238,3 +241,26 @@ def test_one_second_honesty_compares_the_motion_with_its_sigma():
     t_ns = 50_000_000 * np.arange(2000, dtype=np.int64)
     assert stage.relative_honesty(t_ns, T, noisy, 0.01).fraction == pytest.approx(0.95, abs=0.02)
     assert stage.relative_honesty(t_ns, T, noisy, 0.003).fraction < 0.3
+
+
+def test_the_sigma_of_a_second_survives_a_few_seconds_without_sight() -> None:
+    n = 200
+    cov = np.zeros((n, 6, n, 6))
+    for i in range(n):  # independent keyframes, known to a tenth of a millimetre; three of them to a metre
+        cov[i, :, i, :] = (1.0 if i in (50, 51, 120) else 1e-8) * np.eye(6)
+    zero = np.zeros((n, 3))
+    states = States(np.arange(n, dtype=np.int64) * 200_000_000, np.tile(np.eye(4), (n, 1, 1)), zero, zero, zero)
+    metres, radians = relative_sigma_1s(states, PoseUncertainty(cov, 0.0, 1e-4))
+    assert metres is not None and radians is not None
+    assert 1e-4 < metres < 1e-3 and 1e-4 < radians < 1e-3
+
+
+def test_the_sigma_of_a_second_is_the_root_mean_square_where_all_are_alike() -> None:
+    n = 60
+    cov = np.zeros((n, 6, n, 6))
+    for i in range(n):
+        cov[i, :, i, :] = np.diag([1e-8] * 3 + [4e-8] * 3)
+    zero = np.zeros((n, 3))
+    states = States(np.arange(n, dtype=np.int64) * 200_000_000, np.tile(np.eye(4), (n, 1, 1)), zero, zero, zero)
+    metres, radians = relative_sigma_1s(states, PoseUncertainty(cov, 0.0, 1e-4))
+    assert metres == pytest.approx(np.sqrt(8e-8), rel=1e-4) and radians == pytest.approx(np.sqrt(2e-8), rel=1e-4)

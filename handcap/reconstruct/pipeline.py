@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -386,6 +386,7 @@ class _Work:
         return _Weighed(fewer, noise.solver_px * np.sqrt(share), noise, gauge, int(station[-1]) + 1)
 
     def _check_halves(self, solved: _Solved, imu: Preintegrator) -> None:
+        """Notes what halves of the landmarks say of each other; None where they say nothing."""
         weighed = self._weighed(solved.seen, solved.states)
         sigma_px = dict(zip(np.unique(weighed.seen.track).tolist(), weighed.sigma_px.tolist(), strict=True))
 
@@ -397,7 +398,9 @@ class _Work:
             )  # fmt: skip
             return out.states
 
-        metres, radians = split_half(weighed.seen, solve)
+        metres = radians = None
+        with suppress(bundle.Unsolvable):  # half of the landmarks may be too few; the whole take is solved all the same
+            metres, radians = split_half(weighed.seen, solve)
         self.numbers |= {"split_half_m": metres, "split_half_rad": radians}
 
     def _join(self, solved: _Solved, seen: landmarks.Observations, key_stamps: Stamps) -> landmarks.Observations:

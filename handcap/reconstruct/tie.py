@@ -298,6 +298,8 @@ def _solve(
             }
             weight = 1 / (sigma**2 * factor)
             for part, keep, c in zip(parts, kept, found, strict=True):
+                if not keep.any():
+                    continue
                 J = _stacked(unknowns, device, now, c.t_ns, off.clock_s, part)[np.repeat(keep, 2)]
                 whiten = _without_slow(c, keep, 1 / weight, params)
                 J, residual = whiten @ J, whiten @ part.residual[keep].ravel()

@@ -99,16 +99,17 @@ def _round_sigma(cov: Array) -> float:
     from scipy.special import gammainc
 
     mean = np.trace(cov, axis1=1, axis2=2)
-    scale = np.einsum("nij,nji->n", cov, cov) / np.maximum(mean, 1e-30)
-    freedom = mean / np.maximum(scale, 1e-30)
+    scale = np.maximum(np.einsum("nij,nji->n", cov, cov) / np.maximum(mean, 1e-30), 1e-30)
+    freedom = mean / scale
 
-    def outside(sigma: float) -> float:
+    def surplus(sigma: float) -> float:
         return float(np.mean(gammainc(freedom / 2, CHI2_3_95 * sigma**2 / (2 * scale)))) - 0.95
 
     rms = float(np.sqrt(mean.mean() / 3))
     if rms < 1e-12:
         return rms
-    found: Any = brentq(outside, 0.1 * rms, 10 * rms + 3 * float(np.sqrt(mean.max())), xtol=1e-9 * rms)
+    # A few seconds without sight may make the mean square far larger than nearly all of them: begin at nothing.
+    found: Any = brentq(surplus, 0.0, 10 * rms + 3 * float(np.sqrt(mean.max())), xtol=1e-9 * rms)
     return float(found)
 
 

@@ -93,6 +93,9 @@ def _unheard() -> Generator[None]:
 
     What they said is passed on if they fail.
     """
+    if sys.stderr is None:  # started without one
+        yield
+        return
     sys.stderr.flush()
     terminal = os.dup(2)
     said = b""
