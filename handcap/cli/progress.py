@@ -12,7 +12,7 @@ OnProgress = Callable[[str, float], None]
 @contextmanager
 def progress(as_json: bool = False) -> Iterator[OnProgress]:
     """An `on_progress(what, fraction)` that draws one bar on stderr; a new `what` renames it."""
-    if as_json or not sys.stderr.isatty():
+    if as_json or sys.stderr is None or not sys.stderr.isatty():
         yield lambda what, fraction: None
         return
     from rich.console import Console
