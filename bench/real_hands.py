@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,12 @@ def video(file: Path, detector: MediapipeDetector) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/hands"))
+    data = Path(os.environ.get("HANDCAP_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    parser.add_argument("--data", type=Path, default=data / "hands")
     args = parser.parse_args()
+    if not args.data.is_dir():
+        print(f"skipped: no recordings at {args.data}; name their folder with --data or HANDCAP_DATA")
+        return
     models.ensure(models.HAND_LANDMARKER)
     with MediapipeDetector() as detector:
         photos(args.data / "joints2d", detector)

@@ -27,6 +27,17 @@ def skew(v: ArrayLike) -> Array:
     return out
 
 
+def looking_along(axis: ArrayLike) -> Array:
+    """Directions (..., 3) to rotations (..., 3, 3) whose z lies along them and whose y points down as far as it can;
+    along z where the direction itself is nearly up or down.
+    """
+    z = np.asarray(axis, float)
+    z = z / np.linalg.norm(z, axis=-1, keepdims=True)
+    x = np.cross(np.where(np.abs(z[..., 1:2]) < 0.9, [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]), z)
+    x = x / np.linalg.norm(x, axis=-1, keepdims=True)
+    return np.stack([x, np.cross(z, x), z], axis=-1)
+
+
 def _sinc_terms(angle: Array) -> tuple[Array, Array, Array]:
     """sin(x)/x, (1-cos x)/x², (x-sin x)/x³, each exact near zero."""
     small = angle < _SMALL_ANGLE_RAD

@@ -42,14 +42,11 @@ def _unit(p: Array) -> Array:
 def test_two_exact_views_meet_in_the_point_itself() -> None:
     joints = _hand()
     in_b = transform(np.linalg.inv(T_A_B), joints)
-    found, cov = triangulated(T_A_B, _unit(joints), _unit(in_b), 0.01)
-    np.testing.assert_allclose(found, joints, atol=1e-8)
-    assert (np.linalg.eigvalsh(cov) > 0).all()
+    np.testing.assert_allclose(triangulated(T_A_B, _unit(joints), _unit(in_b)), joints, atol=1e-8)
 
 
 def test_rays_that_part_meet_nowhere() -> None:
-    found, cov = triangulated(T_A_B, np.array([[-0.6, 0.0, 0.8]]), np.array([[0.6, 0.0, 0.8]]), 0.01)
-    assert np.isnan(found).all() and np.isnan(cov).all()
+    assert np.isnan(triangulated(T_A_B, np.array([[-0.6, 0.0, 0.8]]), np.array([[0.6, 0.0, 0.8]]))).all()
 
 
 @pytest.mark.parametrize("away_m", [0.3, 0.45, 0.7])

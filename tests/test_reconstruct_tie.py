@@ -12,7 +12,8 @@ from handcap.cameras import KannalaBrandt4
 from handcap.geometry import Array, inverse, se3, se3_log, transform, yaw_rotation
 from handcap.reconstruct.carried import carried
 from handcap.reconstruct.chain import Chain
-from handcap.reconstruct.tie import Sightings, Tied, tie
+from handcap.reconstruct.sightings import Sightings
+from handcap.reconstruct.tie import Tied, tie
 from handcap.reconstruct.uncertainty import PoseUncertainty
 from handcap.sim.gripper import tags
 from handcap.types import Device, ImuSamples, MountedCamera, Stamps, Tag

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from handcap.cameras import Camera
-from handcap.geometry import Array
+from handcap.geometry import Array, looking_along
 from handcap.types import TagFamily
 
 _DICTIONARIES: dict[TagFamily, int] = {"36h11": cv2.aruco.DICT_APRILTAG_36h11, "4x4_50": cv2.aruco.DICT_4X4_50}
@@ -112,10 +112,7 @@ class _Plane:
 
     @staticmethod
     def before(camera: Camera, middle_px: Array) -> _Plane:
-        z, _ = camera.unproject(middle_px)
-        x: Array = np.cross([0.0, 1.0, 0.0], z)
-        x = x / np.linalg.norm(x, axis=-1, keepdims=True)
-        return _Plane(camera, np.stack([x, np.cross(z, x), z], axis=-1).astype(float))
+        return _Plane(camera, looking_along(camera.unproject(middle_px)[0]))
 
     def flat(self, pixel: Array) -> Array:
         """(m, ..., 2) places of pixels, in focal lengths; a pixel's own where there is no lens."""

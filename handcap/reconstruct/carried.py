@@ -31,7 +31,7 @@ from handcap.reconstruct.bundle import (
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.corner_pose import corner_poses
 from handcap.reconstruct.inertial import Preintegrator, States
-from handcap.reconstruct.tie import Sightings
+from handcap.reconstruct.sightings import Sightings
 from handcap.reconstruct.uncertainty import PoseUncertainty, pose_uncertainty
 from handcap.reconstruct.verdict import imu_gaps
 from handcap.types import Device, ImuSamples, Stamps

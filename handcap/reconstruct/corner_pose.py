@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from handcap.cameras import Camera
-from handcap.geometry import Array, se3, so3_exp
+from handcap.geometry import Array, looking_along, se3, so3_exp
 
 
 def corner_poses(camera: Camera, px: Array, p_body: Array) -> list[Array]:
@@ -17,12 +17,8 @@ def corner_poses(camera: Camera, px: Array, p_body: Array) -> list[Array]:
         p_body: (k, 3) the same corners; a single square if k is 4.
     """
     ray, _ = camera.unproject(px)
-    axis = ray.mean(axis=0)
-    axis /= np.linalg.norm(axis)
     # A pinhole turned to the corners sees them well, however far off the lens's axis they are.
-    x = np.cross([0.0, 1.0, 0.0] if abs(axis[1]) < 0.9 else [0.0, 0.0, 1.0], axis)
-    x /= np.linalg.norm(x)
-    R_cam_view = np.stack([x, np.cross(axis, x), axis], axis=1)
+    R_cam_view = looking_along(ray.mean(axis=0))
     flat = ray @ R_cam_view
     middle = p_body.mean(axis=0)
     method = cv2.SOLVEPNP_IPPE if len(px) == 4 else cv2.SOLVEPNP_SQPNP

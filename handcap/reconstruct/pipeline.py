@@ -25,12 +25,12 @@ from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.keyframes import choose_keyframes, neighbour_parallax, starting_windows
 from handcap.reconstruct.limits import Refused
 from handcap.reconstruct.merge import describe, keyframes_to_describe, merge
-from handcap.reconstruct.noise import PixelNoise, pixel_noise
 from handcap.reconstruct.patches import aligned
 from handcap.reconstruct.result import MapPoints, Progress, Reconstruction, ReconstructParams, Residuals
 from handcap.reconstruct.selfcheck import split_half
 from handcap.reconstruct.shutter import RollingShutter
 from handcap.reconstruct.verdict import Judgement
+from handcap.reconstruct.weighing import weigh
 from handcap.types import Device, Frame, ImuSamples, MountedCamera, Stamps
 
 
@@ -71,17 +71,6 @@ class _Solved:
     seen: landmarks.Observations
     marks: landmarks.Landmarks
     residual: Array
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Weighed:
-    """Observations for the solver, (m,) sigmas by track, the noise they come from, the gauge's state, stations."""
-
-    seen: landmarks.Observations
-    sigma_px: Array
-    noise: PixelNoise
-    gauge: int
-    stations: int
 
 
 class _Work:
@@ -336,7 +325,7 @@ class _Work:
         for _ in range(rounds):
             seen = moved_back(seen, states)
             kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
-            weighed = self._weighed(kept, states)
+            weighed = weigh(kept, states, self.mount, self.params)
             noise = weighed.noise
             out = bundle.optimise(
                 states, weighed.seen, camera, T_imu_cam, imu, weighed.sigma_px,
@@ -369,25 +358,9 @@ class _Work:
         assert joint is not None
         return _Solved(states, kept, marks, residual), offset_s, joint, imu
 
-    def _weighed(self, kept: landmarks.Observations, states: States) -> _Weighed:
-        """What of the observations kept goes into the solver, and how far it is believed. Raises Refused."""
-        params = self.params
-        views = np.bincount(kept.keyframe, minlength=len(states))
-        if (views >= params.verdict.min_marks).sum() < 4:
-            raise Refused(Cause("camera_covered", measured=float(np.median(views)), limit=8.0))
-        gauge = int(np.argmax(views >= params.verdict.min_marks))
-        station = landmarks.stations(kept, len(states), params.gate.still_px)
-        once = landmarks.with_views(landmarks.looked_once(kept, station, params.gate.least_still_views), 2)
-        T_world_cam = states.T_world_imu @ self.mount.T_imu_cam
-        _, residual = landmarks.triangulate(once, T_world_cam, self.mount.camera, params.gate)
-        noise = pixel_noise(once, residual)
-        fewer, share = landmarks.thinned(once, params.most_views)
-        # The views left speak for those left out.
-        return _Weighed(fewer, noise.solver_px * np.sqrt(share), noise, gauge, int(station[-1]) + 1)
-
     def _check_halves(self, solved: _Solved, imu: Preintegrator) -> None:
         """Notes what halves of the landmarks say of each other; None where they say nothing."""
-        weighed = self._weighed(solved.seen, solved.states)
+        weighed = weigh(solved.seen, solved.states, self.mount, self.params)
         sigma_px = dict(zip(np.unique(weighed.seen.track).tolist(), weighed.sigma_px.tolist(), strict=True))
 
         def solve(half: landmarks.Observations) -> States:

@@ -22,7 +22,7 @@ from handcap.reconstruct.limits import VerdictParams
 from handcap.reconstruct.merge import MergeParams
 from handcap.reconstruct.patches import PatchParams
 from handcap.reconstruct.planes import PlaneParams
-from handcap.reconstruct.tie import TieParams
+from handcap.reconstruct.sightings import TieParams
 from handcap.reconstruct.verdict import Judgement
 from handcap.reconstruct.workspace import WorkspaceParams
 from handcap.types import Stamps

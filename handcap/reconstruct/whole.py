@@ -20,7 +20,8 @@ from handcap.reconstruct.judged import judged, tracked_spans
 from handcap.reconstruct.pipeline import reconstruct_take
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams
 from handcap.reconstruct.rig_take import BodyResult, Recording, Whole, body_of, tool_on_imu
-from handcap.reconstruct.tie import Sightings, Tied, TieParams, tie
+from handcap.reconstruct.sightings import Sightings, TieParams
+from handcap.reconstruct.tie import Tied, tie
 from handcap.reconstruct.uncertainty import PoseUncertainty
 from handcap.types import SIDES, Gripper, Side, Tag, TagFamily
 
@@ -125,11 +126,8 @@ def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: Re
         return Tied({first: anchor}, {}, dict.fromkeys(chains, 0))
     worn = [d for d in devices if d != first]
     tools = {d: T for d in worn if (T := tool_on_imu(recording.rig, d)) is not None}
-    sightings = (
-        _sightings(recording, devices[first], {d: recording.rig.grippers[d] for d in tools}, params.tie)
-        if tools
-        else {}
-    )
+    held = {d: recording.rig.grippers[d] for d in tools}
+    sightings = _sightings(recording, devices[first], held, params.tie)
     tied = tie(anchor, {d: chains[d] for d in tools if d in chains}, sightings, tools, params.tie)
     for device, T_imu_tcp in tools.items():
         if device in tied.chains:
@@ -160,7 +158,7 @@ def _sightings(
     """Every gripper's tags in the cameras of the head."""
     rig = recording.rig
     followed = rig.cameras[recording.cameras["head"]] if "head" in recording.cameras else None
-    if followed is None or head.time_offset_s is None:
+    if not grippers or followed is None or head.time_offset_s is None:
         return {}
     # Cameras of one device share its trigger: what the offset of the one is off by, that of the other is.
     off_s = head.time_offset_s - followed.dt_imu_cam_s

@@ -87,10 +87,7 @@ def _view(board: Board, rng: np.random.Generator) -> Array:
     aim = np.array([*(size[:2] / 2 + rng.uniform(-0.3, 0.3, 2) * size[:2]), 0.0])
     tilt, around, distance = np.deg2rad(rng.uniform(0, 42)), rng.uniform(0, 2 * np.pi), rng.uniform(0.28, 0.6)
     away = np.array([np.sin(tilt) * np.cos(around), np.sin(tilt) * np.sin(around), -np.cos(tilt)])
-    z = -away
-    x = np.cross([0.0, 1.0, 0.0], z)
-    x /= np.linalg.norm(x)
-    R_board_cam = np.column_stack([x, np.cross(z, x), z]) @ geometry.so3_exp([0.0, 0.0, rng.uniform(-0.9, 0.9)])
+    R_board_cam = geometry.looking_along(-away) @ geometry.so3_exp([0.0, 0.0, rng.uniform(-0.9, 0.9)])
     return board.T_room_board @ geometry.se3(R_board_cam, aim + distance * away)
 
 

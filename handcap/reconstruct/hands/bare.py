@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,8 +21,6 @@ from handcap.reconstruct.hands.sighting import Sighting, views_of
 from handcap.reconstruct.hands.smooth import smoothed, stretches
 from handcap.reconstruct.hands.wrist import wrist_covariance, wrist_pose
 from handcap.types import Frame, MountedCamera, Side, Stamps, Trajectory
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,5 @@ def agree(row: Mapping[str, Sighting], mounts: Mapping[str, MountedCamera], most
     """Whether the first two views can be of one hand: their rays meet, before both cameras."""
     (one, a), (other, b) = list(row.items())[:2]
     T_a_b = inverse(mounts[one].T_imu_cam) @ mounts[other].T_imu_cam
-    p, _ = triangulated(T_a_b, a.rays_cam, b.rays_cam, most_miss_rad)
-    met = np.isfinite(p).all(axis=1)
+    met = np.isfinite(triangulated(T_a_b, a.rays_cam, b.rays_cam)).all(axis=1)
     return bool(met.mean() > 0.7 and np.median(misses_rad(T_a_b, a.rays_cam, b.rays_cam)) < most_miss_rad)

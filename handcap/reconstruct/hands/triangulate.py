@@ -7,16 +7,15 @@ import numpy as np
 from handcap.geometry import Array, transform
 
 
-def triangulated(T_a_b: Array, rays_a: Array, rays_b: Array, sigma_rad: float) -> tuple[Array, Array]:
+def triangulated(T_a_b: Array, rays_a: Array, rays_b: Array) -> Array:
     """Points nearest to two rays each, least squares weighted by distance; Lee and Civera 2019 call it midpoint.
 
     Args:
         T_a_b: (4, 4) pose of view b in view a.
         rays_a, rays_b: (..., 3) unit, each in its own view.
-        sigma_rad: of every ray, per axis.
 
     Returns:
-        (..., 3) in a, m, and their covariance (..., 3, 3), m²; NaN where the rays do not meet before both views.
+        (..., 3) in a, m; NaN where the rays do not meet before both views.
     """
     towards = np.stack([rays_a, rays_b @ T_a_b[:3, :3].T], axis=-2)
     origins = np.stack([np.zeros(3), T_a_b[:3, 3]])
@@ -28,12 +27,8 @@ def triangulated(T_a_b: Array, rays_a: Array, rays_b: Array, sigma_rad: float) -
         point = np.linalg.solve(normal, right[..., None])[..., 0]
         along = np.einsum("...vi,...vi->...v", towards, point[..., None, :] - origins)
         weight = 1 / np.maximum(along, 0.05) ** 2
-    normal = np.einsum("...v,...vij->...ij", weight, across) / sigma_rad**2 + 1e-12 * np.eye(3)
-    bad = np.any(along <= 0, axis=-1)
-    point[bad] = np.nan
-    cov = np.linalg.inv(normal)
-    cov[bad] = np.nan
-    return point, cov
+    point[np.any(along <= 0, axis=-1)] = np.nan
+    return point
 
 
 def misses_rad(T_a_b: Array, rays_a: Array, rays_b: Array) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcap.cameras import Camera
-from handcap.geometry import Array, so3_exp
+from handcap.geometry import Array, looking_along, so3_exp
 
 _GRID = 8  # px between exactly mapped points; a lens bends little between them
 _PALM = np.array([0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18])  # joints that span the palm, as MediaPipe has it
@@ -34,10 +34,7 @@ class VirtualView:
     @staticmethod
     def towards(ray_cam: Array, half_rad: float, size_px: int) -> VirtualView:
         """Looks along a ray (3,), upright as the camera is, `half_rad` to every side."""
-        z = ray_cam / np.linalg.norm(ray_cam)
-        x = np.cross([0.0, 1.0, 0.0], z)
-        x /= np.linalg.norm(x)
-        return VirtualView(np.stack([x, np.cross(z, x), z], axis=1), size_px / 2 / np.tan(half_rad), size_px)
+        return VirtualView(looking_along(ray_cam), size_px / 2 / np.tan(half_rad), size_px)
 
     @staticmethod
     def upright(rays_cam: Array, size_px: int) -> VirtualView:
