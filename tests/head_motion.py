@@ -103,7 +103,7 @@ def sights(T_world_cam: Array, camera: Camera, p_world: Array) -> Observations:
 
 def observed(keyframe: Array, track: Array, pixel: Array, camera: Camera) -> Observations:
     """Observations whose rays follow from their pixels."""
-    return Observations(keyframe, track, pixel, camera.unproject(pixel)[0], pixel)
+    return Observations(keyframe, track, pixel, camera.unproject(pixel)[0], pixel, np.zeros(len(track), np.int64))
 
 
 def points_ahead(T_world_cam: Array, count: int, seed: int = 0) -> Array:

@@ -77,7 +77,7 @@ def followed(slip_px: float) -> tuple[Observations, Landmarks, Array]:
     ray, valid = LENS.unproject(px)
     assert valid.all()
     marks = Landmarks(np.arange(POINTS), points, np.full(POINTS, 0.3))
-    return Observations(keyframe, track, px, ray, px), marks, true_px.reshape(-1, 2)
+    return Observations(keyframe, track, px, ray, px, np.zeros(len(track), np.int64)), marks, true_px.reshape(-1, 2)
 
 
 def test_slips_of_a_pixel_are_undone_to_a_twentieth() -> None:
@@ -140,7 +140,7 @@ def test_a_camera_at_rest_counts_once_and_every_keyframe_keeps_enough() -> None:
     start = np.random.default_rng(0).uniform(100, 300, (tracks, 2))
     moved = np.maximum(np.arange(keyframes) - at_rest + 1, 0) * 8.0
     px = (start[:, None] + moved[:, None] * [1.0, 0.0]).reshape(-1, 2)
-    seen = Observations(keyframe, track, px, LENS.unproject(px)[0], px)
+    seen = Observations(keyframe, track, px, LENS.unproject(px)[0], px, np.zeros(len(track), np.int64))
     station = stations(seen, keyframes, 1.0)
     np.testing.assert_array_equal(station, [*[0] * at_rest, *range(1, moving + 1)])
     once = looked_once(seen, station, least_views=1)

@@ -327,7 +327,12 @@ def test_covariance_of_a_relative_motion_agrees_with_drawing_errors():
 
 def test_landmarks_of_no_tracks_are_none():
     nothing = Observations(
-        np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 2)), np.zeros((0, 3)), np.zeros((0, 2))
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int64),
+        np.zeros((0, 2)),
+        np.zeros((0, 3)),
+        np.zeros((0, 2)),
+        np.zeros(0, np.int64),
     )
     marks, residual = triangulate(nothing, strafe(2), PINHOLE)
     assert isinstance(marks, Landmarks) and len(marks.track) == 0 and residual.shape == (0, 2)

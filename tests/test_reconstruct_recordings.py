@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,7 +44,10 @@ class Take:
         return seconds(t_ns, self.frames[0].t_ns)
 
     def reconstruct(self) -> Reconstruction:
-        return reconstruct_take(lambda: iter(self.frames), self.imu, self.device, self.mount)
+        def pictures(only: Collection[int] | None = None) -> Iterator[Frame]:
+            return (f for f in self.frames if only is None or f.t_ns in only)
+
+        return reconstruct_take(pictures, self.imu, self.device, self.mount)
 
     def refused_for(self) -> list[str]:
         result = self.reconstruct()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +24,10 @@ class Clip:
     mount: MountedCamera
 
     def reconstruct(self) -> Reconstruction:
-        return reconstruct_take(lambda: iter(self.frames), self.imu, self.device, self.mount)
+        def pictures(only: Collection[int] | None = None) -> Iterator[Frame]:
+            return (f for f in self.frames if only is None or f.t_ns in only)
+
+        return reconstruct_take(pictures, self.imu, self.device, self.mount)
 
     def codes(self) -> list[str]:
         result = self.reconstruct()

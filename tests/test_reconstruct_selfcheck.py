@@ -17,7 +17,7 @@ def _seen(tracks: int) -> Observations:
     track = np.repeat(np.arange(tracks), 2)
     keyframe = np.tile([0, 1], tracks)
     nothing = np.zeros((len(track), 2))
-    return Observations(keyframe, track, nothing, np.zeros((len(track), 3)), nothing)
+    return Observations(keyframe, track, nothing, np.zeros((len(track), 3)), nothing, np.zeros(len(track), np.int64))
 
 
 def _states(xi: np.ndarray) -> States:

@@ -14,6 +14,7 @@ from handcap.cameras import Camera, KannalaBrandt4
 from handcap.geometry import Array
 from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.landmarks import Observations
+from handcap.reconstruct.optics import Optics
 
 
 class Unsolvable(Exception):
@@ -64,7 +65,7 @@ class Solution:
 def optimise(
     states: States,
     seen: Observations,
-    camera: Camera,
+    camera: Camera | Optics,
     T_imu_cam: Array,
     imu: Preintegrator,
     pixel_sigma: Array | float,
@@ -80,6 +81,7 @@ def optimise(
         states: start.
         gauge: the state whose position and yaw stay put, unless `anchors` hold others.
         seen: observations whose `keyframe` indexes `states`, sorted by track.
+        camera: or several of one device; `T_imu_cam` is the first one's.
         pixel_sigma: px, of one coordinate of one observation; one for all, or (m,) by track, ascending ids.
     """
     params = params or BundleParams()
@@ -112,15 +114,14 @@ def inertial_factors(steps: Sequence[gtsam.PreintegratedCombinedMeasurements]) -
 
 
 def visual_factors(
-    seen: Observations, camera: Camera, T_imu_cam: Array, pixel_sigma: Array | float, params: BundleParams | None = None
+    seen: Observations,
+    camera: Camera | Optics,
+    T_imu_cam: Array,
+    pixel_sigma: Array | float,
+    params: BundleParams | None = None,
 ) -> list[gtsam.NonlinearFactor]:
     """One smart factor per track: the point is eliminated inside it (Carlone et al. 2014)."""
     params = params or BundleParams()
-    fx, fy, cx, cy, *lens = camera.params
-    fisheye = isinstance(camera, KannalaBrandt4)
-    make: Any = gtsam.SmartProjectionPoseFactorCal3Fisheye if fisheye else gtsam.SmartProjectionPoseFactorCal3DS2
-    lens_model = (gtsam.Cal3Fisheye if fisheye else gtsam.Cal3DS2)(fx, fy, 0.0, cx, cy, *lens)
-    mount = gtsam.Pose3(T_imu_cam)
     smart = gtsam.SmartProjectionParams()
     smart.setRankTolerance(1e-9)
     smart.setDegeneracyMode(gtsam.DegeneracyMode.ZERO_ON_DEGENERACY)
@@ -128,15 +129,30 @@ def visual_factors(
     smart.setLandmarkDistanceThreshold(params.landmark_limit_m)
     if not len(seen):
         return []
+    make, cameras = _camera_set(Optics.of(camera), T_imu_cam)
     edges = np.flatnonzero(np.diff(seen.track, prepend=-1, append=-1))
+    keys = [X(k) for k in range(int(seen.keyframe.max()) + 1)]
     factors = []
     sigmas = np.broadcast_to(pixel_sigma, (len(edges) - 1,))
     for a, b, sigma in zip(edges[:-1], edges[1:], sigmas, strict=True):
-        factor = make(gtsam.noiseModel.Isotropic.Sigma(2, float(sigma)), lens_model, mount, smart)
-        for k in range(a, b):
-            factor.add(seen.pixel[k], X(int(seen.keyframe[k])))
+        factor = make(gtsam.noiseModel.Isotropic.Sigma(2, float(sigma)), cameras, smart)
+        factor.add(list(seen.pixel[a:b]), [keys[k] for k in seen.keyframe[a:b]], seen.camera[a:b].tolist())
         factors.append(factor)
     return factors
+
+
+def _camera_set(optics: Optics, T_imu_cam: Array) -> tuple[Any, Any]:
+    """The kind of smart factor that suits the lenses, which must be of one model, and the cameras as it wants them."""
+    fisheye = isinstance(optics.cameras[0], KannalaBrandt4)
+    assert len({type(camera) for camera in optics.cameras}) == 1
+    name = "Cal3Fisheye" if fisheye else "Cal3DS2"
+    lens_model: Any = gtsam.Cal3Fisheye if fisheye else gtsam.Cal3DS2
+    cameras = getattr(gtsam, f"CameraSetPinholePose{name}")()
+    for camera, T_first_cam in zip(optics.cameras, optics.T_first_cam, strict=True):
+        fx, fy, cx, cy, *lens = camera.params
+        placed = gtsam.Pose3(T_imu_cam @ T_first_cam)
+        cameras.push_back(getattr(gtsam, f"PinholePose{name}")(placed, lens_model(fx, fy, 0.0, cx, cy, *lens)))
+    return getattr(gtsam, f"SmartProjectionRigFactorPinholePose{name}"), cameras
 
 
 def _gauge(states: States, i: int, params: BundleParams) -> list[gtsam.NonlinearFactor]:

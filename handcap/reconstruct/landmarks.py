@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from handcap.cameras import Camera
 from handcap.geometry import Array
 from handcap.reconstruct.frontend import Tracks
+from handcap.reconstruct.optics import Optics
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ _LEAST_SHARED = 8  # tracks, to tell whether a picture moved
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Observations:
-    """Which keyframe saw which track where, sorted by track, then keyframe.
+    """Which keyframe saw which track where, sorted by track, then camera, then keyframe.
 
     Attributes:
         keyframe: (k,) index of the state.
@@ -39,6 +41,7 @@ class Observations:
         pixel: (k, 2) where it is seen, or would be if the whole picture were taken at its stamp.
         ray: (k, 3) unit, camera axes, of `pixel`.
         recorded_px: (k, 2) where it is in the picture; what a rolling shutter moves, see `shutter`.
+        camera: (k,) index of the device's camera that saw it; 0 is the one whose tracks they are.
     """
 
     keyframe: NDArray[np.int64]
@@ -46,6 +49,7 @@ class Observations:
     pixel: Array
     ray: Array
     recorded_px: Array
+    camera: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.keyframe)
@@ -76,8 +80,15 @@ def observations(keyframe_tracks: Tracks, camera: Camera, recorded_px: Array | N
     pixel = keyframe_tracks.pixel[order]
     ray, valid = camera.unproject(pixel)
     recorded = pixel if recorded_px is None else recorded_px[order]
-    out = Observations(keyframe_tracks.frame[order], keyframe_tracks.track[order], pixel, ray, recorded)
+    first = np.zeros(len(order), np.int64)
+    out = Observations(keyframe_tracks.frame[order], keyframe_tracks.track[order], pixel, ray, recorded, first)
     return out.where(valid)
+
+
+def ordered(parts: Sequence[Observations]) -> Observations:
+    """All of them together, sorted."""
+    joined = Observations(*(np.concatenate([getattr(p, each.name) for p in parts]) for each in fields(Observations)))
+    return joined.where(np.lexsort((joined.keyframe, joined.camera, joined.track)))
 
 
 def with_views(seen: Observations, least: int) -> Observations:
@@ -86,10 +97,17 @@ def with_views(seen: Observations, least: int) -> Observations:
     return seen.where(count[inverse] >= least)
 
 
+def views(seen: Observations, keyframes: int) -> NDArray[np.int64]:
+    """(n,) landmarks that each keyframe sees, in the camera that sees most."""
+    by_camera = [np.bincount(seen.keyframe[seen.camera == c], minlength=keyframes) for c in np.unique(seen.camera)]
+    return np.max([np.zeros(keyframes, np.int64), *by_camera], axis=0)
+
+
 def stations(seen: Observations, keyframes: int, still_px: float) -> NDArray[np.int64]:
     """(n,) ascending numbers by keyframe: the same from one at which the picture begins to stand still to the last that
     shows it within `still_px`, median over the tracks they share.
     """
+    seen = seen.where(seen.camera == 0)
     by_keyframe = seen.where(np.lexsort((seen.track, seen.keyframe)))
     edges = np.searchsorted(by_keyframe.keyframe, np.arange(keyframes + 1))
     out, first = np.zeros(keyframes, np.int64), 0
@@ -116,7 +134,8 @@ def looked_once(seen: Observations, station: NDArray[np.int64], least_views: int
         return seen
     of = station[seen.keyframe]
     views = np.bincount(seen.keyframe, minlength=len(station))
-    start = np.flatnonzero((np.diff(seen.track, prepend=-1) != 0) | (np.diff(of, prepend=-1) != 0))
+    changes = [np.diff(of_row, prepend=-1) != 0 for of_row in (seen.track, seen.camera, of)]
+    start = np.flatnonzero(np.any(changes, axis=0))
     size = np.diff(np.r_[start, len(seen)])
     place, of_size = np.arange(len(seen)) - np.repeat(start, size), np.repeat(size, size)
     wanted = np.ceil(of_size * least_views / np.maximum(views[seen.keyframe], 1)).astype(np.int64)
@@ -143,19 +162,21 @@ def thinned(seen: Observations, most_views: int) -> tuple[Observations, Array]:
 
 
 def triangulate(
-    seen: Observations, T_world_cam: Array, camera: Camera, params: GateParams | None = None
+    seen: Observations, T_world_cam: Array, camera: Camera | Optics, params: GateParams | None = None
 ) -> tuple[Landmarks, Array]:
     """All tracks' points, refined on reprojection error.
 
     Args:
         seen: every track at least twice.
-        T_world_cam: (n, 4, 4) by keyframe.
+        T_world_cam: (n, 4, 4) by keyframe, of the first camera.
 
     Returns:
         The landmarks, NaN where a point cannot be placed, and (k, 2) residuals in px, measured minus predicted.
     """
     params = params or GateParams()
-    R, c = T_world_cam[seen.keyframe, :3, :3], T_world_cam[seen.keyframe, :3, 3]
+    optics = Optics.of(camera)
+    T_world_view = optics.poses(T_world_cam[seen.keyframe], seen.camera)
+    R, c = T_world_view[:, :3, :3], T_world_view[:, :3, 3]
     ray_world = np.einsum("kij,kj->ki", R, seen.ray)
     track, start = np.unique(seen.track, return_index=True)
     which = np.repeat(np.arange(len(track)), np.diff(np.r_[start, len(seen)]))
@@ -169,15 +190,16 @@ def triangulate(
     ]
     for _ in range(params.refinements):
         p_cam = np.einsum("kji,kj->ki", R, p_world[which] - c)
-        pixel, valid = camera.project(p_cam)
+        pixel, valid = optics.project(p_cam, seen.camera)
         residual = _residuals(seen, pixel, valid)
-        J = np.where(valid[:, None, None], np.einsum("kai,kji->kaj", camera.derivative(p_cam), R), 0.0)
+        J = np.einsum("kai,kji->kaj", optics.derivative(p_cam, seen.camera), R)
+        J = np.where(valid[:, None, None], J, 0.0)
         JtJ = np.add.reduceat(np.einsum("kai,kaj->kij", J, J), start)
         Jtr = np.add.reduceat(np.einsum("kai,ka->ki", J, residual), start)
         damping = 1e-4 * np.trace(JtJ, axis1=1, axis2=2)[:, None, None] * np.eye(3) + 1e-9 * np.eye(3)
         step = np.linalg.solve(JtJ + damping, Jtr[..., None])[..., 0]
         p_world = p_world + np.where(np.isfinite(step).all(axis=1, keepdims=True), step, 0.0)
-    residual = _residuals(seen, *camera.project(np.einsum("kji,kj->ki", R, p_world[which] - c)))
+    residual = _residuals(seen, *optics.project(np.einsum("kji,kj->ki", R, p_world[which] - c), seen.camera))
     mean_ray = np.add.reduceat(ray_world, start)
     mean_ray /= np.linalg.norm(mean_ray, axis=1, keepdims=True)
     toward = p_world[which] - c
@@ -196,7 +218,7 @@ def _residuals(seen: Observations, pixel: Array, valid: NDArray[np.bool_]) -> Ar
 
 
 def gate(
-    seen: Observations, T_world_cam: Array, camera: Camera, params: GateParams | None = None
+    seen: Observations, T_world_cam: Array, camera: Camera | Optics, params: GateParams | None = None
 ) -> tuple[Observations, Landmarks, Array, float]:
     """Drop what does not fit: first tracks that give no point, then single observations off by too many sigmas.
 

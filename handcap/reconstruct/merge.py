@@ -64,9 +64,9 @@ def describe(
 
 
 def _middle_rows(seen: Observations) -> NDArray[np.int64]:
-    """Row of each track's middle observation."""
-    _, start, count = np.unique(seen.track, return_index=True, return_counts=True)
-    return start + count // 2
+    """Row of each track's middle observation by the first camera."""
+    start = np.flatnonzero(np.diff(seen.track, prepend=-1))
+    return start + np.add.reduceat(seen.camera == 0, start) // 2 if len(start) else start
 
 
 def keyframes_to_describe(seen: Observations) -> NDArray[np.int64]:

@@ -46,7 +46,7 @@ class PixelNoise:
 
 
 def pixel_noise(seen: Observations, residual: Array) -> PixelNoise:
-    """Noise from the residuals (k, 2), px, of observations sorted by track, then keyframe.
+    """Noise from the residuals (k, 2), px, of observations sorted as `Observations` says.
 
     Tracks differ: a printed corner stays put, one where a near edge crosses a far one slides. Each track's variance is
     its own mean square shrunk towards the typical one (the posterior mean under an inverse-gamma prior).
@@ -61,7 +61,7 @@ def pixel_noise(seen: Observations, residual: Array) -> PixelNoise:
     own = (2 * _PRIOR_VIEWS * typical**2 + freedom * variance) / (2 * _PRIOR_VIEWS + freedom)
     scaled = residual / np.sqrt(np.repeat(np.maximum(variance, 1e-6), count))[:, None]
     long = np.repeat(count >= _LONG_TRACK, count)
-    same = (seen.track[1:] == seen.track[:-1]) & long[1:]
+    same = (seen.track[1:] == seen.track[:-1]) & (seen.camera[1:] == seen.camera[:-1]) & long[1:]
     found = float((scaled[1:] * scaled[:-1])[same].mean()) if same.any() else 0.0
     # A correlation measured about a fitted mean over n views comes out too small by (1 + 4 r) / n (Kendall 1954).
     per_view = float((1 / np.repeat(count, count)[long]).mean()) if same.any() else 0.0

@@ -19,8 +19,9 @@ from handcap.cameras import Camera
 from handcap.geometry import Array
 from handcap.reconstruct import patch_kernel
 from handcap.reconstruct.landmarks import Landmarks, Observations
+from handcap.reconstruct.optics import Optics
 
-Pictures = Callable[[], Iterator[tuple[int, NDArray[np.uint8]]]]  # keyframe and full-size grey picture
+Pictures = Callable[[], Iterator[tuple[int, int, NDArray[np.uint8]]]]  # camera, keyframe and full-size grey picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +42,30 @@ def aligned(
     seen: Observations,
     marks: Landmarks,
     T_world_cam: Array,
-    camera: Camera,
+    camera: Camera | Optics,
     pictures: Pictures,
     params: PatchParams | None = None,
 ) -> Observations:
-    """Observations moved to where the patch of the view in the middle of their track lies; those it does not fit go.
+    """Observations moved to where the patch of the first camera's view in the middle of their track lies; those it does
+    not fit go.
 
     Args:
         seen: sorted by track, each of them in `marks`.
         marks: where the points are, roughly.
-        T_world_cam: (n, 4, 4) by keyframe, roughly.
+        T_world_cam: (n, 4, 4) by keyframe, roughly, of the first camera.
         camera: lens of the pictures.
-        pictures: starts the keyframes' pictures from the first, in order, each time it is called.
+        pictures: starts the keyframes' pictures from the first, each time it is called.
     """
     params = params or PatchParams()
     if not len(seen):
         return seen
     start = np.flatnonzero(np.diff(seen.track, prepend=-1))
+    optics = Optics.of(camera)
     count = np.diff(np.r_[start, len(seen)])
-    middle, which = start + count // 2, np.repeat(np.arange(len(start)), count)
+    middle = start + np.add.reduceat(seen.camera == 0, start) // 2
+    which = np.repeat(np.arange(len(start)), count)
     p_world = marks.p_world[np.searchsorted(marks.track, seen.track)]
-    bend, sensible = _bends(seen, np.repeat(middle, count), p_world, T_world_cam, camera)
+    bend, sensible = _bends(seen, np.repeat(middle, count), p_world, T_world_cam, optics)
     side = 2 * params.reach_px + 1
     patches = np.full((len(start), side + 2, side + 2), np.nan, np.float32)
 
@@ -70,7 +74,7 @@ def aligned(
         patch_kernel.sample(picture, seen.recorded_px[middle[rows]], out)
         patches[rows] = out
 
-    _on_every_picture(cut_out, seen.keyframe[middle], pictures, params)
+    _on_every_picture(cut_out, seen.where(middle), pictures, params)
     away = np.arange(side) - params.reach_px
     weight = np.exp(-(away[:, None] ** 2 + away**2) / (2 * params.weight_px**2))
     px, left = seen.recorded_px.copy(), np.full(len(seen), np.inf)
@@ -92,10 +96,10 @@ def aligned(
         )
         px[rows], left[rows] = there, rest
 
-    _on_every_picture(lay, seen.keyframe, pictures, params)
+    _on_every_picture(lay, seen, pictures, params)
     shift = px - seen.recorded_px
     fits = sensible & (left < params.most_left) & (np.linalg.norm(shift, axis=1) < params.most_shift_px)
-    ray, valid = camera.unproject(np.where(fits[:, None], seen.pixel + shift, seen.pixel))
+    ray, valid = optics.unproject(np.where(fits[:, None], seen.pixel + shift, seen.pixel), seen.camera)
     fits &= valid
     moved = fits[:, None]
     found = replace(
@@ -104,23 +108,27 @@ def aligned(
         recorded_px=np.where(moved, px, seen.recorded_px),
         ray=np.where(moved, ray, seen.ray),
     )
-    views = np.bincount(seen.keyframe[fits], minlength=len(T_world_cam))
-    return found.where(fits | (views[seen.keyframe] < params.least_views))
+    views = np.bincount(seen.keyframe[fits & (seen.camera == 0)], minlength=len(T_world_cam))
+    return found.where(fits | (seen.camera == 0) & (views[seen.keyframe] < params.least_views))
 
 
 def _on_every_picture(
     work: Callable[[NDArray[np.int64], NDArray[np.float32]], None],
-    keyframe: NDArray[np.int64],
+    seen: Observations,
     pictures: Pictures,
     params: PatchParams,
 ) -> None:
-    """Call `work` with the rows of each keyframe and its smoothed picture, from as many threads as OpenCV may use."""
-    order = np.argsort(keyframe, kind="stable")
-    ordered = keyframe[order]
+    """Call `work` with the rows of each picture and the picture, smoothed, from as many threads as OpenCV may use."""
+    number = seen.camera * (int(seen.keyframe.max()) + 1) + seen.keyframe
+    order = np.argsort(number, kind="stable")
+    ordered = number[order]
 
     def wanted() -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-        for k, picture in pictures():
-            rows = order[np.searchsorted(ordered, k) : np.searchsorted(ordered, k, side="right")]
+        for c, k, picture in pictures():
+            if k > seen.keyframe.max():
+                continue
+            of = c * (int(seen.keyframe.max()) + 1) + k
+            rows = order[np.searchsorted(ordered, of) : np.searchsorted(ordered, of, side="right")]
             if len(rows):
                 yield rows, picture
 
@@ -135,13 +143,13 @@ def _on_every_picture(
 
 
 def _bends(
-    seen: Observations, middle: NDArray[np.int64], p_world: Array, T_world_cam: Array, camera: Camera
+    seen: Observations, middle: NDArray[np.int64], p_world: Array, T_world_cam: Array, optics: Optics
 ) -> tuple[Array, NDArray[np.bool_]]:
     """(k, 2, 2) from pixels around the middle view's point to pixels around each view's, and whether that makes sense.
 
     The surface is taken to face the middle view, its slant being unknown.
     """
-    T_middle, T_view = T_world_cam[seen.keyframe[middle]], T_world_cam[seen.keyframe]
+    T_middle, T_view = T_world_cam[seen.keyframe[middle]], optics.poses(T_world_cam[seen.keyframe], seen.camera)
     facing = seen.ray[middle]
     distance = np.linalg.norm(p_world - T_middle[:, :3, 3], axis=1)
 
@@ -149,7 +157,8 @@ def _bends(
         """Where the point of the surface that the middle view sees along `ray` lies in the view."""
         along = np.sum(ray * facing, axis=1)
         p = np.einsum("kij,kj->ki", T_middle[:, :3, :3], ray * (distance / np.maximum(along, 0.2))[:, None])
-        return camera.project(np.einsum("kji,kj->ki", T_view[:, :3, :3], p + T_middle[:, :3, 3] - T_view[:, :3, 3]))
+        p_view = np.einsum("kji,kj->ki", T_view[:, :3, :3], p + T_middle[:, :3, 3] - T_view[:, :3, 3])
+        return optics.project(p_view, seen.camera)
 
     here, valid = seen_from_view(facing)
     bend = np.empty((len(seen), 2, 2))
@@ -157,7 +166,7 @@ def _bends(
     for axis in range(2):
         beside = seen.pixel[middle].copy()
         beside[:, axis] += step_px
-        ray, known = camera.unproject(beside)
+        ray, known = optics.unproject(beside, seen.camera[middle])
         there, visible = seen_from_view(ray)
         bend[:, :, axis] = (there - here) / step_px
         valid &= known & visible

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,39 +19,44 @@ from handcap.reconstruct import bundle, inputs, landmarks, sfm, sync, uncertaint
 from handcap.reconstruct.align import align
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.extend import extend
+from handcap.reconstruct.eyes import Eye, Eyes, Pictures
 from handcap.reconstruct.frontend import Tracks, rotation_predictor, track
 from handcap.reconstruct.gyro import GyroRotation
 from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.keyframes import choose_keyframes, neighbour_parallax, starting_windows
 from handcap.reconstruct.limits import Refused
 from handcap.reconstruct.merge import describe, keyframes_to_describe, merge
+from handcap.reconstruct.optics import Optics
 from handcap.reconstruct.patches import aligned
 from handcap.reconstruct.result import MapPoints, Progress, Reconstruction, ReconstructParams, Residuals
 from handcap.reconstruct.selfcheck import split_half
 from handcap.reconstruct.shutter import RollingShutter
 from handcap.reconstruct.verdict import Judgement
 from handcap.reconstruct.weighing import weigh
-from handcap.types import Device, Frame, ImuSamples, MountedCamera, Stamps
+from handcap.types import Device, ImuSamples, MountedCamera, Stamps
 
 
 def reconstruct_take(
-    pictures: Callable[[], Iterator[Frame]],
+    pictures: Pictures,
     imu: ImuSamples,
     device: Device,
     mount: MountedCamera,
     params: ReconstructParams | None = None,
     on_progress: Progress = lambda what, share: None,
     body: str = "head",
+    others: Sequence[Eye] = (),
 ) -> Reconstruction:
-    """Reconstruct the motion of one device from its own camera and IMU.
+    """Reconstruct the motion of one device from its own cameras and IMU.
 
     Args:
-        pictures: starts the take's grey pictures from the beginning, each time it is called.
+        pictures: of the camera to follow.
         imu: on the session clock.
-        device, mount: calibration of the IMU and of the camera on it.
+        device, mount: calibration of the IMU and of that camera on it.
         body: what the causes call it.
+        others: more cameras on the device; they join once the points are placed.
     """
-    work = _Work(pictures, imu, device, mount, params or ReconstructParams(), on_progress, body)
+    first = Eye(mount, np.zeros(0, np.int64), pictures)
+    work = _Work([first, *others], imu, device, params or ReconstructParams(), on_progress, body)
     try:
         # Threaded sums depend on the number of cores in their last digits; the results must not.
         with threadpool_limits(1, "blas"):
@@ -78,16 +83,15 @@ class _Work:
 
     def __init__(
         self,
-        pictures: Callable[[], Iterator[Frame]],
+        eyes: Sequence[Eye],
         imu: ImuSamples,
         device: Device,
-        mount: MountedCamera,
         params: ReconstructParams,
         on_progress: Progress,
         body: str,
     ) -> None:
-        self.body = body
-        self.pictures, self.imu, self.device, self.mount = pictures, imu, device, mount
+        self.body, self.eyes = body, eyes
+        self.pictures, self.imu, self.device, self.mount = eyes[0].pictures, imu, device, eyes[0].mount
         self.params, self.on_progress = params, on_progress
         self.numbers: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
@@ -119,23 +123,21 @@ class _Work:
         solved, fine = self._start(key_tracks, seen, coarse)
         with self.step("refining", 0.7):
             imu = Preintegrator(self.imu, self.device.imu)
-            rolling = self._shutter(replace(coarse, dt_imu_cam_s=fine.dt_imu_cam_s))
-
-            def moved_back(seen: landmarks.Observations, states: States) -> landmarks.Observations:
-                return rolling.moved_back(seen, states, key_tracks.camera_t_ns, self.params.gate)
-
-            offset, rounds = fine.dt_imu_cam_s, self.params.first_rounds
-            solved, offset, joint, imu = self._refine(solved, seen, imu, offset, rounds, moved_back)
+            gyro = GyroRotation(self.imu, coarse.gyro_bias)
+            offset, stamps = fine.dt_imu_cam_s, key_tracks.camera_t_ns
+            eyes = Eyes.at(stamps, self.eyes, gyro, offset, self.params.eyes, self.params.gate)
+            rounds = self.params.first_rounds
+            solved, offset, joint, imu = self._refine(solved, seen, eyes, imu, offset, rounds)
         if self.params.twice:
             with self.step("joining tracks", 0.8):
                 joined = self._join(solved, seen, key_tracks.camera_t_ns)
             with self.step("laying patches", 0.82):
-                joined = self._aligned(solved, moved_back(joined, solved.states), key_tracks.camera_t_ns)
+                joined = self._aligned(solved, joined, eyes)
             with self.step("refining again", 0.85):
                 rounds = self.params.final_rounds
-                solved, offset, joint, imu = self._refine(solved, joined, imu, offset, rounds, moved_back)
+                solved, offset, joint, imu = self._refine(solved, joined, eyes, imu, offset, rounds)
             with self.step("checking halves", 0.93):
-                self._check_halves(solved, imu)
+                self._check_halves(solved, eyes.optics, imu)
         with self.step("filling in every picture", 0.95):
             return self._finish(turns, tracks, key_tracks, solved, offset, joint)
 
@@ -313,22 +315,22 @@ class _Work:
         self,
         start: States | _Solved,
         seen: landmarks.Observations,
+        eyes: Eyes,
         imu: Preintegrator,
         offset_s: float,
         rounds: int,
-        moved_back: Callable[[landmarks.Observations, States], landmarks.Observations],
     ) -> tuple[_Solved, float, uncertainty.PoseUncertainty, Preintegrator]:
         """Bundle adjustment of the whole take, gated each round, noise levels and time offset re-estimated."""
-        T_imu_cam, camera = self.mount.T_imu_cam, self.mount.camera
+        T_imu_cam, optics = self.mount.T_imu_cam, eyes.optics
         states = start.states if isinstance(start, _Solved) else start
         prior, joint = self.mount.dt_sigma_s or self.params.offset_prior_s, None
         for _ in range(rounds):
-            seen = moved_back(seen, states)
-            kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
-            weighed = weigh(kept, states, self.mount, self.params)
+            seen = eyes.moved_back(seen, states)
+            kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, optics, self.params.gate)
+            weighed = weigh(kept, states, optics, T_imu_cam, self.params)
             noise = weighed.noise
             out = bundle.optimise(
-                states, weighed.seen, camera, T_imu_cam, imu, weighed.sigma_px,
+                states, weighed.seen, optics, T_imu_cam, imu, weighed.sigma_px,
                 gauge=weighed.gauge, params=self.params.bundle,
             )  # fmt: skip
             joint = uncertainty.pose_uncertainty(out, imu, prior, noise.variance_factor / noise.solver_factor)
@@ -353,20 +355,20 @@ class _Work:
             elif settled:
                 break
         self.numbers["imu_noise_scale"] = self.noise_scale
-        seen = moved_back(seen, states)
-        kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
+        seen = eyes.moved_back(seen, states)
+        kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, optics, self.params.gate)
         assert joint is not None
         return _Solved(states, kept, marks, residual), offset_s, joint, imu
 
-    def _check_halves(self, solved: _Solved, imu: Preintegrator) -> None:
+    def _check_halves(self, solved: _Solved, optics: Optics, imu: Preintegrator) -> None:
         """Notes what halves of the landmarks say of each other; None where they say nothing."""
-        weighed = weigh(solved.seen, solved.states, self.mount, self.params)
+        weighed = weigh(solved.seen, solved.states, optics, self.mount.T_imu_cam, self.params)
         sigma_px = dict(zip(np.unique(weighed.seen.track).tolist(), weighed.sigma_px.tolist(), strict=True))
 
         def solve(half: landmarks.Observations) -> States:
             sigma = np.array([sigma_px[track] for track in np.unique(half.track).tolist()])
             out = bundle.optimise(
-                solved.states, half, self.mount.camera, self.mount.T_imu_cam, imu, sigma,
+                solved.states, half, optics, self.mount.T_imu_cam, imu, sigma,
                 gauge=weighed.gauge, params=replace(self.params.bundle, iterations=self.params.half_iterations),
             )  # fmt: skip
             return out.states
@@ -379,22 +381,24 @@ class _Work:
     def _join(self, solved: _Solved, seen: landmarks.Observations, key_stamps: Stamps) -> landmarks.Observations:
         T_world_cam = solved.states.T_world_imu @ self.mount.T_imu_cam
         wanted = {int(key_stamps[k]): int(k) for k in keyframes_to_describe(solved.seen)}
-        pictures = ((wanted[f.t_ns], f.image) for f in self.pictures() if f.t_ns in wanted)
+        pictures = ((wanted[f.t_ns], f.image) for f in self.pictures(wanted))
         found = describe(pictures, solved.seen, solved.marks, T_world_cam, self.mount.camera, self.params.merge)
         joined, joins = merge(solved.seen, solved.marks, found, T_world_cam, self.mount.camera, self.params.merge)
         self.numbers["joined_tracks"] = joins
         return joined
 
-    def _aligned(self, solved: _Solved, joined: landmarks.Observations, key_stamps: Stamps) -> landmarks.Observations:
-        T_world_cam, camera = solved.states.T_world_imu @ self.mount.T_imu_cam, self.mount.camera
-        kept, marks, _, _ = landmarks.gate(joined, T_world_cam, camera, self.params.gate)
-        number = {int(t_ns): k for k, t_ns in enumerate(key_stamps)}
-
-        def pictures() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-            return ((number[f.t_ns], f.image) for f in self.pictures() if f.t_ns in number)
-
-        found = aligned(kept, marks, T_world_cam, camera, pictures, self.params.patches)
-        self.numbers["patches_fit"] = len(found) / max(len(kept), 1)
+    def _aligned(self, solved: _Solved, joined: landmarks.Observations, eyes: Eyes) -> landmarks.Observations:
+        """Observations of all cameras, where patches of the first one's pictures lie."""
+        T_world_cam, optics = solved.states.T_world_imu @ self.mount.T_imu_cam, eyes.optics
+        joined = eyes.moved_back(joined, solved.states)
+        kept, marks, _, _ = landmarks.gate(joined, T_world_cam, optics, self.params.gate)
+        expected = eyes.expected(kept, marks, solved.states)
+        found = aligned(expected, marks, T_world_cam, optics, eyes.pictures, self.params.patches)
+        first = found.camera == 0
+        self.numbers |= {
+            "patches_fit": int(first.sum()) / max(len(kept), 1),
+            "other_cameras_fit": int((~first).sum()) / max(len(expected) - len(kept), 1),
+        }
         return found
 
     def _finish(
@@ -406,7 +410,7 @@ class _Work:
         offset_s: float,
         joint: uncertainty.PoseUncertainty,
     ) -> Reconstruction:
-        views = np.bincount(solved.seen.keyframe, minlength=len(solved.states))
+        views = landmarks.views(solved.seen, len(solved.states))
         first = int(np.argmax(views >= self.params.verdict.min_marks))
         T_gauge = _gauge(solved.states.T_world_imu[first], self.mount.T_imu_cam)
         states = solved.states.moved(T_gauge)
@@ -426,8 +430,10 @@ class _Work:
             np.bincount(np.searchsorted(solved.marks.track, solved.seen.track), minlength=len(solved.marks.track)),
             solved.marks.track,
         )
+        first = solved.seen.camera == 0
+        shown = solved.seen.where(first)
         residuals = Residuals(
-            key_tracks.camera_t_ns[solved.seen.keyframe], solved.seen.recorded_px, solved.residual, solved.seen.track
+            key_tracks.camera_t_ns[shown.keyframe], shown.recorded_px, solved.residual[first], shown.track
         )
         return Reconstruction(
             self.body,

@@ -39,7 +39,9 @@ def recorded(session: Session, take: Take, every: int = 1) -> Recording:
         cameras,
         take.cameras,
         lambda camera: take.camera_stamps(camera)[::every],
-        lambda camera, of=1: _of_size(take.frames(camera, every=every * of), rig.cameras[camera], session.path),
+        lambda camera, of=1, only=None: _of_size(
+            take.frames(camera, every=every * of, only=only), rig.cameras[camera], session.path
+        ),
         take.imu,
         take.jaw,
         missing,

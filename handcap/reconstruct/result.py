@@ -14,6 +14,7 @@ from handcap.reconstruct.align import AlignParams
 from handcap.reconstruct.carried import CarriedParams
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.extend import ExtendParams
+from handcap.reconstruct.eyes import EyesParams
 from handcap.reconstruct.frontend import FrontendParams
 from handcap.reconstruct.hands import HandParams
 from handcap.reconstruct.jaw import JawParams
@@ -49,6 +50,7 @@ class ReconstructParams:
     tie: TieParams = field(default_factory=TieParams)
     carried: CarriedParams = field(default_factory=CarriedParams)
     jaw: JawParams = field(default_factory=JawParams)
+    eyes: EyesParams = field(default_factory=EyesParams)
     hands: HandParams = field(default_factory=HandParams)
     verdict: VerdictParams = field(default_factory=VerdictParams)
     planes: PlaneParams = field(default_factory=PlaneParams)

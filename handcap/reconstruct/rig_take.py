@@ -15,9 +15,9 @@ from handcap.types import Frame, ImuSamples, JawReadings, Rig, Stamps, Trajector
 
 
 class Frames(Protocol):
-    """Pictures of a camera, one of `of` so many."""
+    """Pictures of a camera, one of `of` so many; of these stamps only, if any are given."""
 
-    def __call__(self, camera: str, of: int = 1) -> Iterator[Frame]: ...
+    def __call__(self, camera: str, of: int = 1, only: Collection[int] | None = None) -> Iterator[Frame]: ...
 
 
 Spans = tuple[tuple[float, float], ...]
@@ -48,6 +48,11 @@ class Recording:
     jaw: Callable[[str], JawReadings]
     missing: Mapping[str, Cause] = field(default_factory=dict)
     colour: Callable[[str], Iterator[Frame]] | None = None
+
+    def others(self, device: str) -> list[str]:
+        """Cameras on a device beside the one to follow."""
+        known = self.rig.cameras
+        return [c for c in self.recorded if c in known and known[c].device == device and c != self.cameras[device]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -302,7 +302,12 @@ def _gated(
         out.append(keep)
         order = np.lexsort((c.sighting[keep], c.number[keep]))
         seen = Observations(
-            c.sighting[keep][order], c.number[keep][order], c.px[keep][order], np.zeros((keep.sum(), 3)), c.px[keep]
+            c.sighting[keep][order],
+            c.number[keep][order],
+            c.px[keep][order],
+            np.zeros((keep.sum(), 3)),
+            c.px[keep],
+            np.zeros(keep.sum(), np.int64),
         )
         factors.append(pixel_noise(seen, r[keep][order]).variance_factor)
     return out, sigma, max(factors)

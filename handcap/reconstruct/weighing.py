@@ -12,8 +12,8 @@ from handcap.reconstruct import landmarks
 from handcap.reconstruct.inertial import States
 from handcap.reconstruct.limits import Refused
 from handcap.reconstruct.noise import PixelNoise, pixel_noise
+from handcap.reconstruct.optics import Optics
 from handcap.reconstruct.result import ReconstructParams
-from handcap.types import MountedCamera
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -35,15 +35,21 @@ class Weighed:
     stations: int
 
 
-def weigh(kept: landmarks.Observations, states: States, mount: MountedCamera, params: ReconstructParams) -> Weighed:
-    """Weigh the observations that a gate kept. Raises Refused where too few keyframes see anything."""
-    views = np.bincount(kept.keyframe, minlength=len(states))
+def weigh(
+    kept: landmarks.Observations, states: States, optics: Optics, T_imu_cam: Array, params: ReconstructParams
+) -> Weighed:
+    """Weigh the observations that a gate kept. Raises Refused where too few keyframes see anything.
+
+    Args:
+        T_imu_cam: of the first camera.
+    """
+    views = landmarks.views(kept, len(states))
     sees = views >= params.verdict.min_marks
     if sees.sum() < 4:
         raise Refused(Cause("camera_covered", measured=float(np.median(views)), limit=8.0))
     station = landmarks.stations(kept, len(states), params.gate.still_px)
     once = landmarks.with_views(landmarks.looked_once(kept, station, params.gate.least_still_views), 2)
-    _, residual = landmarks.triangulate(once, states.T_world_imu @ mount.T_imu_cam, mount.camera, params.gate)
+    _, residual = landmarks.triangulate(once, states.T_world_imu @ T_imu_cam, optics, params.gate)
     noise = pixel_noise(once, residual)
     fewer, share = landmarks.thinned(once, params.most_views)
     # The views left speak for those left out.

@@ -14,6 +14,7 @@ from handcap.measure.tags import find_tags
 from handcap.reconstruct import verdict
 from handcap.reconstruct.carried import carried
 from handcap.reconstruct.chain import Chain
+from handcap.reconstruct.eyes import Eye
 from handcap.reconstruct.hands import HandResult, find_hands
 from handcap.reconstruct.jaw import jaw_width
 from handcap.reconstruct.judged import judged, tracked_spans
@@ -63,14 +64,24 @@ def solve_device(
     """One device by itself, in its own world."""
     of = "" if device == "head" else f" of the {device} gripper"
     camera = recording.cameras[device]
+    others = [c for c in recording.others(device) if params.twice]
     return reconstruct_take(
-        lambda: recording.frames(camera),
+        lambda only=None: recording.frames(camera, only=only),
         recording.imu(device),
         recording.rig.devices[device],
         recording.rig.cameras[camera],
         params,
         lambda what, share: on_progress(what + of, share),
         body_of(device),
+        [_eye(recording, other) for other in others],
+    )
+
+
+def _eye(recording: Recording, camera: str) -> Eye:
+    return Eye(
+        recording.rig.cameras[camera],
+        recording.stamps(camera),
+        lambda only=None: recording.frames(camera, only=only),
     )
 
 
@@ -107,8 +118,7 @@ def _bare_hands(
     from handcap.reconstruct.hands.mediapipe_detector import MediapipeDetector
 
     followed = recording.cameras["head"]
-    others = [c for c in recording.recorded if c != followed and c in rig.cameras and rig.cameras[c].device == "head"]
-    mounts = {camera: rig.cameras[camera] for camera in [followed, *others]}
+    mounts = {camera: rig.cameras[camera] for camera in [followed, *recording.others("head")]}
     on_progress("looking for bare hands", 0.95)
     with MediapipeDetector() as detector:
         found = find_hands(recording.colour, mounts, tied.chains["head"], sides, detector, params.hands)

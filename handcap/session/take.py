@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -124,17 +124,23 @@ class Take:
         """Pictures that were recorded and are lost to damage, as far as later ones tell."""
         return self._index.missing[self._camera_topic(camera)]
 
-    def frames(self, camera: str, grey: bool = True, every: int = 1) -> Iterator[Frame]:
+    def frames(
+        self, camera: str, grey: bool = True, every: int = 1, only: Collection[int] | None = None
+    ) -> Iterator[Frame]:
         """Decoded pictures in stamp order, a few in memory at a time; those that do not decode are skipped.
 
+        Pictures that nobody wants are not decoded where they stand alone.
+
         Args:
-            every: of how many pictures, as recorded, one is wanted; the others of single pictures are not decoded.
+            every: of how many pictures, as recorded, one is wanted.
+            only: the stamps of those that are wanted, of these.
         """
         packets = self.packets(camera)
         if self._index.schemas[self._camera_topic(camera)] == _VIDEO:
             decoded = islice(decode_video(packets, grey), 0, None, every)
+            decoded = (each for each in decoded if only is None or each[0] in only)
         else:
-            wanted = islice(packets, 0, None, every)
+            wanted = (p for p in islice(packets, 0, None, every) if only is None or p.t_ns in only)
             decoded = ahead(lambda p: (p.t_ns, decode_picture(p.data, grey)), wanted, 1, _AHEAD)
         bad = self._undecodable.setdefault(camera, {})
         for t_ns, image in decoded:

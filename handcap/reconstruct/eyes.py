@@ -1,0 +1,153 @@
+"""The cameras of one device at its keyframes: which picture each has there, and what it sees of the points that the
+first one follows.
+
+Features are followed in the first camera alone. Once the points are placed, the others need no following: the geometry
+says where each must lie in their pictures, and a patch of the first one's picture is laid there (see `patches`). Two
+views of a point at one time make its distance known whatever the device does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcap.clock import NS_PER_S, nanoseconds
+from handcap.geometry import Array
+from handcap.reconstruct.gyro import GyroRotation
+from handcap.reconstruct.inertial import States
+from handcap.reconstruct.landmarks import GateParams, Landmarks, Observations, ordered, thinned
+from handcap.reconstruct.optics import Optics
+from handcap.reconstruct.shutter import RollingShutter
+from handcap.types import Frame, MountedCamera, Stamps
+
+
+class Pictures(Protocol):
+    """Starts a camera's grey pictures from the beginning; of these stamps only, if any are given."""
+
+    def __call__(self, only: Collection[int] | None = None) -> Iterator[Frame]: ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Eye:
+    """One camera of a device.
+
+    Attributes:
+        mount: its calibration.
+        camera_t_ns: stamps of all its pictures, as recorded.
+        pictures: the pictures.
+    """
+
+    mount: MountedCamera
+    camera_t_ns: Stamps
+    pictures: Pictures
+
+
+@dataclass(frozen=True, slots=True)
+class EyesParams:
+    views: int = 8  # of a track, at most, in each of the other cameras
+    border_px: float = 12.0  # no patch fits nearer to the edge
+    most_late_s: float = 0.01  # farther from the keyframe than this, a picture shows another moment
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Eyes:
+    """All cameras of a device that take part, at its keyframes.
+
+    Attributes:
+        eyes: the first one is followed.
+        key_t_ns: (c, n) stamp of each one's picture at each keyframe, its own clock; -1 where it has none.
+        late_s: (c, n) how much later than the first one's it was taken.
+        gyro, dt_imu_cam_s: how the device turned, and the first camera's offset; coarse ones will do.
+        params, gate: limits.
+    """
+
+    eyes: tuple[Eye, ...]
+    key_t_ns: NDArray[np.int64]
+    late_s: Array
+    gyro: GyroRotation
+    dt_imu_cam_s: float
+    params: EyesParams
+    gate: GateParams
+
+    @classmethod
+    def at(
+        cls,
+        key_t_ns: Stamps,
+        eyes: Sequence[Eye],
+        gyro: GyroRotation,
+        dt_imu_cam_s: float,
+        params: EyesParams,
+        gate: GateParams,
+    ) -> Eyes:
+        """At the keyframes `key_t_ns` (n,) of the first; those with another kind of lens are left out.
+
+        The cameras' clocks are taken to differ as their calibrations say.
+        """
+        first = eyes[0].mount
+        kept, stamps, late = [eyes[0]], [key_t_ns], [np.zeros(len(key_t_ns))]
+        for eye in eyes[1:]:
+            if type(eye.mount.camera) is not type(first.camera) or not len(eye.camera_t_ns):
+                continue
+            wanted = key_t_ns + nanoseconds(first.dt_imu_cam_s - eye.mount.dt_imu_cam_s)
+            right = np.searchsorted(eye.camera_t_ns, wanted)
+            around = eye.camera_t_ns[np.clip(np.c_[right - 1, right], 0, len(eye.camera_t_ns) - 1)]
+            nearest = around[np.arange(len(wanted)), np.argmin(np.abs(around - wanted[:, None]), axis=1)]
+            late_s = (nearest - wanted) / NS_PER_S
+            there = np.abs(late_s) <= params.most_late_s
+            kept.append(eye)
+            stamps.append(np.where(there, nearest, -1))
+            late.append(np.where(there, late_s, 0.0))
+        return cls(tuple(kept), np.array(stamps), np.array(late), gyro, dt_imu_cam_s, params, gate)
+
+    @property
+    def optics(self) -> Optics:
+        return Optics.mounted([eye.mount for eye in self.eyes])
+
+    def pictures(self) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+        """Camera, keyframe and picture, one camera after the other."""
+        for c, eye in enumerate(self.eyes):
+            keyframe = {int(t_ns): k for k, t_ns in enumerate(self.key_t_ns[c]) if t_ns >= 0}
+            for frame in eye.pictures(keyframe.keys()):
+                yield c, keyframe[frame.t_ns], frame.image
+
+    def moved_back(self, seen: Observations, states: States) -> Observations:
+        """Every observation where it would be, were all cameras' pictures taken whole at the first one's stamps."""
+        parts = [
+            self._shutter(c).moved_back(
+                seen.where(seen.camera == c), states, self.key_t_ns[0], self.gate, self.late_s[c]
+            )
+            for c in range(len(self.eyes))
+        ]
+        return parts[0] if len(parts) == 1 else ordered(parts)
+
+    def expected(self, seen: Observations, marks: Landmarks, states: States) -> Observations:
+        """`seen` by the first camera, and where the others should see the same points.
+
+        Args:
+            seen: sorted; each track one of `marks`.
+            states: (n,) keyframes.
+        """
+        fewer, _ = thinned(seen, self.params.views)
+        p_world = marks.p_world[np.searchsorted(marks.track, fewer.track)]
+        parts = [seen]
+        for c, eye in enumerate(self.eyes[1:], start=1):
+            T_world_cam = (states.T_world_imu @ eye.mount.T_imu_cam)[fewer.keyframe]
+            p_cam = np.einsum("kji,kj->ki", T_world_cam[:, :3, :3], p_world - T_world_cam[:, :3, 3])
+            camera = eye.mount.camera
+            (pixel, valid), (recorded, also) = (
+                camera.project(p_cam),
+                self._shutter(c).recorded(p_cam, fewer.keyframe, states, self.key_t_ns[0], self.late_s[c]),
+            )
+            valid &= also & (self.key_t_ns[c][fewer.keyframe] >= 0)
+            valid &= camera.in_picture(np.where(valid[:, None], recorded, -1.0), self.params.border_px)
+            ray = p_cam / np.linalg.norm(p_cam, axis=1, keepdims=True)
+            which = np.full(len(fewer), c)
+            parts.append(replace(fewer, pixel=pixel, ray=ray, recorded_px=recorded, camera=which).where(valid))
+        return ordered(parts)
+
+    def _shutter(self, c: int) -> RollingShutter:
+        return RollingShutter(self.eyes[c].mount, self.gyro, self.dt_imu_cam_s)
