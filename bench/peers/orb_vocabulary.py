@@ -4,8 +4,8 @@
 
 A SOURCE is a session or a folder of pictures, searched through; give none of the pictures the peer will be tested on.
 The result is NOT its authors' vocabulary: that one has a million words from far more pictures. Its first line says so,
-and bench/orbslam3.py repeats it with the numbers. By the words ORB-SLAM3 matches keyframes, finds itself again when lost
-and closes loops.
+and bench/orbslam3.py repeats it with the numbers. By the words ORB-SLAM3 matches keyframes, finds itself again when
+lost and closes loops.
 
 The file is DBoW2's text format. First `k L scoring weighting`, here 0 0: L1 norm, tf-idf; what follows on the line is
 not read. Then a line per node but the root, parents first, numbered from 1 by their order: parent, 1 for a leaf, 32
