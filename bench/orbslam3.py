@@ -22,8 +22,8 @@ scale and gravity, then places earlier pictures of the same map after the fact; 
 
 Time is a whole process each, start-up included: handcap's import and reconstruction; the peer's vocabulary, tracking
 and saving. ORB-SLAM3 is given the pictures at their recorded pace, so 1 s per second is its least, and CPU seconds are
-given beside it (`--unpaced` does not wait, and leaves its mapping less time). It is not deterministic, hence several
-runs.
+given beside it (`--unpaced` does not wait, and leaves its mapping less time). On a loaded machine its mapping falls
+behind and its error grows, which handcap's does not; the load is printed. It is not deterministic, hence several runs.
 """
 
 from __future__ import annotations
@@ -202,10 +202,12 @@ def run_peer(recording: Recording, work: Path, args: argparse.Namespace) -> tupl
     if not (work / "status.json").exists():
         return wrong or "left no word of how it went", cost, ""
     status = json.loads((work / "status.json").read_text())
-    told = f"posed live {status['posed_live']} of {len(recording.stamps)}, vocabulary read in {status['load_s']:.1f} s"
+    told = (
+        f"live poses {status['posed_live']}, vocabulary {status['load_s']:.1f} s, tracking {status['tracking_s']:.1f} s"
+    )
     if not status["scaled"]:
         return "its IMU was never initialised, so it has no metric pose", cost, told
-    told += f", scale known after {status['scaled_after_s']:.1f} s"
+    told += f", scale known live after {status['scaled_after_s']:.1f} s"
     if not wrong:
         write_tum(work / "peer.txt", peer_trajectory(work, recording))
     return wrong, cost, told
@@ -266,7 +268,8 @@ def main() -> None:
         work = OUT / "work" / path.resolve().name
         work.mkdir(parents=True, exist_ok=True)
         recording = _recording(path, work)
-        print(f"{recording.name}, {len(recording.stamps)} pictures, {recording.length_s:.1f} s", flush=True)
+        what = f"{recording.name}, {len(recording.stamps)} pictures, {recording.length_s:.1f} s"
+        print(f"{what} (load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores)", flush=True)
         wrong, cost = run_handcap(recording, work)
         print("  " + row("handcap", recording, work / "handcap.txt", wrong, cost), flush=True)
         for k in range(0 if why else args.runs):
