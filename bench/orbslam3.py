@@ -32,6 +32,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,9 +105,8 @@ def _timed(command: Sequence[str | Path], log: Path, patience_s: float | None = 
             wrong = f"cannot be started ({error.strerror})"
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    said = log.read_text(errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(said) if line.strip()), "nothing said")
-    return f"{wrong}: {last[:120]}" if wrong else "", Cost(time.perf_counter() - began, cpu_s)
+    last = " ".join([line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()][-2:])
+    return f"{wrong}: {last[:200] or 'nothing said'}" if wrong else "", Cost(time.perf_counter() - began, cpu_s)
 
 
 def _handcap(*arguments: str | Path) -> list[str | Path]:
@@ -127,14 +127,16 @@ def _recording(path: Path, work: Path) -> Recording:
 
 def run_handcap(recording: Recording, work: Path) -> tuple[str, Cost]:
     """Leaves handcap.txt in TUM format."""
-    folder = work / f"session-{time.time_ns()}"
+    folder = work / "session"
+    shutil.rmtree(folder, ignore_errors=True)
     wrong, first = _timed(_handcap("import", "euroc", recording.mav0.parent, folder), work / "import.log")
     if not wrong:
         wrong, second = _timed(_handcap("reconstruct", folder), work / "reconstruct.log")
         first = Cost(first.wall_s + second.wall_s, first.cpu_s + second.cpu_s)
     head = folder / "derived/0001/reconstruct/head.parquet"
-    if not wrong and not head.exists():
-        wrong = f"refused: {json.loads((head.parent / 'report.json').read_text())['causes']}"
+    if (head.parent / "report.json").exists() and not head.exists():
+        causes = json.loads((head.parent / "report.json").read_text())["causes"]
+        wrong = f"refused: {' '.join(cause['text'] for cause in causes)}"
     if not wrong:
         write_tum(work / "handcap.txt", session.read_trajectory(head))
     return wrong, first
@@ -193,7 +195,9 @@ def run_peer(recording: Recording, work: Path, args: argparse.Namespace) -> tupl
     """Leaves peer.txt in TUM format; what went wrong, what it cost, and what else it told."""
     for name in ("frames.txt", "keyframes.txt", "status.json", "peer.txt"):
         (work / name).unlink(missing_ok=True)
-    rig = session.read_rig(next(work.glob("session-*")) / "rig.json")
+    if not (work / "session/rig.json").exists():
+        return "handcap could not import the folder, so there is no calibration to give", Cost(0.0, 0.0), ""
+    rig = session.read_rig(work / "session/rig.json")
     settings = work / "settings.yaml"
     settings.write_text(peer_settings(rig, 1e9 / float(np.median(np.diff(recording.stamps)))))
     command = [args.peer_python, PEER, recording.mav0, args.vocabulary, settings, work]
@@ -274,9 +278,8 @@ def main() -> None:
         print("  " + row("handcap", recording, work / "handcap.txt", wrong, cost), flush=True)
         for k in range(0 if why else args.runs):
             wrong, cost, told = run_peer(recording, work, args)
-            print(
-                "  " + row(f"ORB-SLAM3, {k + 1}", recording, work / "peer.txt", wrong, cost) + f" ({told})", flush=True
-            )
+            line = row(f"ORB-SLAM3, {k + 1}", recording, work / "peer.txt", wrong, cost)
+            print(f"  {line}{told and f' ({told})'}", flush=True)
 
 
 if __name__ == "__main__":

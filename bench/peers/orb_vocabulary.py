@@ -29,8 +29,9 @@ ORIGIN = "home-trained by bench/peers/orb_vocabulary.py"
 BRANCHES, LEVELS = 10, 6  # as its authors'
 # ORB-SLAM3 groups features by the node LEVELS - 4 below the root, and reads memory not set where a leaf lies above it.
 SHALLOWEST_LEAF = LEVELS - 4
-ROUNDS = 12
+ROUNDS = 40  # most settle before
 LARGEST_PX = 800  # pictures are shrunk to this, about the size that tracking sees
+CORNERS, KEPT = 4000, 1000  # ORB-SLAM3 spreads its corners over the picture, so it meets weak ones too
 EVERY = 5  # of a session's pictures one is taken; neighbours look alike
 PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -68,13 +69,15 @@ def pictures(source: Path) -> Iterator[NDArray[np.uint8]]:
             yield image.astype(np.uint8)
 
 
-def descriptors(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(n, 32) of a picture, with ORB-SLAM3's settings."""
+def descriptors(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(n, 32) of a picture, on ORB-SLAM3's pyramid."""
     factor = min(1.0, LARGEST_PX / max(image.shape))
     shrunk = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    orb = cv2.ORB.create(nfeatures=1000, scaleFactor=1.2, nlevels=8, fastThreshold=7)
+    orb = cv2.ORB.create(nfeatures=CORNERS, scaleFactor=1.2, nlevels=8, fastThreshold=7)
     _, found = orb.detectAndCompute(shrunk, np.full(shrunk.shape, 255, np.uint8))
-    return np.empty((0, 32), np.uint8) if found is None else found.astype(np.uint8)
+    if found is None:
+        return np.empty((0, 32), np.uint8)
+    return rng.permutation(found.astype(np.uint8))[:KEPT]
 
 
 def clusters(bits: Bits, k: int, rng: np.random.Generator) -> tuple[Bits, NDArray[np.intp]]:
@@ -131,11 +134,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("sources", type=Path, nargs="+")
     args = parser.parse_args()
-    found = [descriptors(image) for source in args.sources for image in pictures(source)]
+    rng = np.random.default_rng(0)
+    found = [descriptors(image, rng) for source in args.sources for image in pictures(source)]
     packed = np.concatenate(found)
     picture = np.repeat(np.arange(len(found)), [len(rows) for rows in found])
     bits = np.unpackbits(packed, axis=1).astype(np.float32) * 2 - 1
-    nodes = grow(bits, picture, np.random.default_rng(0))
+    nodes = grow(bits, picture, rng)
     words = sum(node.leaf for node in nodes)
     note = f"{ORIGIN}: {words} words from {len(packed)} descriptors of {len(found)} pictures"
     write_vocabulary(args.out, nodes, note)
