@@ -22,8 +22,8 @@ scale and gravity, then places earlier pictures of the same map after the fact; 
 
 Time is a whole process each, start-up included: handcap's import and reconstruction; the peer's vocabulary, tracking
 and saving. ORB-SLAM3 is given the pictures at their recorded pace, so 1 s per second is its least, and CPU seconds are
-given beside it (`--unpaced` does not wait, and leaves its mapping less time). On a loaded machine its mapping falls
-behind and its error grows, which handcap's does not; the load is printed. It is not deterministic, hence several runs.
+given beside it (`--unpaced` does not wait, and leaves its mapping less time). On a loaded machine it falls behind that
+pace, and its answer may depend on it; the load is printed. It is not deterministic in any case, hence several runs.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from peers.asl_folder import TRUTH, write_asl_folder
 from handcap import session
 from handcap.cameras import KannalaBrandt4
 from handcap.formats.tum import read_tum, write_tum
-from handcap.geometry import Array, inverse, matrix_from_quat_wxyz, project_to_so3, se3
+from handcap.geometry import Array, inverse, matrix_from_quat_wxyz, se3
 from handcap.reconstruct.score import score
 from handcap.types import Rig, Stamps, Trajectory
 
@@ -150,13 +150,13 @@ def peer_settings(rig: Rig, fps: float) -> str:
     names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2")
     values = dict(zip(("fx", "fy", "cx", "cy", *names), lens.params, strict=True))
     lines = ["%YAML:1.0", 'File.version: "1.0"', f'Camera.type: "{"KannalaBrandt8" if fisheye else "PinHole"}"']
-    lines += [f"Camera1.{name}: {float(value)!r}" for name, value in values.items()]
+    lines += [f"Camera1.{name}: {value:.12e}" for name, value in values.items()]
     lines += [f"Camera.width: {lens.width}", f"Camera.height: {lens.height}", f"Camera.fps: {round(fps)}"]
     lines += ["Camera.RGB: 1", "IMU.T_b_c1: !!opencv-matrix", "   rows: 4", "   cols: 4", "   dt: f"]
-    lines += [f"   data: [{', '.join(repr(v) for v in mounted.T_imu_cam.ravel().tolist())}]"]
+    lines += [f"   data: [{', '.join(f'{v:.12e}' for v in mounted.T_imu_cam.ravel().tolist())}]"]
     noise = {"NoiseGyro": imu.gyro_noise_density, "NoiseAcc": imu.accel_noise_density}
     noise |= {"GyroWalk": imu.gyro_random_walk, "AccWalk": imu.accel_random_walk, "Frequency": imu.rate_hz}
-    lines += [f"IMU.{name}: {value:.9f}" for name, value in noise.items()]
+    lines += [f"IMU.{name}: {value:.12e}" for name, value in noise.items()]
     lines += [f"ORBextractor.{name}: {value}" for name, value in ORB.items()]
     # Asked for although no viewer is opened.
     lines += [f"Viewer.{name}: 1.0" for name in (*VIEWER, "ViewpointX", "ViewpointY", "ViewpointZ", "ViewpointF")]
@@ -181,13 +181,11 @@ def peer_trajectory(work: Path, recording: Recording) -> Trajectory:
     t_ns, T_first_body = _peer_poses(work / "frames.txt", recording)
     key_ns, T_world_key = _peer_poses(work / "keyframes.txt", recording)
     _, row, key = np.intersect1d(t_ns, key_ns, return_indices=True)
-    T_world_first = T_world_key[key] @ inverse(T_first_body[row])
-    # They agree but for the rounding of its single precision, and for keyframes that moved after their picture's pose.
-    R_world_first = project_to_so3(np.median(T_world_first[:, :3, :3], axis=0))
-    T_tie = se3(R_world_first, np.median(T_world_first[:, :3, 3], axis=0))
+    assert len(row), "no keyframe is in both files"
+    T_world_first = T_world_key[key[0]] @ inverse(T_first_body[row[0]])  # any would do: they agree to the last digit
     order = np.unique(t_ns, return_index=True)[1]
     n = len(order)
-    T_world_body = T_tie @ T_first_body[order]
+    T_world_body = T_world_first @ T_first_body[order]
     return Trajectory("head", t_ns[order], t_ns[order], T_world_body, np.full((n, 6, 6), np.nan), np.ones(n, bool))
 
 
