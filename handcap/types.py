@@ -172,6 +172,22 @@ class Device:
     uid: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CameraSigma:
+    """Standard deviations of a camera's calibration, each per axis.
+
+    Attributes:
+        rotation_rad, position_m: of T_imu_cam, in the camera's axes.
+        focal: of the focal length, as a share of it.
+        centre_px: of the principal point.
+    """
+
+    rotation_rad: float
+    position_m: float
+    focal: float
+    centre_px: float
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class MountedCamera:
     """A camera, where it sits on its device, and how its clock differs.
@@ -183,6 +199,7 @@ class MountedCamera:
         dt_imu_cam_s: t_imu = t_cam + dt.
         dt_sigma_s: standard deviation of dt; None when nobody measured it.
         line_delay_s: time from one row's exposure to the next; 0 for a global shutter.
+        sigma: how well lens and mount are calibrated; None when nobody measured it.
     """
 
     device: str
@@ -191,6 +208,7 @@ class MountedCamera:
     dt_imu_cam_s: float = 0.0
     dt_sigma_s: float | None = None
     line_delay_s: float = 0.0
+    sigma: CameraSigma | None = None
 
     def late_s(self, pixel: Array) -> Array:
         """(...,) how much later than the stamp, which is the middle row's, the rows of pixels (..., 2) are exposed."""

@@ -15,7 +15,7 @@ from handcap.geometry import Array, inverse, se3_exp, se3_log
 from handcap.reconstruct.bundle import Solution, optimise
 from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.landmarks import Observations, with_views
-from handcap.reconstruct.uncertainty import PoseUncertainty, pose_uncertainty
+from handcap.reconstruct.uncertainty import PoseUncertainty, linearised
 from handcap.reconstruct.verdict import scale_sigma
 from handcap.types import ImuModel, ImuSamples
 
@@ -73,7 +73,7 @@ def solved(camera: Camera, seed: int, offset_s: float = OFFSET_S) -> Draw:
     imu, states, found_s = Preintegrator(samples, NOISE), start, 0.0
     for _ in range(3):
         solution = optimise(states, seen, camera, T_IMU_CAM, imu, PIXEL_SIGMA)
-        joint = pose_uncertainty(solution, imu, 0.05, variance_factor=1.0)
+        joint = linearised(solution, imu, 0.05).uncertainty(1.0)
         found_s += joint.dt_step_s
         states = solution.states.shifted(int(nanoseconds(joint.dt_step_s)))
     return Draw(truth, solution, joint, found_s)
@@ -135,8 +135,8 @@ def test_the_imus_residual_matches_its_stated_noise(draws):
 def test_slow_tracking_errors_widen_the_covariance_and_leave_the_solution():
     d = solved(PINHOLE, 0)
     imu = Preintegrator(recorded(HeadMotion.drawn(7), PINHOLE, 0)[1], NOISE)
-    wide = pose_uncertainty(d.solution, imu, 0.05, variance_factor=9.0)
-    same = pose_uncertainty(d.solution, imu, 0.05, variance_factor=1.0)
+    wide = linearised(d.solution, imu, 0.05).uncertainty(9.0)
+    same = linearised(d.solution, imu, 0.05).uncertainty(1.0)
     ratio = np.sqrt(np.trace(wide.of_pose(12)[3:, 3:]) / np.trace(same.of_pose(12)[3:, 3:]))
     assert 1.2 < ratio <= 3.0
     assert wide.dt_step_s == pytest.approx(same.dt_step_s, abs=1e-12)
@@ -149,4 +149,4 @@ def test_one_step_goes_most_of_the_way_to_the_offset_with_its_sign(offset_s):
     imu = Preintegrator(samples, NOISE)
     early = truth.shifted(-int(nanoseconds(offset_s)))
     solution = optimise(early, seen, FISHEYE, T_IMU_CAM, imu, PIXEL_SIGMA)
-    assert pose_uncertainty(solution, imu, 0.05, 1.0).dt_step_s == pytest.approx(offset_s, rel=0.25)
+    assert linearised(solution, imu, 0.05).uncertainty(1.0).dt_step_s == pytest.approx(offset_s, rel=0.25)

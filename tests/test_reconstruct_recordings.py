@@ -22,7 +22,8 @@ from handcap.causes import LANGUAGES
 from handcap.clock import seconds
 from handcap.formats.tum import read_tum
 from handcap.geometry import se3, so3_exp
-from handcap.reconstruct import Reconstruction, bundle, pipeline, reconstruct_take, run_session
+from handcap.reconstruct import Reconstruction, bundle, reconstruct_take, refinement, run_session
+from handcap.reconstruct.eyes import Eye
 from handcap.reconstruct.score import score
 from handcap.session import SessionClock, SessionMeta
 from handcap.types import Device, Frame, ImuSamples, MountedCamera, Rig, Trajectory
@@ -47,7 +48,8 @@ class Take:
         def pictures(only: Collection[int] | None = None) -> Iterator[Frame]:
             return (f for f in self.frames if only is None or f.t_ns in only)
 
-        return reconstruct_take(pictures, self.imu, self.device, self.mount)
+        stamps = np.array([f.t_ns for f in self.frames], np.int64)
+        return reconstruct_take([Eye("head", self.mount, stamps, pictures)], self.imu, self.device)
 
     def refused_for(self) -> list[str]:
         result = self.reconstruct()
@@ -118,7 +120,7 @@ def test_halves_that_cannot_be_solved_do_not_cost_the_take(take, monkeypatch):
     def unsolvable(*_):
         raise bundle.Unsolvable("indeterminate")
 
-    monkeypatch.setattr(pipeline, "split_half", unsolvable)
+    monkeypatch.setattr(refinement, "split_half", unsolvable)
     result = take.reconstruct()
     assert result.judgement.verdict == "ok" and result.chain is not None
     assert result.judgement.numbers["split_half_m"] is None

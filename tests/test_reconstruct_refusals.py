@@ -12,6 +12,7 @@ import pytest
 from handcap import session as session_store
 from handcap.errors import RigError
 from handcap.reconstruct import Reconstruction, reconstruct_take, run_session
+from handcap.reconstruct.eyes import Eye
 from handcap.session import SessionClock, SessionMeta
 from handcap.types import Device, Frame, ImuSamples, MountedCamera, Rig
 
@@ -27,7 +28,8 @@ class Clip:
         def pictures(only: Collection[int] | None = None) -> Iterator[Frame]:
             return (f for f in self.frames if only is None or f.t_ns in only)
 
-        return reconstruct_take(pictures, self.imu, self.device, self.mount)
+        stamps = np.array([f.t_ns for f in self.frames], np.int64)
+        return reconstruct_take([Eye("head", self.mount, stamps, pictures)], self.imu, self.device)
 
     def codes(self) -> list[str]:
         result = self.reconstruct()

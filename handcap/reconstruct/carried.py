@@ -32,7 +32,7 @@ from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.corner_pose import corner_poses
 from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.sightings import Sightings
-from handcap.reconstruct.uncertainty import PoseUncertainty, pose_uncertainty
+from handcap.reconstruct.uncertainty import PoseUncertainty, linearised
 from handcap.reconstruct.verdict import imu_gaps
 from handcap.types import Device, ImuSamples, Stamps
 
@@ -224,6 +224,6 @@ def _solve(
         if max(chi2, off_chi2) > params.most_chi2:
             return None
         solution = Solution(states, steps, graph, values, chi2, True)
-        return states, pose_uncertainty(solution, chain, 1e-6, 1.0)
+        return states, linearised(solution, chain, 1e-6).uncertainty(1.0)
     except (RuntimeError, Unsolvable):
         return None

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from handcap.clock import NS_PER_S, nanoseconds
-from handcap.geometry import Array
+from handcap.geometry import Array, project_to_so3, se3
 from handcap.reconstruct.gyro import GyroRotation
 from handcap.reconstruct.inertial import States
 from handcap.reconstruct.landmarks import GateParams, Landmarks, Observations, ordered, thinned
 from handcap.reconstruct.optics import Optics
 from handcap.reconstruct.shutter import RollingShutter
 from handcap.types import Frame, MountedCamera, Stamps
+
+_LEAST_FOLLOWED = 40
 
 
 class Pictures(Protocol):
@@ -36,11 +39,13 @@ class Eye:
     """One camera of a device.
 
     Attributes:
+        name: of the camera.
         mount: its calibration.
         camera_t_ns: stamps of all its pictures, as recorded.
         pictures: the pictures.
     """
 
+    name: str
     mount: MountedCamera
     camera_t_ns: Stamps
     pictures: Pictures
@@ -50,6 +55,9 @@ class Eye:
 class EyesParams:
     views: int = 8  # of a track, at most, in each of the other cameras
     border_px: float = 12.0  # no patch fits nearer to the edge
+    least_fit: float = 0.3  # share of what is expected of a camera: with less it shows something else, or nothing
+    aim_fit: float = 0.6  # with less, it may point elsewhere
+    aim_keyframes: int = 12
     most_late_s: float = 0.01  # farther from the keyframe than this, a picture shows another moment
 
 
@@ -149,5 +157,65 @@ class Eyes:
             parts.append(replace(fewer, pixel=pixel, ray=ray, recorded_px=recorded, camera=which).where(valid))
         return ordered(parts)
 
+    def aimed(self, c: int, expected: Observations) -> MountedCamera | None:
+        """Camera `c`, turned on its mount so that it sees what is `expected` of it; None if that cannot be told.
+
+        Features are followed from the first camera's picture into this one's, as far as a pyramid of pictures reaches.
+        """
+        first, other = (expected.where(expected.camera == k) for k in (0, c))
+        wanted = np.unique(other.keyframe)
+        wanted = wanted[np.linspace(0, len(wanted) - 1, min(self.params.aim_keyframes, len(wanted))).astype(int)]
+        pictures = [
+            {
+                k: f.image
+                for k, f in zip(wanted, self.eyes[of].pictures(self.key_t_ns[of][wanted].tolist()), strict=False)
+            }
+            for of in (0, c)
+        ]
+        there, seen = [], []
+        for k in wanted.tolist():
+            _, i, j = np.intersect1d(
+                np.where(first.keyframe == k, first.track, -1),
+                np.where(other.keyframe == k, other.track, -2),
+                return_indices=True,
+            )
+            if k not in pictures[0] or k not in pictures[1] or len(i) < 8:
+                continue
+            found, good = _followed(pictures[0][k], pictures[1][k], first.recorded_px[i], other.recorded_px[j])
+            ray, valid = self.eyes[c].mount.camera.unproject(found)
+            good &= valid
+            there.append(other.ray[j][good])
+            seen.append(ray[good])
+        R = _turn(np.concatenate([*seen, np.zeros((0, 3))]), np.concatenate([*there, np.zeros((0, 3))]))
+        if R is None:
+            return None
+        mount = self.eyes[c].mount
+        return replace(mount, T_imu_cam=mount.T_imu_cam @ se3(R, np.zeros(3)))
+
     def _shutter(self, c: int) -> RollingShutter:
         return RollingShutter(self.eyes[c].mount, self.gyro, self.dt_imu_cam_s)
+
+
+def _followed(
+    picture: NDArray[np.uint8], other: NDArray[np.uint8], px: Array, guess: Array
+) -> tuple[Array, NDArray[np.bool_]]:
+    """(k, 2) where features of a picture lie in the other one, and which are found again on the way back."""
+    window: dict[str, Any] = {"winSize": (31, 31), "maxLevel": 4, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+    start, there = px.astype(np.float32), guess.astype(np.float32)
+    found, forward, _ = cv2.calcOpticalFlowPyrLK(picture, other, start, there.copy(), **window)
+    back, backward, _ = cv2.calcOpticalFlowPyrLK(other, picture, found, start.copy(), **window)
+    good = (forward.ravel() == 1) & (backward.ravel() == 1) & (np.linalg.norm(back - start, axis=1) < 1.0)
+    return found.astype(float), good
+
+
+def _turn(ray: Array, wanted: Array) -> Array | None:
+    """(3, 3) R with wanted ≈ R ray for most rows (k, 3), all unit; None if there is no such turn."""
+    keep = np.ones(len(ray), bool)
+    R = np.eye(3)
+    for _ in range(6):
+        if keep.sum() < _LEAST_FOLLOWED:
+            return None
+        R = project_to_so3(wanted[keep].T @ ray[keep])
+        off = np.linalg.norm(wanted - ray @ R.T, axis=1)
+        keep = off < max(3 * float(np.median(off[keep])), 0.002)
+    return R if keep.mean() > 0.5 else None

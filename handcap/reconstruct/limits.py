@@ -25,6 +25,7 @@ class VerdictParams:
     gyro_ratio: float = 8.0  # gyroscope's turning against the picture's; a unit error is 57
     min_correlation: float = 0.5
     max_offset_sigma_ms: float = 3.0
+    least_offset_ms: float = 0.2  # a smaller change of the clock offset moves nothing worth a word
     max_clock_drift_ms: float = 10.0  # between the halves; each is known to 2 ms
     drift_shows: float = 1.2  # times the IMU's stated noise; 10 ms over 10 s of the virtual rig left 4 and more
     max_rotation_error_deg: float = 4.0

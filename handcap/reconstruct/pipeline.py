@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,44 +19,36 @@ from handcap.reconstruct import bundle, inputs, landmarks, sfm, sync, uncertaint
 from handcap.reconstruct.align import align
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.extend import extend
-from handcap.reconstruct.eyes import Eye, Eyes, Pictures
+from handcap.reconstruct.eyes import Eye, Eyes
 from handcap.reconstruct.frontend import Tracks, rotation_predictor, track
 from handcap.reconstruct.gyro import GyroRotation
 from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.keyframes import choose_keyframes, neighbour_parallax, starting_windows
 from handcap.reconstruct.limits import Refused
-from handcap.reconstruct.merge import describe, keyframes_to_describe, merge
-from handcap.reconstruct.optics import Optics
-from handcap.reconstruct.patches import aligned
+from handcap.reconstruct.refinement import Optimum, Refinement
 from handcap.reconstruct.result import MapPoints, Progress, Reconstruction, ReconstructParams, Residuals
-from handcap.reconstruct.selfcheck import split_half
 from handcap.reconstruct.shutter import RollingShutter
 from handcap.reconstruct.verdict import Judgement
-from handcap.reconstruct.weighing import weigh
-from handcap.types import Device, ImuSamples, MountedCamera, Stamps
+from handcap.types import Device, ImuSamples, Stamps
 
 
 def reconstruct_take(
-    pictures: Pictures,
+    eyes: Sequence[Eye],
     imu: ImuSamples,
     device: Device,
-    mount: MountedCamera,
     params: ReconstructParams | None = None,
     on_progress: Progress = lambda what, share: None,
     body: str = "head",
-    others: Sequence[Eye] = (),
 ) -> Reconstruction:
     """Reconstruct the motion of one device from its own cameras and IMU.
 
     Args:
-        pictures: of the camera to follow.
+        eyes: its cameras; features are followed in the first, the others join once the points are placed.
         imu: on the session clock.
-        device, mount: calibration of the IMU and of that camera on it.
+        device: calibration of the IMU.
         body: what the causes call it.
-        others: more cameras on the device; they join once the points are placed.
     """
-    first = Eye(mount, np.zeros(0, np.int64), pictures)
-    work = _Work([first, *others], imu, device, params or ReconstructParams(), on_progress, body)
+    work = _Work(eyes, imu, device, params or ReconstructParams(), on_progress, body)
     try:
         # Threaded sums depend on the number of cores in their last digits; the results must not.
         with threadpool_limits(1, "blas"):
@@ -66,16 +58,6 @@ def reconstruct_take(
         judgement = Judgement("refused", (*work.dark, *causes), (), np.zeros(0, bool), work.numbers)
         judgement = judgement.about(body)
         return Reconstruction(body, judgement, None, None, (None, None), seconds=work.seconds)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Solved:
-    """States of all keyframes and what supports them."""
-
-    states: States
-    seen: landmarks.Observations
-    marks: landmarks.Landmarks
-    residual: Array
 
 
 class _Work:
@@ -96,7 +78,6 @@ class _Work:
         self.numbers: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self.dark: tuple[Cause, ...] = ()  # what to say first of a take that fails for whatever reason
-        self.noise_scale = 1.0  # of the IMU's stated noise, as the residuals demand
 
     @contextmanager
     def step(self, name: str, share: float) -> Generator[None]:
@@ -120,26 +101,34 @@ class _Work:
             tracks = self._track(coarse, turns)
         with self.step("choosing keyframes", 0.35):
             key_tracks, seen = self._keyframes(tracks, coarse)
-        solved, fine = self._start(key_tracks, seen, coarse)
+        states, fine = self._start(key_tracks, seen, coarse)
+        gyro = GyroRotation(self.imu, coarse.gyro_bias)
+        eyes = Eyes.at(key_tracks.camera_t_ns, self.eyes, gyro, fine.dt_imu_cam_s, self.params.eyes, self.params.gate)
+        better = Refinement(self.imu, self.device, eyes, self.params, self.numbers)
         with self.step("refining", 0.7):
-            imu = Preintegrator(self.imu, self.device.imu)
-            gyro = GyroRotation(self.imu, coarse.gyro_bias)
-            offset, stamps = fine.dt_imu_cam_s, key_tracks.camera_t_ns
-            eyes = Eyes.at(stamps, self.eyes, gyro, offset, self.params.eyes, self.params.gate)
-            rounds = self.params.first_rounds
-            solved, offset, joint, imu = self._refine(solved, seen, eyes, imu, offset, rounds)
+            best = better.solve(states, seen, fine.dt_imu_cam_s, self.params.first_rounds)
         if self.params.twice:
-            with self.step("joining tracks", 0.8):
-                joined = self._join(solved, seen, key_tracks.camera_t_ns)
-            with self.step("laying patches", 0.82):
-                joined = self._aligned(solved, joined, eyes)
-            with self.step("refining again", 0.85):
-                rounds = self.params.final_rounds
-                solved, offset, joint, imu = self._refine(solved, joined, eyes, imu, offset, rounds)
-            with self.step("checking halves", 0.93):
-                self._check_halves(solved, eyes.optics, imu)
+            best = self._twice(better, best)
         with self.step("filling in every picture", 0.95):
-            return self._finish(turns, tracks, key_tracks, solved, offset, joint)
+            return self._finish(turns, tracks, key_tracks, better, best)
+
+    def _twice(self, better: Refinement, best: Optimum) -> Optimum:
+        """The second solution: tracks joined, looked at anew in all cameras, and their mounts checked."""
+        with self.step("joining tracks", 0.8):
+            joined = better.joined(best)
+        for _ in range(1 + self.params.mounts.rounds):
+            with self.step("laying patches", 0.82):
+                laid = better.laid(best, joined)
+            with self.step("refining again", 0.85):
+                best = better.solve(best.states, laid, best.offset_s, self.params.final_rounds)
+            with self.step("checking mounts", 0.92):
+                checked = better.mounts_checked(best)
+            if checked is not None:
+                best = checked
+                break
+        with self.step("checking halves", 0.93):
+            better.check_halves(best)
+        return best
 
     def _note_inputs(self, turns: sync.VisualTurns) -> None:
         t = turns.camera_t_ns
@@ -311,129 +300,35 @@ class _Work:
                 states = out.states
         return states, fine, sigma
 
-    def _refine(
-        self,
-        start: States | _Solved,
-        seen: landmarks.Observations,
-        eyes: Eyes,
-        imu: Preintegrator,
-        offset_s: float,
-        rounds: int,
-    ) -> tuple[_Solved, float, uncertainty.PoseUncertainty, Preintegrator]:
-        """Bundle adjustment of the whole take, gated each round, noise levels and time offset re-estimated."""
-        T_imu_cam, optics = self.mount.T_imu_cam, eyes.optics
-        states = start.states if isinstance(start, _Solved) else start
-        prior, joint = self.mount.dt_sigma_s or self.params.offset_prior_s, None
-        for _ in range(rounds):
-            seen = eyes.moved_back(seen, states)
-            kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, optics, self.params.gate)
-            weighed = weigh(kept, states, optics, T_imu_cam, self.params)
-            noise = weighed.noise
-            out = bundle.optimise(
-                states, weighed.seen, optics, T_imu_cam, imu, weighed.sigma_px,
-                gauge=weighed.gauge, params=self.params.bundle,
-            )  # fmt: skip
-            joint = uncertainty.pose_uncertainty(out, imu, prior, noise.variance_factor / noise.solver_factor)
-            step = float(np.clip(joint.dt_step_s, -0.02, 0.02))
-            offset_s += step
-            states = out.states.shifted(int(nanoseconds(step)))
-            self.numbers |= {
-                "landmarks": len(marks.track),
-                "stations": weighed.stations,
-                "observations": len(kept),
-                "pixel_sigma_px": noise.typical_px,
-                "pixel_correlation": noise.correlation,
-                "pixel_variance_factor": noise.variance_factor,
-                "imu_chi2": out.imu_chi2,
-                "converged": out.converged,
-            }
-            settled = abs(step) < self.params.offset_converged_s
-            scale = float(np.clip(self.noise_scale * np.sqrt(out.imu_chi2), 1.0, self.params.most_noise_scale))
-            if abs(scale / self.noise_scale - 1) > 0.1:
-                self.noise_scale = scale
-                imu = Preintegrator(self.imu, self.device.imu, scale)
-            elif settled:
-                break
-        self.numbers["imu_noise_scale"] = self.noise_scale
-        seen = eyes.moved_back(seen, states)
-        kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, optics, self.params.gate)
-        assert joint is not None
-        return _Solved(states, kept, marks, residual), offset_s, joint, imu
-
-    def _check_halves(self, solved: _Solved, optics: Optics, imu: Preintegrator) -> None:
-        """Notes what halves of the landmarks say of each other; None where they say nothing."""
-        weighed = weigh(solved.seen, solved.states, optics, self.mount.T_imu_cam, self.params)
-        sigma_px = dict(zip(np.unique(weighed.seen.track).tolist(), weighed.sigma_px.tolist(), strict=True))
-
-        def solve(half: landmarks.Observations) -> States:
-            sigma = np.array([sigma_px[track] for track in np.unique(half.track).tolist()])
-            out = bundle.optimise(
-                solved.states, half, optics, self.mount.T_imu_cam, imu, sigma,
-                gauge=weighed.gauge, params=replace(self.params.bundle, iterations=self.params.half_iterations),
-            )  # fmt: skip
-            return out.states
-
-        metres = radians = None
-        with suppress(bundle.Unsolvable):  # half of the landmarks may be too few; the whole take is solved all the same
-            metres, radians = split_half(weighed.seen, solve)
-        self.numbers |= {"split_half_m": metres, "split_half_rad": radians}
-
-    def _join(self, solved: _Solved, seen: landmarks.Observations, key_stamps: Stamps) -> landmarks.Observations:
-        T_world_cam = solved.states.T_world_imu @ self.mount.T_imu_cam
-        wanted = {int(key_stamps[k]): int(k) for k in keyframes_to_describe(solved.seen)}
-        pictures = ((wanted[f.t_ns], f.image) for f in self.pictures(wanted))
-        found = describe(pictures, solved.seen, solved.marks, T_world_cam, self.mount.camera, self.params.merge)
-        joined, joins = merge(solved.seen, solved.marks, found, T_world_cam, self.mount.camera, self.params.merge)
-        self.numbers["joined_tracks"] = joins
-        return joined
-
-    def _aligned(self, solved: _Solved, joined: landmarks.Observations, eyes: Eyes) -> landmarks.Observations:
-        """Observations of all cameras, where patches of the first one's pictures lie."""
-        T_world_cam, optics = solved.states.T_world_imu @ self.mount.T_imu_cam, eyes.optics
-        joined = eyes.moved_back(joined, solved.states)
-        kept, marks, _, _ = landmarks.gate(joined, T_world_cam, optics, self.params.gate)
-        expected = eyes.expected(kept, marks, solved.states)
-        found = aligned(expected, marks, T_world_cam, optics, eyes.pictures, self.params.patches)
-        first = found.camera == 0
-        self.numbers |= {
-            "patches_fit": int(first.sum()) / max(len(kept), 1),
-            "other_cameras_fit": int((~first).sum()) / max(len(expected) - len(kept), 1),
-        }
-        return found
-
     def _finish(
         self,
         turns: sync.VisualTurns,
         tracks: Tracks,
         key_tracks: Tracks,
-        solved: _Solved,
-        offset_s: float,
-        joint: uncertainty.PoseUncertainty,
+        better: Refinement,
+        best: Optimum,
     ) -> Reconstruction:
-        views = landmarks.views(solved.seen, len(solved.states))
+        offset_s, joint = best.offset_s, best.joint
+        views = landmarks.views(best.seen, len(best.states))
         first = int(np.argmax(views >= self.params.verdict.min_marks))
-        T_gauge = _gauge(solved.states.T_world_imu[first], self.mount.T_imu_cam)
-        states = solved.states.moved(T_gauge)
-        judgement = self._judge(turns, tracks, key_tracks, states, solved, views, joint)
+        T_gauge = _gauge(best.states.T_world_imu[first], self.mount.T_imu_cam)
+        states = best.states.moved(T_gauge)
+        judgement = self._judge(turns, tracks, key_tracks, states, best, views, joint)
+        judgement = judgement.with_doubts([*better.mount_causes(), *self._offset_causes(best)])
         if judgement.verdict == "refused":
             return Reconstruction(self.body, judgement, offset_s, joint.dt_sigma_s, (None, None), seconds=self.seconds)
-        model = replace(
-            self.device.imu,
-            gyro_noise_density=self.device.imu.gyro_noise_density * self.noise_scale,
-            accel_noise_density=self.device.imu.accel_noise_density * self.noise_scale,
-        )
         shift = int(states.t_ns[0]) - int(to_imu_clock(key_tracks.camera_t_ns[:1], offset_s)[0])
         states = states.shifted(-shift)  # rounding of the offset's steps, in ns
-        chain = Chain(states, joint, self.imu, model, tracks.camera_t_ns, offset_s, judgement.tracked)
+        chain = Chain(states, joint, self.imu, better.noise, tracks.camera_t_ns, offset_s, judgement.tracked)
         points = MapPoints(
-            solved.marks.p_world @ T_gauge[:3, :3].T + T_gauge[:3, 3],
-            np.bincount(np.searchsorted(solved.marks.track, solved.seen.track), minlength=len(solved.marks.track)),
-            solved.marks.track,
+            best.marks.p_world @ T_gauge[:3, :3].T + T_gauge[:3, 3],
+            np.bincount(np.searchsorted(best.marks.track, best.seen.track), minlength=len(best.marks.track)),
+            best.marks.track,
         )
-        first = solved.seen.camera == 0
-        shown = solved.seen.where(first)
+        first = best.seen.camera == 0
+        shown = best.seen.where(first)
         residuals = Residuals(
-            key_tracks.camera_t_ns[shown.keyframe], shown.recorded_px, solved.residual[first], shown.track
+            key_tracks.camera_t_ns[shown.keyframe], shown.recorded_px, best.residual[first], shown.track
         )
         return Reconstruction(
             self.body,
@@ -445,7 +340,18 @@ class _Work:
             points,
             residuals,
             self.seconds,
+            {better.eyes.eyes[c].name: better.eyes.eyes[c].mount for c in better.corrected},
         )
+
+    def _offset_causes(self, best: Optimum) -> list[Cause]:
+        """What to say of a clock offset that is not the calibrated one."""
+        stated_s = self.mount.dt_sigma_s
+        if stated_s is None:
+            return []
+        off_s, limit_s = abs(best.offset_s - self.mount.dt_imu_cam_s), 3 * np.hypot(stated_s, best.joint.dt_sigma_s)
+        if off_s <= max(limit_s, self.params.verdict.least_offset_ms / 1e3):
+            return []
+        return [Cause("offset_moved", self.eyes[0].name, measured=1e3 * off_s, limit=1e3 * float(limit_s))]
 
     def _judge(
         self,
@@ -453,11 +359,11 @@ class _Work:
         tracks: Tracks,
         key_tracks: Tracks,
         states: States,
-        solved: _Solved,
+        best: Optimum,
         views: NDArray[np.int64],
         joint: uncertainty.PoseUncertainty,
     ) -> Judgement:
-        residual_rms = float(np.sqrt(np.mean(solved.residual**2))) if len(solved.residual) else float("inf")
+        residual_rms = float(np.sqrt(np.mean(best.residual**2))) if len(best.residual) else float("inf")
         position_sigma = np.sqrt(np.trace(joint.cov[:, 3:, :, 3:].diagonal(0, 0, 2), axis1=0, axis2=1))
         self.numbers |= {
             "keyframes_registered": int((views >= self.params.verdict.min_marks).sum()),

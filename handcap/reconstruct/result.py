@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,12 +21,13 @@ from handcap.reconstruct.jaw import JawParams
 from handcap.reconstruct.keyframes import KeyframeParams
 from handcap.reconstruct.limits import VerdictParams
 from handcap.reconstruct.merge import MergeParams
+from handcap.reconstruct.mounts import MountParams
 from handcap.reconstruct.patches import PatchParams
 from handcap.reconstruct.planes import PlaneParams
 from handcap.reconstruct.sightings import TieParams
 from handcap.reconstruct.verdict import Judgement
 from handcap.reconstruct.workspace import WorkspaceParams
-from handcap.types import Stamps
+from handcap.types import MountedCamera, Stamps
 
 Progress = Callable[[str, float], None]  # told what is being done, and the share that is done
 
@@ -51,6 +52,7 @@ class ReconstructParams:
     carried: CarriedParams = field(default_factory=CarriedParams)
     jaw: JawParams = field(default_factory=JawParams)
     eyes: EyesParams = field(default_factory=EyesParams)
+    mounts: MountParams = field(default_factory=MountParams)
     hands: HandParams = field(default_factory=HandParams)
     verdict: VerdictParams = field(default_factory=VerdictParams)
     planes: PlaneParams = field(default_factory=PlaneParams)
@@ -99,7 +101,10 @@ class Residuals:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reconstruction:
-    """What became of one device in one take; the chain is None when it was refused."""
+    """What became of one device in one take; the chain is None when it was refused.
+
+    `mounts` holds the cameras, by name, that sit or look otherwise than calibrated, as the take would have them.
+    """
 
     body: str
     judgement: Judgement
@@ -110,3 +115,4 @@ class Reconstruction:
     map_points: MapPoints | None = None
     residuals: Residuals | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    mounts: Mapping[str, MountedCamera] = field(default_factory=dict)

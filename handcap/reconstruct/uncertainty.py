@@ -28,7 +28,7 @@ _PROBE_S = 5e-4  # for the derivative by dt: far above rounding, far below the I
 _CHAIN = 9  # velocity and both biases, per state
 # Of covariances, for what no residual shows: lens, light on a surface, scale of an IMU. Squared errors over stated
 # variances averaged 1.2 to 1.3 on 24 chains of the virtual rig (seeds 700 to 707) and 1.7 on EuRoC MH01.
-_UNMODELLED = 1.4
+UNMODELLED = 1.4
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -49,14 +49,54 @@ class PoseUncertainty:
         return self.cov[i, :, i, :]
 
 
-def pose_uncertainty(
-    solution: Solution, imu: Preintegrator, dt_prior_sigma_s: float, variance_factor: float
-) -> PoseUncertainty:
-    """Linearise at the optimum and invert. Raises Unsolvable.
+class Linearised:
+    """The normal equations of keyframe poses and the time offset at the optimum, all else eliminated.
+
+    Attributes:
+        inertial: (6n + 1, 6n + 1) information of the IMU and the priors; the offset comes last.
+        visual: (6n, 6n) information of the observations.
+        downhill: (6n + 1,) right-hand side.
+    """
+
+    def __init__(self, inertial: Array, visual: Array, downhill: Array) -> None:
+        """Raises Unsolvable."""
+        self.inertial, self.visual, self.downhill = inertial, visual, downhill
+        whole = inertial.copy()
+        whole[:-1, :-1] += visual
+        self._scale = 1 / np.sqrt(np.maximum(np.diag(whole), 1e-12))  # units differ by 1e10: condition first
+        scaled = whole * self._scale[:, None] * self._scale[None, :]
+        try:
+            self._factored = cho_factor(scaled + 1e-14 * np.eye(len(whole)), lower=True)
+        except np.linalg.LinAlgError as error:
+            raise Unsolvable(str(error)) from error
+
+    def solve(self, rhs: Array) -> Array:
+        """The whole information's inverse times (6n + 1, ...)."""
+        scale = self._scale.reshape(-1, *[1] * (rhs.ndim - 1))
+        return scale * cho_solve(self._factored, scale * rhs)
+
+    def uncertainty(self, variance_factor: float) -> PoseUncertainty:
+        """How well poses and offset are known.
+
+        Args:
+            variance_factor: of slow tracking errors over independent ones, at least 1.
+        """
+        n = len(self.visual) // 6
+        half = self.solve(np.eye(len(self.inertial)))
+        middle = self.inertial.copy()
+        middle[:-1, :-1] += variance_factor * self.visual
+        step = half @ self.downhill
+        cov = UNMODELLED * (half @ middle @ half)
+        return PoseUncertainty(
+            ((cov + cov.T) / 2)[:-1, :-1].reshape(n, 6, n, 6), float(step[-1]), float(np.sqrt(cov[-1, -1]))
+        )
+
+
+def linearised(solution: Solution, imu: Preintegrator, dt_prior_sigma_s: float) -> Linearised:
+    """Linearise at the optimum. Raises Unsolvable.
 
     Args:
         dt_prior_sigma_s: what is known of the offset beforehand, about its current value.
-        variance_factor: of slow tracking errors over independent ones, at least 1.
     """
     states, values, n = solution.states, solution.values, len(solution.states)
     inertial = inertial_factors(solution.steps)
@@ -112,21 +152,7 @@ def pose_uncertainty(
         raise Unsolvable(str(error)) from error
     S -= cross.T @ solved[:, :-1]
     g -= cross.T @ solved[:, -1]
-    middle = (S + S.T) / 2
-    S = middle.copy()
-    S[:-1, :-1] += visual
-    middle[:-1, :-1] += variance_factor * visual
-    scale = 1 / np.sqrt(np.maximum(np.diag(S), 1e-12))  # units differ by 1e10: condition first
-    try:
-        factored = cho_factor(S * scale[:, None] * scale[None, :] + 1e-14 * np.eye(m), lower=True)
-    except np.linalg.LinAlgError as error:
-        raise Unsolvable(str(error)) from error
-    half = cho_solve(factored, np.diag(scale)) * scale[:, None]
-    step = half @ g
-    cov = _UNMODELLED * (half @ middle @ half)
-    return PoseUncertainty(
-        ((cov + cov.T) / 2)[:-1, :-1].reshape(n, 6, n, 6), float(step[-1]), float(np.sqrt(cov[-1, -1]))
-    )
+    return Linearised((S + S.T) / 2, visual, g)
 
 
 def _visual_information(sight: gtsam.NonlinearFactorGraph, values: gtsam.Values, g: Array) -> Array:

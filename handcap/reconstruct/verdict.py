@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,6 +42,11 @@ class Judgement:
     def about(self, body: str) -> Judgement:
         """With the body named in every cause."""
         return replace(self, causes=tuple(replace(cause, body=body) for cause in self.causes))
+
+    def with_doubts(self, causes: Sequence[Cause]) -> Judgement:
+        """With causes that spoil no stretch of the take, but leave it no longer simply ok."""
+        verdict = "partial" if causes and self.verdict == "ok" else self.verdict
+        return replace(self, verdict=verdict, causes=(*self.causes, *causes))
 
 
 def tracked_pictures(

@@ -64,21 +64,19 @@ def solve_device(
     """One device by itself, in its own world."""
     of = "" if device == "head" else f" of the {device} gripper"
     camera = recording.cameras[device]
-    others = [c for c in recording.others(device) if params.twice]
     return reconstruct_take(
-        lambda only=None: recording.frames(camera, only=only),
+        [_eye(recording, each) for each in (camera, *recording.others(device))],
         recording.imu(device),
         recording.rig.devices[device],
-        recording.rig.cameras[camera],
         params,
         lambda what, share: on_progress(what + of, share),
         body_of(device),
-        [_eye(recording, other) for other in others],
     )
 
 
 def _eye(recording: Recording, camera: str) -> Eye:
     return Eye(
+        camera,
         recording.rig.cameras[camera],
         recording.stamps(camera),
         lambda only=None: recording.frames(camera, only=only),
@@ -88,6 +86,7 @@ def _eye(recording: Recording, camera: str) -> Eye:
 def _reconstructed(
     recording: Recording, devices: Mapping[str, Reconstruction], params: ReconstructParams, on_progress: Progress
 ) -> Whole:
+    recording = _as_worn(recording, devices)
     wall = {f"{device}: {step}": s for device, result in devices.items() for step, s in result.seconds.items()}
     on_progress("tying the devices together", 0.92)
     start = time.perf_counter()
@@ -101,6 +100,21 @@ def _reconstructed(
     hands = _bare_hands(recording, whole, tied, params, on_progress)
     wall["hands"] = time.perf_counter() - start
     return replace(whole, hands=hands)
+
+
+def _as_worn(recording: Recording, devices: Mapping[str, Reconstruction]) -> Recording:
+    """The recording of the rig as it was worn: cameras that have moved on it are where they are now.
+
+    A tool stays where it was calibrated on its device; it is the camera that moved.
+    """
+    moved = {camera: mount for result in devices.values() for camera, mount in result.mounts.items()}
+    rig = recording.rig
+    grippers = dict(rig.grippers)
+    for side, gripper in rig.grippers.items():
+        if side in moved and gripper.T_cam_tcp is not None:
+            T_new_old = inverse(moved[side].T_imu_cam) @ rig.cameras[side].T_imu_cam
+            grippers[side] = replace(gripper, T_cam_tcp=T_new_old @ gripper.T_cam_tcp)
+    return replace(recording, rig=replace(rig, cameras={**rig.cameras, **moved}, grippers=grippers))
 
 
 def _bare_hands(

@@ -15,7 +15,7 @@ from handcap.encoder import JawEncoder
 from handcap.errors import RigError
 from handcap.geometry import Array, project_to_so3
 from handcap.session.folder import is_name, replace_file
-from handcap.types import Device, Gripper, ImuModel, MountedCamera, Rig, Tag, TagBody, TagFamily
+from handcap.types import CameraSigma, Device, Gripper, ImuModel, MountedCamera, Rig, Tag, TagBody, TagFamily
 
 VERSION = 1
 _ROTATION_TOLERANCE = 1e-3  # a matrix typed with four digits passes, a transposed or scaled one does not
@@ -67,6 +67,13 @@ class _Device(BaseModel):
     imu: _Imu
 
 
+class _CameraSigma(BaseModel):
+    rotation_rad: Positive
+    position_m: Positive
+    focal: Positive
+    centre_px: Positive
+
+
 class _Camera(BaseModel):
     device: str
     model: Literal["pinhole-radtan", "kannala-brandt4"]
@@ -77,6 +84,7 @@ class _Camera(BaseModel):
     dt_imu_cam_s: Finite = 0.0
     dt_sigma_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     line_delay_s: Finite = 0.0
+    sigma: _CameraSigma | None = None
 
     @model_validator(mode="after")
     def _check_params(self) -> _Camera:
@@ -206,7 +214,10 @@ def _rig(file: _RigFile) -> Rig:
     cameras: dict[str, MountedCamera] = {}
     for name, c in file.cameras.items():
         lens = MODELS[c.model](c.width, c.height, tuple(c.params))
-        cameras[name] = MountedCamera(c.device, lens, _exact(c.T_imu_cam), c.dt_imu_cam_s, c.dt_sigma_s, c.line_delay_s)
+        sigma = None if c.sigma is None else CameraSigma(**c.sigma.model_dump())
+        cameras[name] = MountedCamera(
+            c.device, lens, _exact(c.T_imu_cam), c.dt_imu_cam_s, c.dt_sigma_s, c.line_delay_s, sigma
+        )
     provenance = dict(file.provenance)
     if file.created is not None:
         provenance["created"] = file.created
@@ -254,6 +265,7 @@ def write_rig(path: Path, rig: Rig) -> None:
                 "T_imu_cam": c.T_imu_cam.tolist(),
                 "dt_imu_cam_s": c.dt_imu_cam_s,
                 "dt_sigma_s": c.dt_sigma_s,
+                "sigma": None if c.sigma is None else asdict(c.sigma),
                 "line_delay_s": c.line_delay_s,
             }
             for name, c in rig.cameras.items()

@@ -1,0 +1,243 @@
+"""From states of all keyframes, roughly, to the best ones; pictures and mounts are looked at again on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from handcap.causes import Cause
+from handcap.clock import nanoseconds
+from handcap.geometry import Array
+from handcap.reconstruct import bundle, landmarks, merge, mounts
+from handcap.reconstruct.eyes import Eyes
+from handcap.reconstruct.inertial import Preintegrator, States
+from handcap.reconstruct.landmarks import Landmarks, Observations
+from handcap.reconstruct.patches import aligned
+from handcap.reconstruct.result import ReconstructParams
+from handcap.reconstruct.selfcheck import split_half
+from handcap.reconstruct.uncertainty import Linearised, PoseUncertainty, linearised
+from handcap.reconstruct.weighing import Weighed, weigh
+from handcap.types import Device, ImuModel, ImuSamples, MountedCamera
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Optimum:
+    """States of all keyframes and what supports them.
+
+    Attributes:
+        states: the best ones, at `offset_s`.
+        seen, marks, residual: observations that agree with them, their points, and what is left, px.
+        weighed, solution, linear: the last solution, a step of the offset before `states`.
+        joint: how well the poses are known.
+    """
+
+    states: States
+    offset_s: float
+    seen: Observations
+    marks: Landmarks
+    residual: Array
+    weighed: Weighed
+    solution: bundle.Solution
+    linear: Linearised
+    joint: PoseUncertainty
+
+
+class Refinement:
+    """Of one device's take.
+
+    Attributes:
+        eyes: its cameras, as they are believed to sit.
+        corrected: by number of the camera, those that do not sit or look as calibrated, and what they are off by.
+        noise_scale: of the IMU's stated noise, as the residuals demand.
+    """
+
+    def __init__(
+        self,
+        imu: ImuSamples,
+        device: Device,
+        eyes: Eyes,
+        params: ReconstructParams,
+        numbers: dict[str, Any],
+    ) -> None:
+        self._imu, self._device, self.eyes, self._params, self._numbers = imu, device, eyes, params, numbers
+        self._calibrated = [eye.mount for eye in eyes.eyes]
+        self.corrected: Mapping[int, mounts.Correction] = {}
+        self.noise_scale = 1.0
+        self._integrator = Preintegrator(imu, device.imu)
+
+    @property
+    def noise(self) -> ImuModel:
+        """Of the IMU, as the residuals demand."""
+        stated, scale = self._device.imu, self.noise_scale
+        return replace(
+            stated,
+            gyro_noise_density=stated.gyro_noise_density * scale,
+            accel_noise_density=stated.accel_noise_density * scale,
+        )
+
+    def solve(self, states: States, seen: Observations, offset_s: float, rounds: int) -> Optimum:
+        """Bundle adjustment of the whole take, gated each round, noise levels and time offset re-estimated.
+
+        Raises Refused, Unsolvable.
+        """
+        first, optics, gate = self._first, self.eyes.optics, self._params.gate
+        prior = self._calibrated[0].dt_sigma_s or self._params.offset_prior_s
+        best = None
+        for _ in range(rounds):
+            seen = self.eyes.moved_back(seen, states)
+            kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ first.T_imu_cam, optics, gate)
+            weighed = weigh(kept, states, optics, first.T_imu_cam, self._params)
+            noise = weighed.noise
+            out = bundle.optimise(
+                states, weighed.seen, optics, first.T_imu_cam, self._integrator, weighed.sigma_px,
+                gauge=weighed.gauge, params=self._params.bundle,
+            )  # fmt: skip
+            linear = linearised(out, self._integrator, prior)
+            joint = linear.uncertainty(noise.variance_factor / noise.solver_factor)
+            step = float(np.clip(joint.dt_step_s, -0.02, 0.02))
+            offset_s += step
+            states = out.states.shifted(int(nanoseconds(step)))
+            best = Optimum(states, offset_s, kept, marks, residual, weighed, out, linear, joint)
+            if self._settled(step, out, weighed, best):
+                break
+        assert best is not None
+        self._numbers["imu_noise_scale"] = self.noise_scale
+        seen = self.eyes.moved_back(seen, states)
+        kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ first.T_imu_cam, optics, gate)
+        return replace(best, seen=kept, marks=marks, residual=residual)
+
+    def _settled(self, step: float, out: bundle.Solution, weighed: Weighed, best: Optimum) -> bool:
+        """Notes a round's numbers; whether offset and noise level have stopped moving."""
+        noise, params = weighed.noise, self._params
+        self._numbers |= {
+            "landmarks": len(best.marks.track),
+            "stations": weighed.stations,
+            "observations": len(best.seen),
+            "pixel_sigma_px": noise.typical_px,
+            "pixel_correlation": noise.correlation,
+            "pixel_variance_factor": noise.variance_factor,
+            "imu_chi2": out.imu_chi2,
+            "converged": out.converged,
+        }
+        scale = float(np.clip(self.noise_scale * np.sqrt(out.imu_chi2), 1.0, params.most_noise_scale))
+        if abs(scale / self.noise_scale - 1) > 0.1:
+            self.noise_scale = scale
+            self._integrator = Preintegrator(self._imu, self._device.imu, scale)
+            return False
+        return abs(step) < params.offset_converged_s
+
+    def joined(self, best: Optimum) -> Observations:
+        """What `best` has seen, tracks of one point as one."""
+        eye, seen = self.eyes.eyes[0], best.seen
+        T_world_cam, camera = best.states.T_world_imu @ eye.mount.T_imu_cam, eye.mount.camera
+        stamps = self.eyes.key_t_ns[0]
+        wanted = {int(stamps[k]): int(k) for k in merge.keyframes_to_describe(seen)}
+        pictures = ((wanted[f.t_ns], f.image) for f in eye.pictures(wanted))
+        found = merge.describe(pictures, seen, best.marks, T_world_cam, camera, self._params.merge)
+        together, joins = merge.merge(seen, best.marks, found, T_world_cam, camera, self._params.merge)
+        self._numbers["joined_tracks"] = joins
+        return together
+
+    def laid(self, best: Optimum, seen: Observations) -> Observations:
+        """What the first camera has `seen`, and the others see too, where patches of the first one's pictures lie."""
+        T_world_cam, optics = best.states.T_world_imu @ self._first.T_imu_cam, self.eyes.optics
+        ray, valid = optics.unproject(seen.pixel, seen.camera)  # the lens may be another than it was believed to be
+        seen = self.eyes.moved_back(replace(seen, ray=ray).where(valid), best.states)
+        kept, marks, _, _ = landmarks.gate(seen, T_world_cam, optics, self._params.gate)
+        found, fit = self._laid(best, kept, marks)
+        expected = self.eyes.expected(kept, marks, best.states)
+        astray = [c for c, share in fit.items() if share < self._params.eyes.aim_fit]
+        aimed = {c: mount for c in astray if (mount := self.eyes.aimed(c, expected)) is not None}
+        if aimed:
+            self._believe(aimed)
+            found, fit = self._laid(best, kept, marks)
+        self._numbers |= {
+            "patches_fit": int((found.camera == 0).sum()) / max(len(kept), 1),
+            "other_cameras_fit": {self.eyes.eyes[c].name: share for c, share in fit.items()},
+        }
+        blind = [c for c, share in fit.items() if share < self._params.eyes.least_fit]
+        return found.where(~np.isin(found.camera, blind))
+
+    def _laid(self, best: Optimum, kept: Observations, marks: Landmarks) -> tuple[Observations, dict[int, float]]:
+        """Observations where patches fit, and by camera beside the first the share of those expected that do."""
+        T_world_cam, optics = best.states.T_world_imu @ self._first.T_imu_cam, self.eyes.optics
+        expected = self.eyes.expected(kept, marks, best.states)
+        found = aligned(expected, marks, T_world_cam, optics, self.eyes.pictures, self._params.patches)
+        others = range(1, len(self.eyes.eyes))
+        counts = (np.bincount(each.camera, minlength=len(self.eyes.eyes)) for each in (found, expected))
+        there, wanted = counts
+        return found, {c: float(there[c] / max(wanted[c], 1)) for c in others}
+
+    def _believe(self, mounts: Mapping[int, MountedCamera]) -> None:
+        eyes = [replace(eye, mount=mounts.get(c, eye.mount)) for c, eye in enumerate(self.eyes.eyes)]
+        self.eyes = replace(self.eyes, eyes=tuple(eyes))
+
+    def mounts_checked(self, best: Optimum) -> Optimum | None:
+        """The same, what is not known of the mounts accounted for; None if a camera does not sit or look as it was
+        believed to. It is believed anew then, and all is to be solved again.
+        """
+        params, noise = self._params.mounts, best.weighed.noise
+        steps, follows = mounts.corrections(
+            best.linear,
+            best.weighed.seen,
+            best.weighed.sigma_px,
+            best.solution.states.T_world_imu,
+            [eye.mount for eye in self.eyes.eyes],
+            noise.variance_factor / noise.solver_factor,
+            params,
+        )
+        moved: dict[int, mounts.Correction] = {}
+        again = False
+        for c, step in enumerate(steps):
+            calibrated, believed = self._calibrated[c], self.eyes.eyes[c].mount
+            total = step.after(calibrated, believed)
+            if believed is calibrated and max(total.significance(params.tolerance(calibrated))) < params.sigmas:
+                continue
+            moved[c] = total
+            again |= max(step.significance(params.settled)) > 1
+        self.corrected = moved
+        if again:
+            self._believe({c: total.applied(self._calibrated[c]) for c, total in moved.items()})
+            self.noise_scale = 1.0  # what a wrong mount asked for
+            self._integrator = Preintegrator(self._imu, self._device.imu)
+            return None
+        cov = best.joint.cov.reshape(len(follows), -1)
+        for c, step in enumerate(steps):
+            unknown = mounts.unknown(step, self._calibrated[c], c in moved)
+            of_camera = follows[:, mounts.columns(c)]
+            cov = cov + of_camera @ unknown @ of_camera.T
+        return replace(best, joint=replace(best.joint, cov=cov.reshape(best.joint.cov.shape)))
+
+    def mount_causes(self) -> list[Cause]:
+        """What to say of cameras that do not sit or look as calibrated."""
+        found = []
+        for c, moved in self.corrected.items():
+            found += moved.causes(self.eyes.eyes[c].name, self._calibrated[c], self._params.mounts)
+        return found
+
+    def check_halves(self, best: Optimum) -> None:
+        """Notes what halves of the landmarks say of each other; None where they say nothing."""
+        optics, T_imu_cam = self.eyes.optics, self._first.T_imu_cam
+        weighed = weigh(best.seen, best.states, optics, T_imu_cam, self._params)
+        sigma_px = dict(zip(np.unique(weighed.seen.track).tolist(), weighed.sigma_px.tolist(), strict=True))
+
+        def solve(half: Observations) -> States:
+            sigma = np.array([sigma_px[track] for track in np.unique(half.track).tolist()])
+            out = bundle.optimise(
+                best.states, half, optics, T_imu_cam, self._integrator, sigma, gauge=weighed.gauge,
+                params=replace(self._params.bundle, iterations=self._params.half_iterations),
+            )  # fmt: skip
+            return out.states
+
+        metres = radians = None
+        with suppress(bundle.Unsolvable):  # half of the landmarks may be too few; the whole take is solved all the same
+            metres, radians = split_half(weighed.seen, solve)
+        self._numbers |= {"split_half_m": metres, "split_half_rad": radians}
+
+    @property
+    def _first(self) -> MountedCamera:
+        return self.eyes.eyes[0].mount
