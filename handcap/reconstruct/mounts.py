@@ -35,6 +35,7 @@ class MountParams:
     calibrated: CameraSigma = _CALIBRATED
     settled: CameraSigma = _SETTLED
     sigmas: float = 3.0
+    back: float = 0.7
     rounds: int = 3  # at most, of believing mounts anew
 
     def tolerance(self, mount: MountedCamera) -> CameraSigma:
@@ -102,7 +103,15 @@ class Correction:
         focal, centre = 1 + self.focal, self.centre_px
         moved = (fx * focal, fy * focal, cx + centre[0], cy + centre[1], *lens)
         T_imu_cam = mount.T_imu_cam @ se3_exp(np.r_[self.rotation_rad, self.position_m])
-        return replace(mount, camera=replace(camera, params=tuple(float(v) for v in moved)), T_imu_cam=T_imu_cam)
+        rotation, position, lens, middle = (
+            float(np.sqrt(np.mean(part))) for part in np.split(np.diag(self.cov), np.cumsum(_SIZES)[:-1])
+        )
+        return replace(
+            mount,
+            camera=replace(camera, params=tuple(float(v) for v in moved)),
+            T_imu_cam=T_imu_cam,
+            sigma=CameraSigma(rotation, position, lens, middle),
+        )
 
 
 def corrections(

@@ -107,6 +107,7 @@ class _Work:
         better = Refinement(self.imu, self.device, eyes, self.params, self.numbers)
         with self.step("refining", 0.7):
             best = better.solve(states, seen, fine.dt_imu_cam_s, self.params.first_rounds)
+            best = better.with_mounts_checked(best, lambda best: best.seen, self.params.first_rounds)
         if self.params.twice:
             best = self._twice(better, best)
         with self.step("filling in every picture", 0.95):
@@ -116,16 +117,16 @@ class _Work:
         """The second solution: tracks joined, looked at anew in all cameras, and their mounts checked."""
         with self.step("joining tracks", 0.8):
             joined = better.joined(best)
-        for _ in range(1 + self.params.mounts.rounds):
+
+        def look(best: Optimum) -> landmarks.Observations:
             with self.step("laying patches", 0.82):
-                laid = better.laid(best, joined)
-            with self.step("refining again", 0.85):
-                best = better.solve(best.states, laid, best.offset_s, self.params.final_rounds)
-            with self.step("checking mounts", 0.92):
-                checked = better.mounts_checked(best)
-            if checked is not None:
-                best = checked
-                break
+                return better.laid(best, joined)
+
+        rounds, laid = self.params.final_rounds, look(best)
+        with self.step("refining again", 0.85):
+            best = better.solve(best.states, laid, best.offset_s, rounds)
+        with self.step("checking mounts", 0.9):
+            best = better.with_mounts_checked(best, look, rounds)
         with self.step("checking halves", 0.93):
             better.check_halves(best)
         return best

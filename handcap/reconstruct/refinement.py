@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -65,7 +65,7 @@ class Refinement:
     ) -> None:
         self._imu, self._device, self.eyes, self._params, self._numbers = imu, device, eyes, params, numbers
         self._calibrated = [eye.mount for eye in eyes.eyes]
-        self.corrected: Mapping[int, mounts.Correction] = {}
+        self.corrected: dict[int, mounts.Correction] = {}
         self.noise_scale = 1.0
         self._integrator = Preintegrator(imu, device.imu)
 
@@ -160,6 +160,7 @@ class Refinement:
             "other_cameras_fit": {self.eyes.eyes[c].name: share for c, share in fit.items()},
         }
         blind = [c for c, share in fit.items() if share < self._params.eyes.least_fit]
+        self._believe({c: self._calibrated[c] for c in blind})
         return found.where(~np.isin(found.camera, blind))
 
     def _laid(self, best: Optimum, kept: Observations, marks: Landmarks) -> tuple[Observations, dict[int, float]]:
@@ -176,41 +177,64 @@ class Refinement:
         eyes = [replace(eye, mount=mounts.get(c, eye.mount)) for c, eye in enumerate(self.eyes.eyes)]
         self.eyes = replace(self.eyes, eyes=tuple(eyes))
 
-    def mounts_checked(self, best: Optimum) -> Optimum | None:
-        """The same, what is not known of the mounts accounted for; None if a camera does not sit or look as it was
-        believed to. It is believed anew then, and all is to be solved again.
+    def with_mounts_checked(self, best: Optimum, look: Callable[[Optimum], Observations], rounds: int) -> Optimum:
+        """The best states with every camera where the take would have it, and what is not known of that accounted for.
+
+        Cameras that sit or look otherwise than believed are believed anew, and all is solved again, while that helps.
+
+        Args:
+            look: what is seen, once more is known.
+            rounds: of each solution.
         """
-        params, noise = self._params.mounts, best.weighed.noise
-        steps, follows = mounts.corrections(
+        steps, follows = self._corrections(best)
+        for _ in range(self._params.mounts.rounds):
+            if not self._believed_anew(steps):
+                break
+            best = self.solve(best.states, look(best), best.offset_s, rounds)
+            steps, follows = self._corrections(best)
+        cov = best.joint.cov.reshape(len(follows), -1)
+        for c, step in enumerate(steps):
+            unknown = mounts.unknown(step, self._calibrated[c], c in self.corrected)
+            of_camera = follows[:, mounts.columns(c)]
+            cov = cov + of_camera @ unknown @ of_camera.T
+        return replace(best, joint=replace(best.joint, cov=cov.reshape(best.joint.cov.shape)))
+
+    def _corrections(self, best: Optimum) -> tuple[list[mounts.Correction], Array]:
+        """Of every camera, and how the poses follow."""
+        noise = best.weighed.noise
+        return mounts.corrections(
             best.linear,
             best.weighed.seen,
             best.weighed.sigma_px,
             best.solution.states.T_world_imu,
             [eye.mount for eye in self.eyes.eyes],
             noise.variance_factor / noise.solver_factor,
-            params,
+            self._params.mounts,
         )
-        moved: dict[int, mounts.Correction] = {}
-        again = False
+
+    def _believed_anew(self, steps: Sequence[mounts.Correction]) -> bool:
+        """Whether any camera is now believed to sit or look otherwise than before."""
+        params, again = self._params.mounts, False
+        believe: dict[int, MountedCamera] = {}
+        self.corrected = {}
         for c, step in enumerate(steps):
             calibrated, believed = self._calibrated[c], self.eyes.eyes[c].mount
             total = step.after(calibrated, believed)
-            if believed is calibrated and max(total.significance(params.tolerance(calibrated))) < params.sigmas:
+            # One that was found to have moved has to come nearer than that to be believed where it was calibrated.
+            limit = params.sigmas if believed is calibrated else params.sigmas * params.back
+            if max(total.significance(params.tolerance(calibrated))) < limit:
+                again |= believed is not calibrated
+                believe[c] = calibrated
                 continue
-            moved[c] = total
-            again |= max(step.significance(params.settled)) > 1
-        self.corrected = moved
+            self.corrected[c] = total
+            if max(step.significance(params.settled)) > 1:
+                again = True
+                believe[c] = total.applied(calibrated)
+        self._believe(believe)
         if again:
-            self._believe({c: total.applied(self._calibrated[c]) for c, total in moved.items()})
             self.noise_scale = 1.0  # what a wrong mount asked for
             self._integrator = Preintegrator(self._imu, self._device.imu)
-            return None
-        cov = best.joint.cov.reshape(len(follows), -1)
-        for c, step in enumerate(steps):
-            unknown = mounts.unknown(step, self._calibrated[c], c in moved)
-            of_camera = follows[:, mounts.columns(c)]
-            cov = cov + of_camera @ unknown @ of_camera.T
-        return replace(best, joint=replace(best.joint, cov=cov.reshape(best.joint.cov.shape)))
+        return again
 
     def mount_causes(self) -> list[Cause]:
         """What to say of cameras that do not sit or look as calibrated."""

@@ -16,6 +16,8 @@ from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.corner_pose import corner_poses
 from handcap.types import MountedCamera, Stamps, Tag
 
+_ARM_M = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class TieParams:
@@ -72,11 +74,19 @@ class Corners:
     sighting: NDArray[np.int64]
     number: NDArray[np.int64]  # of the corner among those of a gripper: the same one is seen again and again
     seer: int  # of the camera, among those that see the gripper
+    mount_px: float = 0.0  # sigma of where the camera sees a tag at arm's length, its mount being known so well
 
 
 def how_many(found: Sequence[Corners]) -> int:
     """How many different corners."""
     return 1 + max((int(c.number.max()) for c in found), default=-1)
+
+
+def _mount_px(mount: MountedCamera) -> float:
+    if mount.sigma is None:
+        return 0.0
+    turned = float(np.hypot(mount.sigma.rotation_rad, mount.sigma.position_m / _ARM_M))
+    return float(mount.camera.focal_px.mean()) * turned
 
 
 def corners_of(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array, first: int, seer: int) -> Corners:
@@ -99,6 +109,7 @@ def corners_of(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array, f
         np.repeat(np.arange(count), 4)[keep],
         first + np.unique(name[keep], return_inverse=True)[1],
         seer,
+        _mount_px(seen.mount),
     )
 
 

@@ -119,6 +119,7 @@ class _Unknowns:
         self.tie: dict[str, int] = {}
         self.corners = {device: how_many(found) for device, found in corners.items()}
         self.seers = {device: len(found) for device, found in corners.items()}
+        self.mounts_px = {device: [c.mount_px for c in found] for device, found in corners.items()}
         for device, count in self.corners.items():
             self.tie[device] = at
             at += 6 + 2 * (count + self.seers[device])
@@ -212,7 +213,7 @@ def _prior_root(chains: Mapping[str, Chain], unknowns: _Unknowns, params: TiePar
     loose = [np.pi, 10.0, 10.0, 10.0, params.clock_sigma_s, params.edge_sigma_px]
     for device, at in unknowns.tie.items():
         shifts = [params.shift_sigma_px] * (2 * unknowns.corners[device])
-        asides = [params.aside_sigma_px] * (2 * unknowns.seers[device])
+        asides = np.repeat(np.hypot(params.aside_sigma_px, unknowns.mounts_px[device]), 2)
         blocks.append((at, np.diag([*loose, *shifts, *asides])))
     out = np.zeros((unknowns.size, sum(block.shape[1] for _, block in blocks)))
     column = 0
