@@ -8,7 +8,7 @@ from typing import Protocol
 
 from handcap.causes import Cause, Verdict
 from handcap.geometry import Array
-from handcap.reconstruct.hands import HandResult
+from handcap.reconstruct.hands import HandJudgement, HandResult
 from handcap.reconstruct.jaw import JawWidth
 from handcap.reconstruct.result import Reconstruction
 from handcap.types import Frame, ImuSamples, JawReadings, Rig, Stamps, Trajectory
@@ -81,6 +81,7 @@ class Whole:
         numbers: by body, what tie and jaw rest on.
         seconds: time by step; steps of several devices may run at the same time.
         hands: bare ones that were seen, by body: left_hand, right_hand.
+        hand_judgements: of all that were looked for, seen or not; they change nothing about the other bodies.
     """
 
     verdict: Verdict
@@ -91,6 +92,7 @@ class Whole:
     numbers: Mapping[str, Mapping[str, float]]
     seconds: Mapping[str, float]
     hands: Mapping[str, HandResult] = field(default_factory=dict)
+    hand_judgements: Mapping[str, HandJudgement] = field(default_factory=dict)
 
 
 def body_of(device: str) -> str:

@@ -203,7 +203,7 @@ def _report(
             for result in results.values()
             for of_body in (whole.bodies.get(result.body, result.judgement),)
         }
-        | {name: {"numbers": dict(hand.numbers)} for name, hand in whole.hands.items()},
+        | _hands_report(whole),
         "undecodable_pictures": undecodable,
         "damage": [asdict(d) for d in take.damage],
         "inputs_sha256": take.raw_sha256(),
@@ -215,6 +215,18 @@ def _report(
         },
         "parameters": asdict(params),
         "versions": {"handcap": handcap.__version__, **{name: version(name) for name in _VERSIONED}},
+    }
+
+
+def _hands_report(whole: Whole) -> dict[str, Any]:
+    return {
+        name: {
+            "verdict": hand.verdict,
+            "causes": [cause.as_dict() for cause in hand.causes],
+            "spans_ok_s": [list(span) for span in hand.spans_ok_s],
+            "numbers": dict(hand.numbers),
+        }
+        for name, hand in whole.hand_judgements.items()
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -19,6 +19,7 @@ from handcap.reconstruct.hands.fit import FitParams, fitted
 from handcap.reconstruct.hands.follow import Follower, FollowParams, Moment, holds_hands
 from handcap.reconstruct.hands.sighting import Sighting, views_of
 from handcap.reconstruct.hands.smooth import smoothed, stretches
+from handcap.reconstruct.hands.verdict import HandJudgement, HandLimits, HandRows, judge
 from handcap.reconstruct.hands.wrist import wrist_covariance, wrist_pose
 from handcap.types import Frame, MountedCamera, Side, Stamps, Trajectory
 
@@ -32,6 +33,7 @@ class HandParams:
     most_probes: int = 24
     follow: FollowParams = field(default_factory=FollowParams)
     fit: FitParams = field(default_factory=FitParams)
+    limits: HandLimits = field(default_factory=HandLimits)
     most_cameras: int = 2  # of the head; 1 measures what a single view is worth
     same_time_s: float = 0.004  # cameras of one device share a trigger
     least_pairs: int = 8  # to solve the wearer's bones
@@ -57,6 +59,7 @@ class HandResult:
         joints_world: (n, 21, 3) m, NaN where unseen.
         joint_sigma_m: (n, 21) per axis, NaN where unseen.
         confidence: (n,) 0..1, NaN where unseen.
+        views: (n,) cameras that see it, 0 where a short gap was filled.
         numbers: what it rests on.
     """
 
@@ -64,7 +67,12 @@ class HandResult:
     joints_world: Array
     joint_sigma_m: Array
     confidence: Array
+    views: NDArray[np.int64]
     numbers: Mapping[str, float]
+
+    def rows(self) -> HandRows:
+        """What its verdict rests on."""
+        return HandRows(self.joint_sigma_m.mean(axis=1), self.views)
 
 
 Seen = list[dict[str, Sighting]]
@@ -118,6 +126,19 @@ def reconstructed(
         found = _hand(rows, mounts, chain, side, bones_m, bone_sigma, params)
         if found is not None:
             out[side] = found
+    return out
+
+
+def judged_hands(
+    found: Mapping[Side, HandResult], chain: Chain, sides: Sequence[Side], limits: HandLimits
+) -> dict[Side, HandJudgement]:
+    """A verdict on each of `sides`, found or not."""
+    out: dict[Side, HandJudgement] = {}
+    for side in sides:
+        hand = found.get(side)
+        rows = HandRows.unseen(len(chain.camera_t_ns)) if hand is None else hand.rows()
+        told = judge(f"{side}_hand", chain.camera_t_ns, rows, chain.tracked, limits)
+        out[side] = replace(told, numbers={"seen": 0.0, "two_views": 0.0} if hand is None else hand.numbers)
     return out
 
 
@@ -182,7 +203,7 @@ def _hand(
         "bones_solved": float(bone_sigma == params.bone_sigma),
     }
     poses = Trajectory(f"{side}_hand", chain.t_ns, chain.camera_t_ns, T, cov, tracked)
-    return HandResult(poses, joints, sigma, confidence, numbers)
+    return HandResult(poses, joints, sigma, confidence, np.array([len(row) for row in seen], np.int64), numbers)
 
 
 def _placed(
