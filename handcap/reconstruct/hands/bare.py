@@ -13,6 +13,7 @@ from handcap.clock import seconds
 from handcap.geometry import Array, adjoint, inverse, transform
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.hands import bones
+from handcap.reconstruct.hands.anatomy import AnatomyParams, within_limits
 from handcap.reconstruct.hands.detector import HandDetector
 from handcap.reconstruct.hands.distance import held_distance
 from handcap.reconstruct.hands.fit import FitParams, fitted
@@ -33,6 +34,7 @@ class HandParams:
     most_probes: int = 24
     follow: FollowParams = field(default_factory=FollowParams)
     fit: FitParams = field(default_factory=FitParams)
+    anatomy: AnatomyParams = field(default_factory=AnatomyParams)
     limits: HandLimits = field(default_factory=HandLimits)
     most_cameras: int = 2  # of the head; 1 measures what a single view is worth
     same_time_s: float = 0.004  # cameras of one device share a trigger
@@ -188,6 +190,9 @@ def _hand(
         return None
     along_finger = np.r_[0, np.tile(np.arange(4), 5)]
     local_cov = local_cov + np.diag(np.repeat(np.array(params.beside_m)[along_finger] ** 2, 3))
+    joints[tracked], beyond_m = within_limits(joints[tracked], local_cov[tracked], side, params.anatomy)
+    # A joint seen where it cannot be may lie as far off to any side.
+    local_cov[tracked] += beyond_m.repeat(3, axis=1)[:, :, None] ** 2 * np.eye(63)
     T = np.full((n, 4, 4), np.nan)
     T[tracked] = wrist_pose(joints[tracked], side)
     cov = np.full((n, 6, 6), np.nan)
@@ -201,6 +206,7 @@ def _hand(
         "two_views": float(np.mean([len(row) > 1 for row in seen])),
         "palm_mm": 1e3 * float(bones_m[17]),
         "bones_solved": float(bone_sigma == params.bone_sigma),
+        "beyond_limits": float((beyond_m > 0).any(axis=1).mean()),
     }
     poses = Trajectory(f"{side}_hand", chain.t_ns, chain.camera_t_ns, T, cov, tracked)
     return HandResult(poses, joints, sigma, confidence, np.array([len(row) for row in seen], np.int64), numbers)
