@@ -9,6 +9,7 @@ from typing import Protocol
 from handcap.causes import Cause, Verdict
 from handcap.geometry import Array
 from handcap.reconstruct.hands import HandJudgement, HandResult
+from handcap.reconstruct.hands.worn import WornBones
 from handcap.reconstruct.jaw import JawWidth
 from handcap.reconstruct.result import Reconstruction
 from handcap.types import Frame, ImuSamples, JawReadings, Rig, Stamps, Trajectory
@@ -37,6 +38,7 @@ class Recording:
         jaw: encoder readings of a gripper.
         missing: devices that were worn and lack pictures or samples, and what to say of it.
         colour: the same pictures in RGB; without it no bare hands are looked for.
+        worn: the wearer's bones, from earlier takes.
     """
 
     rig: Rig
@@ -48,6 +50,7 @@ class Recording:
     jaw: Callable[[str], JawReadings]
     missing: Mapping[str, Cause] = field(default_factory=dict)
     colour: Callable[[str], Iterator[Frame]] | None = None
+    worn: WornBones | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -21,6 +21,7 @@ from handcap import session as session_store
 from handcap.causes import Cause, Verdict
 from handcap.errors import ModelError, ReconstructionError
 from handcap.reconstruct.apart import Job, cores, solve_apart
+from handcap.reconstruct.hands.worn import bones_before
 from handcap.reconstruct.map_file import write_map_ply, write_planes_ply
 from handcap.reconstruct.recorded import recorded
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams, field_params
@@ -127,6 +128,8 @@ def _run_take(
     session: Session, rig_path: Path | None, take: Take, params: ReconstructParams, stage: str, on_progress: Progress
 ) -> TakeResult:
     recording = recorded(session, take, params.every)
+    if params.hands.on:
+        recording = replace(recording, worn=bones_before(session, take.id, stage))
     undecodable: dict[str, int] = {}
 
     def apart(on_progress: Progress) -> dict[str, Reconstruction]:
@@ -204,6 +207,7 @@ def _report(
             for of_body in (whole.bodies.get(result.body, result.judgement),)
         }
         | _hands_report(whole),
+        "worn_bones": None if recording.worn is None else recording.worn.as_dict(),
         "undecodable_pictures": undecodable,
         "damage": [asdict(d) for d in take.damage],
         "inputs_sha256": take.raw_sha256(),

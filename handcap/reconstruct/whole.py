@@ -111,8 +111,9 @@ def _bare_hands(
     mounts = {camera: rig.cameras[camera] for camera in [followed, *others]}
     on_progress("looking for bare hands", 0.95)
     with MediapipeDetector() as detector:
-        found = find_hands(recording.colour, mounts, tied.chains["head"], sides, detector, params.hands)
-    return with_hands(whole, found, judged_hands(found, tied.chains["head"], sides, params.hands.limits))
+        chain, worn = tied.chains["head"], recording.worn
+        found = find_hands(recording.colour, mounts, chain, sides, detector, params.hands, worn)
+    return with_hands(whole, found, judged_hands(found, chain, sides, params.hands.limits))
 
 
 def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: ReconstructParams) -> Tied | None:
