@@ -3,12 +3,16 @@
 A fixed offset per joint in the wrist frame, between the network's and the anatomical definition, is measured on the
 calibration seeds and printed; errors are given without and with it. A hand counts as visible when all its joints
 project into a head camera; what hides behind the wearer's arm or a thing counts as well.
+
+With --worn: what one camera is worth in a session whose first take two cameras saw, with that take's bones and without.
+The second take is the same wearer in another room.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,20 +47,21 @@ class Seen:
     swapped: int
 
 
-def measure(folder: Path) -> list[Seen]:
-    """Every hand of a reconstructed take."""
-    derived = folder / "derived/0001/reconstruct"
+def measure(folder: Path, take: str = "0001", true: Path | None = None) -> list[Seen]:
+    """Every hand of a reconstructed take; `true` is the folder that holds its truth, by default its own."""
+    derived = folder / f"derived/{take}/reconstruct"
+    true = true or folder
     head = session.read_trajectory(derived / "head.parquet")
-    world = in_world_of(session.read_trajectory(folder / "truth/head_imu.parquet"), head)
-    T_world_head = session.read_trajectory(folder / "truth/head.parquet").T_world_body
-    exact = {side: _joints(folder / f"truth/{side}_hand.parquet") for side in SIDES}
+    world = in_world_of(session.read_trajectory(true / "truth/head_imu.parquet"), head)
+    T_world_head = session.read_trajectory(true / "truth/head.parquet").T_world_body
+    exact = {side: _joints(true / f"truth/{side}_hand.parquet") for side in SIDES}
     mounts = [m for m in session.read(folder).rig.cameras.values() if m.device == "head"]
     out = []
     for side in SIDES:
-        true = exact[side]
-        visible = np.zeros(len(true), bool)
+        joints = exact[side]
+        visible = np.zeros(len(joints), bool)
         for mount in mounts:
-            pixel, valid = mount.camera.project(transform(inverse(T_world_head @ mount.T_imu_cam)[:, None], true))
+            pixel, valid = mount.camera.project(transform(inverse(T_world_head @ mount.T_imu_cam)[:, None], joints))
             visible |= (valid & mount.camera.in_picture(pixel)).all(axis=1)
         path = derived / f"{side}_hand.parquet"
         n = len(head)
@@ -71,13 +76,13 @@ def measure(folder: Path) -> list[Seen]:
         found = world.apply(_joints(path).reshape(-1, 3)).reshape(-1, 21, 3)
         tracked = np.isfinite(found[:, 0, 0])
         other = exact["left" if side == "right" else "right"][:n]
-        nearer = np.linalg.norm(found - other, axis=2).mean(axis=1) < np.linalg.norm(found - true[:n], axis=2).mean(
+        nearer = np.linalg.norm(found - other, axis=2).mean(axis=1) < np.linalg.norm(found - joints[:n], axis=2).mean(
             axis=1
         )
         sigma = np.array([s or [np.nan] * 21 for s in pq.read_table(path)["joint_sigma_m"].to_pylist()], float)
         lost = int((visible & ~tracked).sum())
         swapped = int((nearer & tracked).sum())
-        out.append(Seen(found[tracked], true[:n][tracked], sigma[tracked], side, int(visible.sum()), lost, swapped))
+        out.append(Seen(found[tracked], joints[:n][tracked], sigma[tracked], side, int(visible.sum()), lost, swapped))
     return out
 
 
@@ -129,6 +134,33 @@ def report(hands: list[Seen], name: str, floors_mm: tuple[float, float]) -> None
     )
 
 
+def worn(args: argparse.Namespace) -> None:
+    """One camera in the second take of a session, the first take's bones known or not."""
+    by_name: dict[str, list[Seen]] = {"one view, first take unknown": [], "one view, first take's bones": []}
+    for seed in range(args.first_seed, args.first_seed + args.takes):
+        rooms = [args.out / f"{seed}-{k}" for k in (1, 2)]
+        for k, room in enumerate(rooms):
+            if not room.exists():
+                args.out.mkdir(parents=True, exist_ok=True)
+                scene = SCENES[(seed + k) % len(SCENES)]
+                sim.simulate(room, scene=scene, rig="hands", seconds=args.seconds, seed=seed)
+        folder = args.out / f"{seed}-both"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(rooms[0], folder, ignore=shutil.ignore_patterns("derived", "truth"))
+        shutil.copytree(rooms[1] / "raw/0001", folder / "raw/0002")
+        for name, hands in by_name.items():
+            if "unknown" not in name:
+                run_session(folder, take="0001", params=ReconstructParams(hands=HandParams(on=True)))
+            one = ReconstructParams(hands=HandParams(on=True, most_cameras=1))
+            (result,) = run_session(folder, take="0002", params=one)
+            found = measure(folder, "0002", rooms[1])
+            hands += found
+            print(f"{seed} {name}: {result.report['worn_bones'] is not None}", flush=True)
+            report([h for h in found if len(h.found)], f"{seed} {name}", FLOORS_MM["one view"])
+    for name, hands in by_name.items():
+        report([h for h in hands if len(h.found)], name, FLOORS_MM["one view"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--takes", type=int, default=4)
@@ -137,8 +169,12 @@ def main() -> None:
     parser.add_argument("--calibration-seed", type=int, default=101)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--one-view", action="store_true", help="use the followed camera alone")
+    parser.add_argument("--worn", action="store_true", help="one camera in the second take of a session")
     parser.add_argument("--out", type=Path, default=Path("out/bench/bare_hands"))
     args = parser.parse_args()
+    if args.worn:
+        worn(args)
+        return
     params = ReconstructParams(hands=HandParams(on=True, most_cameras=1 if args.one_view else 2))
     name = "one view" if args.one_view else "two views"
 

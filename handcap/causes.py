@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -11,7 +12,7 @@ from typing import Any, Literal, get_args
 Language = Literal["en", "zh"]
 Verdict = Literal["ok", "partial", "refused"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
-# How a sentence about a gripper begins; one about the head needs no beginning.
+# How a sentence about a gripper or a hand begins; one about the head needs no beginning.
 GRIPPERS: dict[str, dict[Language, str]] = {
     "left_tcp": {"en": "left gripper: ", "zh": "左夹爪:"},
     "right_tcp": {"en": "right gripper: ", "zh": "右夹爪:"},
@@ -47,6 +48,15 @@ class Cause:
 
     def __post_init__(self) -> None:
         assert self.code in catalogue(), f"{self.code!r} is not in causes.toml"
+
+    @staticmethod
+    def from_dict(told: Mapping[str, Any]) -> Cause:
+        """What `as_dict` gave. Raises KeyError when the catalogue does not know the code, or there is none."""
+        if told["code"] not in catalogue():
+            raise KeyError(told["code"])
+        span = told.get("span_s")
+        span_s = None if span is None else (float(span[0]), float(span[1]))
+        return Cause(told["code"], told.get("body"), span_s, told.get("measured"), told.get("limit"))
 
     @property
     def unit(self) -> str:

@@ -69,3 +69,27 @@ def test_json_lists_takes_outputs_and_causes(monkeypatch, capfd, results, ok):
 def test_a_field_pass_with_hands_is_no_wish_that_can_be_granted(monkeypatch, capfd):
     code, _, err = run(monkeypatch, capfd, [GOOD], "--field", "--hands")
     assert code == 1 and "--field or --hands" in err
+
+
+def test_a_bare_hand_has_a_line_with_its_verdict_and_what_to_do(monkeypatch, capfd):
+    lost = Cause("hand_lost", "left_hand", (2.0, 6.5), 4.5, 2.0)
+    never = Cause("hand_never_seen", "right_hand")
+    bodies = {
+        "left_hand": {
+            "verdict": "partial",
+            "causes": [lost.as_dict()],
+            "numbers": {"seen": 0.62, "two_views": 0.5},
+        },
+        "right_hand": {
+            "verdict": "refused",
+            "causes": [never.as_dict()],
+            "numbers": {"seen": 0.0, "two_views": 0.0},
+        },
+    }
+    result = Result("0001", "ok", report={"bodies": bodies})
+    code, out, _ = run(monkeypatch, capfd, [result])
+    assert code == 0 and "0001: ok" in out
+    assert "left hand: partly ok; seen 62 % of the time" in out and lost.text() in out and lost.mend() in out
+    assert "right hand: refused\n" in out and never.text() in out
+    _, out, _ = run(monkeypatch, capfd, [result], "--lang", "zh")
+    assert "左手:部分合格" in out and lost.text("zh") in out and never.mend("zh") in out

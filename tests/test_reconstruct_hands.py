@@ -14,6 +14,7 @@ from handcap.errors import ModelError
 from handcap.geometry import Array, se3, so3_exp, transform
 from handcap.reconstruct import run_session
 from handcap.reconstruct.hands import identity
+from handcap.reconstruct.hands.anatomy import AnatomyParams, within_limits
 from handcap.reconstruct.hands.bones import lengths_m
 from handcap.reconstruct.hands.distance import held_distance
 from handcap.reconstruct.hands.fit import FitParams, Views, fitted
@@ -22,7 +23,8 @@ from handcap.reconstruct.hands.triangulate import triangulated
 from handcap.reconstruct.hands.virtual_view import VirtualView
 from handcap.reconstruct.hands.wrist import wrist_pose
 from handcap.reconstruct.score import in_world_of
-from handcap.sim.hand import Hand, HandShape, grips
+from handcap.sim.hand import Hand, HandShape, grips, skeleton
+from handcap.types import Side
 
 DERIVED = Path("derived/0001/reconstruct")
 T_A_B = se3(so3_exp([0.02, -0.1, 0.03]), [0.11, 0.004, -0.01])
@@ -141,6 +143,45 @@ def test_the_wrist_frame_is_that_of_the_design() -> None:
         T = se3(so3_exp([0.3, -0.8, 0.5]), [0.1, 0.2, 0.3])
         joints = transform(T, Hand(HandShape(side=side)).joints_wrist(grips.relaxed()))
         np.testing.assert_allclose(wrist_pose(joints, side), T, atol=1e-9)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_postures_that_hands_take_are_left_alone(side: Side) -> None:
+    low, high = skeleton.LIMITS_RAD.T
+    angles = np.random.default_rng(4).uniform(low, high, (400, len(low)))
+    joints = transform(T_A_B, Hand(HandShape(side=side)).joints_wrist(angles))
+    found, beyond_m = within_limits(joints, np.tile(1e-4 * np.eye(63), (400, 1, 1)), side, AnatomyParams())
+    assert (beyond_m > 0).any(axis=1).mean() < 0.01 and beyond_m.max() < 0.005
+    assert np.linalg.norm(found - joints, axis=2).max() < 0.005
+
+
+def _bent_back(side: Side, degrees: float) -> Array:
+    """(1, 21, 3) a flat hand whose middle finger is bent backwards in its second joint."""
+    angles = grips.flat()
+    angles[skeleton.ANGLES.index("middle_pip_flexion")] = -np.deg2rad(degrees)
+    return transform(T_A_B, Hand(HandShape(side=side)).joints_wrist(angles))[None]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_finger_bent_backwards_a_little_is_brought_back_and_keeps_its_bones(side: Side) -> None:
+    joints, cov = _bent_back(side, 35.0), 1e-4 * np.eye(63)[None]
+    found, beyond_m = within_limits(joints, cov, side, AnatomyParams())
+    assert set(np.flatnonzero(beyond_m[0])) == {11, 12}  # what hangs on that joint
+    assert 0.002 < beyond_m.max() < 0.02
+    again, left_m = within_limits(found, cov, side, AnatomyParams())
+    assert left_m.max() < 1e-3 and np.linalg.norm(again - found, axis=2).max() < 1e-3
+    np.testing.assert_allclose(lengths_m(found), lengths_m(joints), atol=1e-9)
+    others = [j for j in range(21) if j not in (11, 12)]
+    assert np.linalg.norm(found - joints, axis=2)[0, others].max() < 0.01
+
+
+def test_a_finger_bent_far_backwards_is_left_and_known_to_be_off_by_as_much() -> None:
+    joints = _bent_back("right", 80.0)
+    found, beyond_m = within_limits(joints, 1e-4 * np.eye(63)[None], "right", AnatomyParams())
+    np.testing.assert_array_equal(found, joints)
+    allowed = _bent_back("right", 15.0)
+    assert (beyond_m[0, [11, 12]] > 0.5 * np.linalg.norm(joints - allowed, axis=2)[0, [11, 12]]).all()
+    assert beyond_m[0, 12] > 0.02 and not beyond_m[0, :11].any()
 
 
 @pytest.mark.slow

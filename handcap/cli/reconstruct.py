@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from handcap.causes import GRIPPERS, HANDS, Language
+from handcap.causes import GRIPPERS, HANDS, Cause, Language
 from handcap.cli.options import AsJson, Lang
 from handcap.cli.outcome import Outcome, finish
 from handcap.cli.progress import progress
@@ -72,16 +72,21 @@ def reconstruct(
 
 
 def _hands(report: Mapping[str, Any], lang: Language) -> list[str]:
-    """A line for every bare hand that was found."""
+    """A line for every bare hand that was looked for, and why it is not simply ok."""
     lines: list[str] = []
     for body, told in (report.get("bodies") or {}).items():
-        if body in HANDS:
-            seen, both = 100 * told["numbers"]["seen"], 100 * told["numbers"]["two_views"]
-            word = {
-                "en": f"seen {seen:.0f} % of the time, {both:.0f} % by two cameras",
-                "zh": f"{seen:.0f} % 的时间可见,{both:.0f} % 由两台相机看到",
+        if body not in HANDS:
+            continue
+        line = f"  {HANDS[body][lang]}{_VERDICTS[told['verdict']][lang]}"
+        seen, both = 100 * told["numbers"]["seen"], 100 * told["numbers"]["two_views"]
+        if seen > 0:
+            line += {
+                "en": f"; seen {seen:.0f} % of the time, {both:.0f} % by two cameras",
+                "zh": f";{seen:.0f} % 的时间可见,{both:.0f} % 由两台相机看到",
             }[lang]
-            lines.append(f"  {HANDS[body][lang]}{word}")
+        lines.append(line)
+        for cause in map(Cause.from_dict, told["causes"]):
+            lines += [f"    {cause.text(lang)}", f"      → {cause.mend(lang)}"]
     return lines
 
 

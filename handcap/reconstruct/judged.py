@@ -12,11 +12,12 @@ from handcap.clock import seconds
 from handcap.geometry import so3_log
 from handcap.reconstruct import verdict
 from handcap.reconstruct.chain import Chain
+from handcap.reconstruct.hands import HandJudgement, HandResult
 from handcap.reconstruct.inputs import runs
 from handcap.reconstruct.result import Reconstruction, ReconstructParams
 from handcap.reconstruct.rig_take import BodyResult, Recording, Spans, Whole, body_of, tool_on_imu
 from handcap.reconstruct.tie import Tied
-from handcap.types import Stamps
+from handcap.types import SIDES, Side, Stamps
 
 _EDGE_S = 0.3  # of a take in which a device's clock or IMU begins and ends a little apart from the others'
 # Said of a gripper whose own camera made nothing of it, and untrue once its tags have placed it in agreement with its
@@ -78,6 +79,19 @@ def judged(
     whole = not causes and all(r.chain is None or r.judgement.verdict == "ok" for r in devices.values())
     whole &= sum(b - a for a, b in spans_ok_s) > length_s - _EDGE_S
     return Whole("ok" if whole else "partial", tuple(causes), spans_ok_s, devices, bodies, numbers, wall)
+
+
+def with_hands(whole: Whole, found: Mapping[Side, HandResult], told: Mapping[Side, HandJudgement]) -> Whole:
+    """The take with its bare hands.
+
+    Hands come and go, so each one's verdict stays its own. But a take with no gripper shows nothing handled where it
+    shows no hand at all: it is partial, its spans and its other bodies as they were.
+    """
+    hands = {f"{side}_hand": hand for side, hand in found.items()}
+    whole = replace(whole, hands=hands, hand_judgements={f"{side}_hand": each for side, each in told.items()})
+    if hands or set(told) != set(SIDES) or whole.verdict == "refused":
+        return whole
+    return replace(whole, verdict="partial", causes=(*whole.causes, Cause("no_hands_seen")))
 
 
 def _rests(chain: Chain) -> bool:

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from handcap.causes import Cause, Verdict
 from handcap.geometry import Array
-from handcap.reconstruct.hands import HandResult
+from handcap.reconstruct.hands import HandJudgement, HandResult
+from handcap.reconstruct.hands.worn import WornBones
 from handcap.reconstruct.jaw import JawWidth
 from handcap.reconstruct.result import Reconstruction
 from handcap.types import Frame, ImuSamples, JawReadings, Rig, Stamps, Trajectory
@@ -37,6 +38,7 @@ class Recording:
         jaw: encoder readings of a gripper.
         missing: devices that were worn and lack pictures or samples, and what to say of it.
         colour: the same pictures in RGB; without it no bare hands are looked for.
+        worn: the wearer's bones, from earlier takes.
     """
 
     rig: Rig
@@ -48,6 +50,7 @@ class Recording:
     jaw: Callable[[str], JawReadings]
     missing: Mapping[str, Cause] = field(default_factory=dict)
     colour: Callable[[str], Iterator[Frame]] | None = None
+    worn: WornBones | None = None
 
     def others(self, device: str) -> list[str]:
         """Cameras on a device beside the one to follow."""
@@ -86,6 +89,7 @@ class Whole:
         numbers: by body, what tie and jaw rest on.
         seconds: time by step; steps of several devices may run at the same time.
         hands: bare ones that were seen, by body: left_hand, right_hand.
+        hand_judgements: of all that were looked for, seen or not; they change nothing about the other bodies.
     """
 
     verdict: Verdict
@@ -96,6 +100,7 @@ class Whole:
     numbers: Mapping[str, Mapping[str, float]]
     seconds: Mapping[str, float]
     hands: Mapping[str, HandResult] = field(default_factory=dict)
+    hand_judgements: Mapping[str, HandJudgement] = field(default_factory=dict)
 
 
 def body_of(device: str) -> str:

@@ -21,6 +21,7 @@ from handcap import session as session_store
 from handcap.causes import Cause, Verdict
 from handcap.errors import ModelError, ReconstructionError
 from handcap.reconstruct.apart import Job, cores, solve_apart
+from handcap.reconstruct.hands.worn import bones_before
 from handcap.reconstruct.map_file import write_map_ply, write_planes_ply
 from handcap.reconstruct.recorded import recorded
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams, field_params
@@ -127,6 +128,8 @@ def _run_take(
     session: Session, rig_path: Path | None, take: Take, params: ReconstructParams, stage: str, on_progress: Progress
 ) -> TakeResult:
     recording = recorded(session, take, params.every)
+    if params.hands.on:
+        recording = replace(recording, worn=bones_before(session, take.id, stage))
     undecodable: dict[str, int] = {}
 
     def apart(on_progress: Progress) -> dict[str, Reconstruction]:
@@ -203,7 +206,8 @@ def _report(
             for result in results.values()
             for of_body in (whole.bodies.get(result.body, result.judgement),)
         }
-        | {name: {"numbers": dict(hand.numbers)} for name, hand in whole.hands.items()},
+        | _hands_report(whole),
+        "worn_bones": None if recording.worn is None else recording.worn.as_dict(),
         "undecodable_pictures": undecodable,
         "damage": [asdict(d) for d in take.damage],
         "inputs_sha256": take.raw_sha256(),
@@ -215,6 +219,18 @@ def _report(
         },
         "parameters": asdict(params),
         "versions": {"handcap": handcap.__version__, **{name: version(name) for name in _VERSIONED}},
+    }
+
+
+def _hands_report(whole: Whole) -> dict[str, Any]:
+    return {
+        name: {
+            "verdict": hand.verdict,
+            "causes": [cause.as_dict() for cause in hand.causes],
+            "spans_ok_s": [list(span) for span in hand.spans_ok_s],
+            "numbers": dict(hand.numbers),
+        }
+        for name, hand in whole.hand_judgements.items()
     }
 
 

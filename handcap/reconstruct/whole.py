@@ -15,9 +15,9 @@ from handcap.reconstruct import verdict
 from handcap.reconstruct.carried import carried
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.eyes import Eye
-from handcap.reconstruct.hands import HandResult, find_hands
+from handcap.reconstruct.hands import find_hands, judged_hands
 from handcap.reconstruct.jaw import jaw_width
-from handcap.reconstruct.judged import judged, tracked_spans
+from handcap.reconstruct.judged import judged, tracked_spans, with_hands
 from handcap.reconstruct.pipeline import reconstruct_take
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams
 from handcap.reconstruct.rig_take import BodyResult, Recording, Whole, body_of, tool_on_imu
@@ -97,9 +97,9 @@ def _reconstructed(
     wall["jaws"] = time.perf_counter() - start
     whole = judged(recording, devices, tied, bodies, numbers, wall, params)
     start = time.perf_counter()
-    hands = _bare_hands(recording, whole, tied, params, on_progress)
+    whole = _bare_hands(recording, whole, tied, params, on_progress)
     wall["hands"] = time.perf_counter() - start
-    return replace(whole, hands=hands)
+    return whole
 
 
 def _as_worn(recording: Recording, devices: Mapping[str, Reconstruction]) -> Recording:
@@ -123,20 +123,21 @@ def _bare_hands(
     tied: Tied | None,
     params: ReconstructParams,
     on_progress: Progress,
-) -> dict[str, HandResult]:
-    """Hands that hold no gripper, by body; none without a head. Raises ModelError without the network's weights."""
+) -> Whole:
+    """With the hands that hold no gripper; none without a head. Raises ModelError without the network's weights."""
     rig = recording.rig
     sides: list[Side] = [side for side in SIDES if side not in rig.grippers]
     if not params.hands.on or recording.colour is None or not sides or tied is None or "head" not in whole.bodies:
-        return {}
+        return whole
     from handcap.reconstruct.hands.mediapipe_detector import MediapipeDetector
 
     followed = recording.cameras["head"]
     mounts = {camera: rig.cameras[camera] for camera in [followed, *recording.others("head")]}
     on_progress("looking for bare hands", 0.95)
     with MediapipeDetector() as detector:
-        found = find_hands(recording.colour, mounts, tied.chains["head"], sides, detector, params.hands)
-    return {f"{side}_hand": hand for side, hand in found.items()}
+        chain, worn = tied.chains["head"], recording.worn
+        found = find_hands(recording.colour, mounts, chain, sides, detector, params.hands, worn)
+    return with_hands(whole, found, judged_hands(found, chain, sides, params.hands.limits))
 
 
 def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: ReconstructParams) -> Tied | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from handcap.causes import GRIPPERS, Cause, Language
+from handcap.causes import GRIPPERS, HANDS, Cause, Language
 from handcap.review.material import Material
 from handcap.session import Session, read_report
 
@@ -56,7 +56,7 @@ def spoken_verdict(session: Session, take: str, lang: Language) -> list[str]:
     report = read_report(folder) if (folder / "report.json").exists() else {}
     word = str(report.get("verdict") or "")
     lines = [f"{take}: {_VERDICTS[lang].get(word, word)}"]
-    for cause in report.get("causes") or []:
+    for cause in _causes(report):
         text, mend = _cause(cause, lang)
         lines += [f"  {_whose(cause, lang)}{text}{_when(cause)}", f"    → {mend}"]
     return lines
@@ -70,7 +70,7 @@ def verdict_text(material: Material, lang: Language) -> str:
     lines = [f"# {word['take']} {material.take.id}: {_VERDICTS[lang].get(verdict, verdict)}", ""]
     if not report:
         lines += [word["run"], ""]
-    for cause in report.get("causes") or []:
+    for cause in _causes(report):
         text, mend = _cause(cause, lang)
         lines += [f"- **{_whose(cause, lang)}{text}**{_when(cause)}", f"  → {mend}"]
     lines += ["", *_numbers(material, word)]
@@ -83,24 +83,24 @@ def verdict_text(material: Material, lang: Language) -> str:
     return "\n".join([*lines, "", f"*{word['proposed']}*", ""])
 
 
+def _causes(report: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Those of the take, then those of each hand."""
+    yield from report.get("causes") or []
+    for body in (report.get("bodies") or {}).values():
+        yield from body.get("causes") or []
+
+
 def _cause(cause: Mapping[str, Any], lang: Language) -> tuple[str, str]:
     """Sentence and mend in the language asked for; as the report has them when the catalogue lost the code."""
     try:
-        span = cause.get("span_s")
-        known = Cause(
-            cause["code"],
-            cause.get("body"),
-            None if span is None else (float(span[0]), float(span[1])),
-            cause.get("measured"),
-            cause.get("limit"),
-        )
-    except (AssertionError, KeyError, TypeError, IndexError):
+        known = Cause.from_dict(cause)
+    except (KeyError, TypeError, IndexError):
         return str(cause.get("text") or cause.get("code") or "?"), str(cause.get("mend") or "")
     return known.text(lang), known.mend(lang)
 
 
 def _whose(cause: Mapping[str, Any], lang: Language) -> str:
-    return GRIPPERS.get(str(cause.get("body")), {"en": "", "zh": ""})[lang]
+    return (GRIPPERS | HANDS).get(str(cause.get("body")), {"en": "", "zh": ""})[lang]
 
 
 def _when(cause: Mapping[str, Any]) -> str:

@@ -1,8 +1,12 @@
-"""Bare hands: `find_hands` for one take. Another detector: implement `HandDetector` (detector.py) and pass it."""
+"""Bare hands: `find_hands` for one take, `judged_hands` says how good they are.
+
+Another detector: implement `HandDetector` (detector.py) and pass it.
+"""
 
 from __future__ import annotations
 
-from handcap.reconstruct.hands.bare import HandParams, HandResult, find_hands
+from handcap.reconstruct.hands.bare import HandParams, HandResult, find_hands, judged_hands
 from handcap.reconstruct.hands.detector import HandDetector, Landmarks
+from handcap.reconstruct.hands.verdict import HandJudgement
 
-__all__ = ["HandDetector", "HandParams", "HandResult", "Landmarks", "find_hands"]
+__all__ = ["HandDetector", "HandJudgement", "HandParams", "HandResult", "Landmarks", "find_hands", "judged_hands"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,15 @@ from handcap.clock import seconds
 from handcap.geometry import Array, adjoint, inverse, transform
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.hands import bones
+from handcap.reconstruct.hands.anatomy import AnatomyParams, within_limits
 from handcap.reconstruct.hands.detector import HandDetector
 from handcap.reconstruct.hands.distance import held_distance
 from handcap.reconstruct.hands.fit import FitParams, fitted
 from handcap.reconstruct.hands.follow import Follower, FollowParams, Moment, holds_hands
 from handcap.reconstruct.hands.sighting import Sighting, views_of
 from handcap.reconstruct.hands.smooth import smoothed, stretches
+from handcap.reconstruct.hands.verdict import HandJudgement, HandLimits, HandRows, judge
+from handcap.reconstruct.hands.worn import WornBones
 from handcap.reconstruct.hands.wrist import wrist_covariance, wrist_pose
 from handcap.types import Frame, MountedCamera, Side, Stamps, Trajectory
 
@@ -32,10 +36,13 @@ class HandParams:
     most_probes: int = 24
     follow: FollowParams = field(default_factory=FollowParams)
     fit: FitParams = field(default_factory=FitParams)
+    anatomy: AnatomyParams = field(default_factory=AnatomyParams)
+    limits: HandLimits = field(default_factory=HandLimits)
     most_cameras: int = 2  # of the head; 1 measures what a single view is worth
     same_time_s: float = 0.004  # cameras of one device share a trigger
     least_pairs: int = 8  # to solve the wearer's bones
     bone_sigma: float = 0.02  # relative, of lengths solved from two views
+    worn_sigma: float = 0.03  # of those that earlier takes of the session solved
     look_sigma: float = 0.1  # of the size a hand seems to have in one picture
     loose_sigma: float = 0.3  # before they are solved
     guess_sigma: float = 0.08  # of those of a usual adult
@@ -57,17 +64,33 @@ class HandResult:
         joints_world: (n, 21, 3) m, NaN where unseen.
         joint_sigma_m: (n, 21) per axis, NaN where unseen.
         confidence: (n,) 0..1, NaN where unseen.
-        numbers: what it rests on.
+        views: (n,) cameras that see it, 0 where a short gap was filled.
+        numbers: what it rests on; `bones_m` and `bones_sigma_m` (20,) in the order of `bones.HAND_BONES`.
     """
 
     poses: Trajectory
     joints_world: Array
     joint_sigma_m: Array
     confidence: Array
-    numbers: Mapping[str, float]
+    views: NDArray[np.int64]
+    numbers: Mapping[str, Any]
+
+    def rows(self) -> HandRows:
+        """What its verdict rests on."""
+        return HandRows(self.joint_sigma_m.mean(axis=1), self.views)
 
 
 Seen = list[dict[str, Sighting]]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Sized:
+    """(26,) bones to fit with and how sure their scale is; (20,) what this take alone says, if it `solved` them."""
+
+    bones_m: Array
+    sigma: float
+    own_m: Array
+    solved: bool
 
 
 def find_hands(
@@ -77,6 +100,7 @@ def find_hands(
     sides: Sequence[Side],
     detector: HandDetector,
     params: HandParams | None = None,
+    worn: WornBones | None = None,
 ) -> dict[Side, HandResult]:
     """Both hands, or those of `sides`; none where none is seen.
 
@@ -86,6 +110,7 @@ def find_hands(
         chain: the head in its world.
         sides: without a gripper.
         detector: finds hands in pictures.
+        worn: the wearer's bones, from earlier takes.
     """
     params = params or HandParams()
     first = next(iter(mounts))
@@ -97,7 +122,7 @@ def find_hands(
         return {}
     for moment in _moments(frames, mounts, chain, params):
         follower.step(moment)
-    return reconstructed(follower.seen, mounts, chain, sides, params)
+    return reconstructed(follower.seen, mounts, chain, sides, params, worn)
 
 
 def reconstructed(
@@ -106,18 +131,32 @@ def reconstructed(
     chain: Chain,
     sides: Sequence[Side],
     params: HandParams,
+    worn: WornBones | None = None,
 ) -> dict[Side, HandResult]:
     """Hands from what was seen of them, a row per picture of the chain."""
     by_side: dict[Side, Seen] = {
         side: [{camera: s for (camera, of), s in row.items() if of == side} for row in seen] for side in sides
     }
     # Both hands of a person are as long as each other.
-    bones_m, bone_sigma = _bones([row for rows in by_side.values() for row in rows], mounts, params)
+    sized = _sized([row for rows in by_side.values() for row in rows], mounts, params, worn)
     out: dict[Side, HandResult] = {}
     for side, rows in by_side.items():
-        found = _hand(rows, mounts, chain, side, bones_m, bone_sigma, params)
+        found = _hand(rows, mounts, chain, side, sized, params)
         if found is not None:
             out[side] = found
+    return out
+
+
+def judged_hands(
+    found: Mapping[Side, HandResult], chain: Chain, sides: Sequence[Side], limits: HandLimits
+) -> dict[Side, HandJudgement]:
+    """A verdict on each of `sides`, found or not."""
+    out: dict[Side, HandJudgement] = {}
+    for side in sides:
+        hand = found.get(side)
+        rows = HandRows.unseen(len(chain.camera_t_ns)) if hand is None else hand.rows()
+        told = judge(f"{side}_hand", chain.camera_t_ns, rows, chain.tracked, limits)
+        out[side] = replace(told, numbers={"seen": 0.0, "two_views": 0.0} if hand is None else hand.numbers)
     return out
 
 
@@ -154,19 +193,21 @@ def _hand(
     mounts: Mapping[str, MountedCamera],
     chain: Chain,
     side: Side,
-    bones_m: Array,
-    bone_sigma: float,
+    sized: _Sized,
     params: HandParams,
 ) -> HandResult | None:
     head = chain.pictures("head")
     T_world_imu, n = head.T_world_body, len(seen)
-    joints, local_cov, confidence = _placed(seen, mounts, chain, T_world_imu, bones_m, bone_sigma, params)
+    joints, local_cov, confidence = _placed(seen, mounts, chain, T_world_imu, sized.bones_m, sized.sigma, params)
     joints, local_cov, confidence = _smoothed(chain.t_ns, joints, local_cov, confidence, chain.tracked, params)
     tracked = np.isfinite(joints[:, 0, 0])
     if not tracked.any():
         return None
     along_finger = np.r_[0, np.tile(np.arange(4), 5)]
     local_cov = local_cov + np.diag(np.repeat(np.array(params.beside_m)[along_finger] ** 2, 3))
+    joints[tracked], beyond_m = within_limits(joints[tracked], local_cov[tracked], side, params.anatomy)
+    # A joint seen where it cannot be may lie as far off to any side.
+    local_cov[tracked] += beyond_m.repeat(3, axis=1)[:, :, None] ** 2 * np.eye(63)
     T = np.full((n, 4, 4), np.nan)
     T[tracked] = wrist_pose(joints[tracked], side)
     cov = np.full((n, 6, 6), np.nan)
@@ -178,11 +219,14 @@ def _hand(
     numbers = {
         "seen": float(tracked.mean()),
         "two_views": float(np.mean([len(row) > 1 for row in seen])),
-        "palm_mm": 1e3 * float(bones_m[17]),
-        "bones_solved": float(bone_sigma == params.bone_sigma),
+        "palm_mm": 1e3 * float(sized.bones_m[17]),
+        "bones_solved": float(sized.solved),
+        "bones_m": sized.own_m.tolist(),
+        "bones_sigma_m": (sized.own_m * bones.SIGMA).tolist(),
+        "beyond_limits": float((beyond_m > 0).any(axis=1).mean()),
     }
     poses = Trajectory(f"{side}_hand", chain.t_ns, chain.camera_t_ns, T, cov, tracked)
-    return HandResult(poses, joints, sigma, confidence, numbers)
+    return HandResult(poses, joints, sigma, confidence, np.array([len(row) for row in seen], np.int64), numbers)
 
 
 def _placed(
@@ -219,20 +263,30 @@ def _placed(
     return joints, cov, confidence
 
 
-def _bones(seen: Seen, mounts: Mapping[str, MountedCamera], params: HandParams) -> tuple[Array, float]:
-    """The wearer's lengths and how sure their scale is: the network's proportions, as large as two views show."""
+def _sized(
+    seen: Seen, mounts: Mapping[str, MountedCamera], params: HandParams, worn: WornBones | None = None
+) -> _Sized:
+    """The wearer's lengths: the network's proportions, as large as two views show and as earlier takes say."""
     shapes = np.array([s.relative_cam_m for row in seen for s in row.values()]).reshape(-1, 21, 3)
     if not len(shapes):
-        return np.full(len(bones.BONES), np.nan), params.guess_sigma
-    guess = bones.guessed(shapes)
+        unknown = np.full(len(bones.BONES), np.nan)
+        return _Sized(unknown, params.guess_sigma, unknown[:20], False)
+    guess, log_size, sigma = bones.guessed(shapes), 0.0, params.guess_sigma
     pairs = [row for row in seen if len(row) > 1]
-    if len(pairs) < params.least_pairs:
-        return guess, params.guess_sigma
-    loose = fitted(views_of(pairs, mounts), guess, params.loose_sigma, params.fit)
-    order = np.argsort(loose.log_size)
-    share = np.cumsum(loose.log_size_sigma[order] ** -2)
-    middle = loose.log_size[order][np.searchsorted(share, share[-1] / 2)]
-    return guess * float(np.exp(middle)), params.bone_sigma
+    solved = len(pairs) >= params.least_pairs
+    if solved:
+        loose = fitted(views_of(pairs, mounts), guess, params.loose_sigma, params.fit)
+        order = np.argsort(loose.log_size)
+        share = np.cumsum(loose.log_size_sigma[order] ** -2)
+        log_size, sigma = float(loose.log_size[order][np.searchsorted(share, share[-1] / 2)]), params.bone_sigma
+    own_m = guess[:20] * np.exp(log_size)
+    if worn is not None:
+        before = bones.scale_between(guess[:20], worn.lengths_m)
+        log_size = float(np.average([log_size, before], weights=[sigma**-2, params.worn_sigma**-2]))
+        # Two views err alike in all takes, so that several are no surer than one.
+        sigma = max((sigma**-2 + params.worn_sigma**-2) ** -0.5, params.bone_sigma)
+    bones_m = guess * np.exp(log_size)
+    return _Sized(bones_m, sigma, own_m if solved else bones_m[:20], solved)
 
 
 def _smoothed(
