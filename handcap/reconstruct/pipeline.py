@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +16,7 @@ from handcap.causes import Cause
 from handcap.clock import NS_PER_S, nanoseconds, to_imu_clock
 from handcap.geometry import Array, yaw_rotation
 from handcap.reconstruct import bundle, inputs, landmarks, sfm, sync, uncertainty, verdict
-from handcap.reconstruct.align import align
+from handcap.reconstruct.align import align, as_placed
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.extend import extend
 from handcap.reconstruct.frontend import Tracks, rotation_predictor, track
@@ -26,8 +26,11 @@ from handcap.reconstruct.keyframes import choose_keyframes, neighbour_parallax, 
 from handcap.reconstruct.limits import Refused
 from handcap.reconstruct.merge import describe, keyframes_to_describe, merge
 from handcap.reconstruct.patches import aligned
+from handcap.reconstruct.relocalise import relocalise, up_in_start
 from handcap.reconstruct.result import MapPoints, Progress, Reconstruction, ReconstructParams, Residuals
+from handcap.reconstruct.room import Looks
 from handcap.reconstruct.selfcheck import split_half
+from handcap.reconstruct.session_map import ROOM_FILE, ClockPrior, EarlierTake
 from handcap.reconstruct.shutter import RollingShutter
 from handcap.reconstruct.verdict import Judgement
 from handcap.reconstruct.weighing import weigh
@@ -42,6 +45,8 @@ def reconstruct_take(
     params: ReconstructParams | None = None,
     on_progress: Progress = lambda what, share: None,
     body: str = "head",
+    clock_prior: ClockPrior | None = None,
+    rooms: Callable[[], Sequence[EarlierTake]] = lambda: (),
 ) -> Reconstruction:
     """Reconstruct the motion of one device from its own camera and IMU.
 
@@ -50,8 +55,11 @@ def reconstruct_take(
         imu: on the session clock.
         device, mount: calibration of the IMU and of the camera on it.
         body: what the causes call it.
+        clock_prior: what an earlier take says of the camera's offset.
+        rooms: earlier takes to start in, should it not start by itself; asked for only then.
     """
     work = _Work(pictures, imu, device, mount, params or ReconstructParams(), on_progress, body)
+    work.clock_prior, work.rooms = clock_prior, rooms
     try:
         # Threaded sums depend on the number of cores in their last digits; the results must not.
         with threadpool_limits(1, "blas"):
@@ -92,6 +100,9 @@ class _Work:
         self.numbers: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self.dark: tuple[Cause, ...] = ()  # what to say first of a take that fails for whatever reason
+        self.clock_prior: ClockPrior | None = None
+        self.rooms: Callable[[], Sequence[EarlierTake]] = lambda: ()
+        self.looks: Looks | None = None  # of the points, for later takes; not in a quick pass
         self.noise_scale = 1.0  # of the IMU's stated noise, as the residuals demand
 
     @contextmanager
@@ -117,6 +128,7 @@ class _Work:
         with self.step("choosing keyframes", 0.35):
             key_tracks, seen = self._keyframes(tracks, coarse)
         solved, fine = self._start(key_tracks, seen, coarse)
+        self._check_clock_prior(fine)
         with self.step("refining", 0.7):
             imu = Preintegrator(self.imu, self.device.imu)
             rolling = self._shutter(replace(coarse, dt_imu_cam_s=fine.dt_imu_cam_s))
@@ -147,7 +159,7 @@ class _Work:
 
     def _coarse_offset(self, turns: sync.VisualTurns) -> sync.CoarseSync:
         R_imu_cam = self.mount.T_imu_cam[:3, :3]
-        nominal = self.mount.dt_imu_cam_s
+        nominal = self.clock_prior.dt_imu_cam_s if self.clock_prior else self.mount.dt_imu_cam_s
         found = sync.coarse_offset(turns, self.imu, R_imu_cam, nominal, self.params.sync)
         inputs.check_clock(found, self.params.verdict)
         if found is None or not np.isfinite(found.sigma_s) or found.correlation < self.params.verdict.min_correlation:
@@ -251,25 +263,61 @@ class _Work:
             if started is None:
                 unaligned = max(unaligned, len(index))
                 continue
-            states, fine, sigma = started
-            self.numbers["start_keyframes"] = len(index)
-            with self.step("growing", 0.55):
-                grown = extend(
-                    states,
-                    index,
-                    to_imu_clock(key_tracks.camera_t_ns, fine.dt_imu_cam_s),
-                    seen,
-                    self.mount.camera,
-                    self.mount.T_imu_cam,
-                    Preintegrator(self.imu, self.device.imu),
-                    sigma,
-                    self.params.extend,
-                    lambda share: self.on_progress("growing", 0.55 + 0.15 * share),
-                )
-            return grown, fine
+            return self._grown(key_tracks.camera_t_ns, index, seen, *started)
+        with self.step("looking in earlier takes", 0.5):
+            for earlier in self.rooms()[: self.params.session_map.most_tried]:
+                index, poses = self._found_in(earlier, key_tracks.camera_t_ns, seen, coarse)
+                started = self._metric_start(key_tracks.camera_t_ns, index, poses, seen, coarse, metric=True)
+                if started is not None:
+                    self.numbers |= {"started_in_take": earlier.id, "started_in_sha256": earlier.sha256[ROOM_FILE]}
+                    return self._grown(key_tracks.camera_t_ns, index, seen, *started)
         if unaligned:
             raise Refused(Cause("accel_disagrees", measured=float(unaligned)))
         raise Refused(Cause("no_initialisation", measured=float(most), limit=8.0))
+
+    def _grown(
+        self,
+        camera_t_ns: Stamps,
+        index: NDArray[np.int64],
+        seen: landmarks.Observations,
+        states: States,
+        fine: sync.FineSync,
+        sigma: float,
+    ) -> tuple[States, sync.FineSync]:
+        """From the keyframes `index` to all."""
+        self.numbers["start_keyframes"] = len(index)
+        with self.step("growing", 0.55):
+            grown = extend(
+                states,
+                index,
+                to_imu_clock(camera_t_ns, fine.dt_imu_cam_s),
+                seen,
+                self.mount.camera,
+                self.mount.T_imu_cam,
+                Preintegrator(self.imu, self.device.imu),
+                sigma,
+                self.params.extend,
+                lambda share: self.on_progress("growing", 0.55 + 0.15 * share),
+            )
+        return grown, fine
+
+    def _found_in(
+        self, earlier: EarlierTake, camera_t_ns: Stamps, seen: landmarks.Observations, coarse: sync.CoarseSync
+    ) -> tuple[NDArray[np.int64], sfm.SfmPoses]:
+        """Keyframes that show the room of an earlier take, and their poses in its world."""
+        number = {int(t_ns): k for k, t_ns in enumerate(camera_t_ns)}
+        gyro = GyroRotation(self.imu, coarse.gyro_bias)
+        poses = relocalise(
+            ((number[f.t_ns], f.image) for f in self.pictures() if f.t_ns in number),
+            seen,
+            self._gyro_rotations(camera_t_ns, coarse),
+            up_in_start(self.imu.accel_imu, gyro.at(self.imu.t_ns).as_matrix()),
+            self.mount.camera,
+            earlier.room,
+            self.params.merge,
+            self.params.relocalise,
+        )
+        return poses.keyframe, poses
 
     def _metric_start(
         self,
@@ -278,8 +326,15 @@ class _Work:
         poses: sfm.SfmPoses,
         seen: landmarks.Observations,
         coarse: sync.CoarseSync,
+        metric: bool = False,
     ) -> tuple[States, sync.FineSync, float] | None:
-        """Alignment and a first bundle adjustment of the stretch `index`; None if it fails. Raises Refused."""
+        """Alignment and a first bundle adjustment of the keyframes `index`; None if it fails. Raises Refused.
+
+        Args:
+            metric: the poses are in a world z up and in metres already.
+        """
+        if metric and len(index) < self.params.least_start:
+            return None
         T_imu_cam, camera = self.mount.T_imu_cam, self.mount.camera
         with self.step("aligning", 0.5):
             fine = sync.refine_offset(camera_t_ns[index], poses.R_anchor_cam, self.imu, T_imu_cam[:3, :3], coarse)
@@ -291,7 +346,8 @@ class _Work:
                 raise Refused(Cause("camera_imu_rotation", measured=measured, limit=float(np.rad2deg(limit))))
             imu = Preintegrator(self.imu, self.device.imu)
             t_ns = to_imu_clock(camera_t_ns[index], fine.dt_imu_cam_s)
-            start = align(t_ns, poses.R_anchor_cam, poses.p_anchor, T_imu_cam, fine.gyro_bias, imu, self.params.align)
+            known = (t_ns, poses.R_anchor_cam, poses.p_anchor, T_imu_cam, fine.gyro_bias)
+            start = as_placed(*known) if metric else align(*known, imu, self.params.align)
         if start is None:
             return None
         self.numbers["aligned_gravity_m_s2"] = start.gravity_norm
@@ -321,7 +377,7 @@ class _Work:
         """Bundle adjustment of the whole take, gated each round, noise levels and time offset re-estimated."""
         T_imu_cam, camera = self.mount.T_imu_cam, self.mount.camera
         states = start.states if isinstance(start, _Solved) else start
-        prior, joint = self.mount.dt_sigma_s or self.params.offset_prior_s, None
+        joint = None
         for _ in range(rounds):
             seen = moved_back(seen, states)
             kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
@@ -331,7 +387,8 @@ class _Work:
                 states, weighed.seen, camera, T_imu_cam, imu, weighed.sigma_px,
                 gauge=weighed.gauge, params=self.params.bundle,
             )  # fmt: skip
-            joint = uncertainty.pose_uncertainty(out, imu, prior, noise.variance_factor / noise.solver_factor)
+            prior, off = self._offset_prior(offset_s)
+            joint = uncertainty.pose_uncertainty(out, imu, prior, noise.variance_factor / noise.solver_factor, off)
             step = float(np.clip(joint.dt_step_s, -0.02, 0.02))
             offset_s += step
             states = out.states.shifted(int(nanoseconds(step)))
@@ -357,6 +414,23 @@ class _Work:
         kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
         assert joint is not None
         return _Solved(states, kept, marks, residual), offset_s, joint, imu
+
+    def _check_clock_prior(self, fine: sync.FineSync) -> None:
+        """Forgets what an earlier take says of the offset where this one's start denies it."""
+        prior = self.clock_prior
+        if prior is None:
+            return
+        off_s = fine.dt_imu_cam_s - prior.dt_imu_cam_s
+        likely = abs(off_s) < max(self.params.session_map.clock_jump_s, 4 * np.hypot(fine.sigma_s, prior.sigma_s))
+        self.numbers |= {"clock_prior_off_s": off_s, "clock_prior_used": bool(likely)}
+        if not likely:
+            self.clock_prior = None
+
+    def _offset_prior(self, offset_s: float) -> tuple[float, float]:
+        """Sigma of what is known of the offset beforehand, s, and where its mean lies from `offset_s`."""
+        if self.clock_prior is not None:
+            return self.clock_prior.sigma_s, self.clock_prior.dt_imu_cam_s - offset_s
+        return self.mount.dt_sigma_s or self.params.offset_prior_s, 0.0
 
     def _check_halves(self, solved: _Solved, imu: Preintegrator) -> None:
         """Notes what halves of the landmarks say of each other; None where they say nothing."""
@@ -389,11 +463,17 @@ class _Work:
         T_world_cam, camera = solved.states.T_world_imu @ self.mount.T_imu_cam, self.mount.camera
         kept, marks, _, _ = landmarks.gate(joined, T_world_cam, camera, self.params.gate)
         number = {int(t_ns): k for k, t_ns in enumerate(key_stamps)}
+        looks = Looks(kept, marks, T_world_cam, camera, self.params.merge, self.params.room)
 
         def pictures() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-            return ((number[f.t_ns], f.image) for f in self.pictures() if f.t_ns in number)
+            for frame in self.pictures():
+                if frame.t_ns in number:
+                    if self.params.share:
+                        looks.see(number[frame.t_ns], frame.image)
+                    yield number[frame.t_ns], frame.image
 
         found = aligned(kept, marks, T_world_cam, camera, pictures, self.params.patches)
+        self.looks = looks if self.params.share else None
         self.numbers["patches_fit"] = len(found) / max(len(kept), 1)
         return found
 
@@ -426,6 +506,13 @@ class _Work:
             np.bincount(np.searchsorted(solved.marks.track, solved.seen.track), minlength=len(solved.marks.track)),
             solved.marks.track,
         )
+        room = self.looks and self.looks.room(
+            solved.seen,
+            replace(solved.marks, p_world=points.p_world),
+            states.T_world_imu @ self.mount.T_imu_cam,
+            key_tracks.camera_t_ns,
+            self.numbers["pixel_sigma_px"] * float(np.sqrt(self.numbers["pixel_variance_factor"])),
+        )
         residuals = Residuals(
             key_tracks.camera_t_ns[solved.seen.keyframe], solved.seen.recorded_px, solved.residual, solved.seen.track
         )
@@ -438,6 +525,7 @@ class _Work:
             chain,
             points,
             residuals,
+            room,
             self.seconds,
         )
 

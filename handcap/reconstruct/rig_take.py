@@ -11,6 +11,7 @@ from handcap.geometry import Array
 from handcap.reconstruct.hands import HandResult
 from handcap.reconstruct.jaw import JawWidth
 from handcap.reconstruct.result import Reconstruction
+from handcap.reconstruct.session_map import Earlier
 from handcap.types import Frame, ImuSamples, JawReadings, Rig, Stamps, Trajectory
 
 
@@ -37,6 +38,7 @@ class Recording:
         jaw: encoder readings of a gripper.
         missing: devices that were worn and lack pictures or samples, and what to say of it.
         colour: the same pictures in RGB; without it no bare hands are looked for.
+        earlier: takes of the session before this one, where it may use what they know.
     """
 
     rig: Rig
@@ -48,6 +50,7 @@ class Recording:
     jaw: Callable[[str], JawReadings]
     missing: Mapping[str, Cause] = field(default_factory=dict)
     colour: Callable[[str], Iterator[Frame]] | None = None
+    earlier: Earlier | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)

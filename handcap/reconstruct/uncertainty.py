@@ -50,12 +50,17 @@ class PoseUncertainty:
 
 
 def pose_uncertainty(
-    solution: Solution, imu: Preintegrator, dt_prior_sigma_s: float, variance_factor: float
+    solution: Solution,
+    imu: Preintegrator,
+    dt_prior_sigma_s: float,
+    variance_factor: float,
+    dt_prior_off_s: float = 0.0,
 ) -> PoseUncertainty:
     """Linearise at the optimum and invert. Raises Unsolvable.
 
     Args:
-        dt_prior_sigma_s: what is known of the offset beforehand, about its current value.
+        dt_prior_sigma_s: what is known of the offset beforehand.
+        dt_prior_off_s: about which value, less the current one.
         variance_factor: of slow tracking errors over independent ones, at least 1.
     """
     states, values, n = solution.states, solution.values, len(solution.states)
@@ -104,6 +109,7 @@ def pose_uncertainty(
             sight.add(factor)
     visual = _visual_information(sight, values, g)
     S[-1, -1] += 1 / dt_prior_sigma_s**2
+    g[-1] += dt_prior_off_s / dt_prior_sigma_s**2
 
     band[0] += 1e-9
     try:
