@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import gtsam
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -26,7 +27,7 @@ from handcap.reconstruct.keyframes import choose_keyframes, neighbour_parallax, 
 from handcap.reconstruct.limits import Refused
 from handcap.reconstruct.merge import describe, keyframes_to_describe, merge
 from handcap.reconstruct.patches import aligned
-from handcap.reconstruct.relocalise import relocalise, up_in_start
+from handcap.reconstruct.relocalise import placed_by, relocalise, up_in_start
 from handcap.reconstruct.result import MapPoints, Progress, Reconstruction, ReconstructParams, Residuals
 from handcap.reconstruct.room import Looks
 from handcap.reconstruct.selfcheck import split_half
@@ -56,10 +57,20 @@ def reconstruct_take(
         device, mount: calibration of the IMU and of the camera on it.
         body: what the causes call it.
         clock_prior: what an earlier take says of the camera's offset.
-        rooms: earlier takes to start in, should it not start by itself; asked for only then.
+        rooms: earlier takes to be held in, should it not be solved by itself; asked for only then.
     """
-    work = _Work(pictures, imu, device, mount, params or ReconstructParams(), on_progress, body)
-    work.clock_prior, work.rooms = clock_prior, rooms
+    work = _Work(pictures, imu, device, mount, params or ReconstructParams(), on_progress, body, clock_prior)
+    result = _tried(work)
+    if _HELPED_BY_A_ROOM & {cause.code for cause in result.judgement.causes} and result.chain is None and rooms():
+        again = _Work(pictures, imu, device, mount, work.params, on_progress, body, clock_prior, rooms())
+        again.seconds = work.seconds
+        held = _tried(again)
+        return result if held.chain is None else held
+    return result
+
+
+def _tried(work: _Work) -> Reconstruction:
+    body = work.body
     try:
         # Threaded sums depend on the number of cores in their last digits; the results must not.
         with threadpool_limits(1, "blas"):
@@ -69,6 +80,10 @@ def reconstruct_take(
         judgement = Judgement("refused", (*work.dark, *causes), (), np.zeros(0, bool), work.numbers)
         judgement = judgement.about(body)
         return Reconstruction(body, judgement, None, None, (None, None), seconds=work.seconds)
+
+
+# What a take is refused for that sees too little of the room from the side, and an earlier take saw more.
+_HELPED_BY_A_ROOM = {"rotation_only", "no_initialisation", "accel_disagrees", "scale_unobservable"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,6 +108,8 @@ class _Work:
         params: ReconstructParams,
         on_progress: Progress,
         body: str,
+        clock_prior: ClockPrior | None = None,
+        rooms: Sequence[EarlierTake] = (),
     ) -> None:
         self.body = body
         self.pictures, self.imu, self.device, self.mount = pictures, imu, device, mount
@@ -100,8 +117,9 @@ class _Work:
         self.numbers: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self.dark: tuple[Cause, ...] = ()  # what to say first of a take that fails for whatever reason
-        self.clock_prior: ClockPrior | None = None
-        self.rooms: Callable[[], Sequence[EarlierTake]] = lambda: ()
+        self.clock_prior = clock_prior
+        self.rooms = rooms  # to be held in; without any the take is solved by itself
+        self.placed: list[gtsam.NonlinearFactor] = []  # by what the room says
         self.looks: Looks | None = None  # of the points, for later takes; not in a quick pass
         self.noise_scale = 1.0  # of the IMU's stated noise, as the residuals demand
 
@@ -222,7 +240,10 @@ class _Work:
         ray, _ = self.mount.camera.unproject(key_tracks.pixel)
         R_start_cam = self._gyro_rotations(key_tracks.camera_t_ns, coarse)
         parallax = neighbour_parallax(key_tracks, ray, R_start_cam, lag=min(8, len(chosen) - 1))
-        shift_deg, parallax_deg = inputs.check_motion(key_tracks, ray, R_start_cam, parallax, self.params.verdict)
+        limits = self.params.verdict
+        if self.rooms:  # which show how far away things are, however little the camera moves
+            limits = replace(limits, min_parallax_deg=0.0)
+        shift_deg, parallax_deg = inputs.check_motion(key_tracks, ray, R_start_cam, parallax, limits)
         self.numbers |= {"keyframes": len(chosen), "view_shift_deg": shift_deg, "parallax_deg": parallax_deg}
         return key_tracks, landmarks.observations(key_tracks, self.mount.camera, recorded.pixel)
 
@@ -245,6 +266,8 @@ class _Work:
         self, key_tracks: Tracks, seen: landmarks.Observations, coarse: sync.CoarseSync
     ) -> tuple[States, sync.FineSync]:
         """States of all keyframes: a first stretch from its pictures, the rest grown from it. Raises Refused."""
+        if self.rooms:
+            return self._start_in_room(key_tracks.camera_t_ns, seen, coarse)
         ray, _ = self.mount.camera.unproject(key_tracks.pixel)
         windows = starting_windows(
             key_tracks, ray, self._gyro_rotations(key_tracks.camera_t_ns, coarse), self.params.start_keyframes
@@ -264,13 +287,6 @@ class _Work:
                 unaligned = max(unaligned, len(index))
                 continue
             return self._grown(key_tracks.camera_t_ns, index, seen, *started)
-        with self.step("looking in earlier takes", 0.5):
-            for earlier in self.rooms()[: self.params.session_map.most_tried]:
-                index, poses = self._found_in(earlier, key_tracks.camera_t_ns, seen, coarse)
-                started = self._metric_start(key_tracks.camera_t_ns, index, poses, seen, coarse, metric=True)
-                if started is not None:
-                    self.numbers |= {"started_in_take": earlier.id, "started_in_sha256": earlier.sha256[ROOM_FILE]}
-                    return self._grown(key_tracks.camera_t_ns, index, seen, *started)
         if unaligned:
             raise Refused(Cause("accel_disagrees", measured=float(unaligned)))
         raise Refused(Cause("no_initialisation", measured=float(most), limit=8.0))
@@ -301,13 +317,32 @@ class _Work:
             )
         return grown, fine
 
+    def _start_in_room(
+        self, camera_t_ns: Stamps, seen: landmarks.Observations, coarse: sync.CoarseSync
+    ) -> tuple[States, sync.FineSync]:
+        """States of all keyframes, from those that show the room of an earlier take. Raises Refused."""
+        most = 0
+        for earlier in self.rooms[: self.params.session_map.most_tried]:
+            with self.step("looking in an earlier take", 0.4):
+                poses = self._found_in(earlier, camera_t_ns, seen, coarse)
+            index = poses.keyframe
+            most = max(most, len(index))
+            if len(index) < self.params.least_start:
+                continue
+            self.placed = placed_by(poses, self.mount.T_imu_cam, self.params.relocalise)
+            started = self._metric_start(camera_t_ns, index, poses, seen, coarse)
+            if started is not None:
+                self.numbers |= {"held_in_take": earlier.id, "held_in_sha256": earlier.sha256[ROOM_FILE]}
+                return self._grown(camera_t_ns, index, seen, *started)
+        raise Refused(Cause("no_initialisation", measured=float(most), limit=8.0))
+
     def _found_in(
         self, earlier: EarlierTake, camera_t_ns: Stamps, seen: landmarks.Observations, coarse: sync.CoarseSync
-    ) -> tuple[NDArray[np.int64], sfm.SfmPoses]:
+    ) -> sfm.SfmPoses:
         """Keyframes that show the room of an earlier take, and their poses in its world."""
         number = {int(t_ns): k for k, t_ns in enumerate(camera_t_ns)}
         gyro = GyroRotation(self.imu, coarse.gyro_bias)
-        poses = relocalise(
+        return relocalise(
             ((number[f.t_ns], f.image) for f in self.pictures() if f.t_ns in number),
             seen,
             self._gyro_rotations(camera_t_ns, coarse),
@@ -317,7 +352,6 @@ class _Work:
             self.params.merge,
             self.params.relocalise,
         )
-        return poses.keyframe, poses
 
     def _metric_start(
         self,
@@ -326,15 +360,8 @@ class _Work:
         poses: sfm.SfmPoses,
         seen: landmarks.Observations,
         coarse: sync.CoarseSync,
-        metric: bool = False,
     ) -> tuple[States, sync.FineSync, float] | None:
-        """Alignment and a first bundle adjustment of the keyframes `index`; None if it fails. Raises Refused.
-
-        Args:
-            metric: the poses are in a world z up and in metres already.
-        """
-        if metric and len(index) < self.params.least_start:
-            return None
+        """Alignment and a first bundle adjustment of the keyframes `index`; None if it fails. Raises Refused."""
         T_imu_cam, camera = self.mount.T_imu_cam, self.mount.camera
         with self.step("aligning", 0.5):
             fine = sync.refine_offset(camera_t_ns[index], poses.R_anchor_cam, self.imu, T_imu_cam[:3, :3], coarse)
@@ -347,7 +374,7 @@ class _Work:
             imu = Preintegrator(self.imu, self.device.imu)
             t_ns = to_imu_clock(camera_t_ns[index], fine.dt_imu_cam_s)
             known = (t_ns, poses.R_anchor_cam, poses.p_anchor, T_imu_cam, fine.gyro_bias)
-            start = as_placed(*known) if metric else align(*known, imu, self.params.align)
+            start = as_placed(*known) if self.placed else align(*known, imu, self.params.align)
         if start is None:
             return None
         self.numbers["aligned_gravity_m_s2"] = start.gravity_norm
@@ -361,7 +388,11 @@ class _Work:
                 kept, _, _, sigma = landmarks.gate(local, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
                 if len(kept) < 8 * len(index):
                     return None
-                out = bundle.optimise(states, kept, camera, T_imu_cam, imu, max(sigma, 0.3), params=self.params.bundle)
+                out = bundle.optimise(
+                    states, kept, camera, T_imu_cam, imu, max(sigma, 0.3),
+                    params=self.params.bundle, placed=placed_by(poses, T_imu_cam, self.params.relocalise, True)
+                    if self.placed else (),
+                )  # fmt: skip
                 states = out.states
         return states, fine, sigma
 
@@ -385,7 +416,7 @@ class _Work:
             noise = weighed.noise
             out = bundle.optimise(
                 states, weighed.seen, camera, T_imu_cam, imu, weighed.sigma_px,
-                gauge=weighed.gauge, params=self.params.bundle,
+                gauge=weighed.gauge, params=self.params.bundle, placed=self.placed,
             )  # fmt: skip
             prior, off = self._offset_prior(offset_s)
             joint = uncertainty.pose_uncertainty(out, imu, prior, noise.variance_factor / noise.solver_factor, off)
@@ -442,6 +473,7 @@ class _Work:
             out = bundle.optimise(
                 solved.states, half, self.mount.camera, self.mount.T_imu_cam, imu, sigma,
                 gauge=weighed.gauge, params=replace(self.params.bundle, iterations=self.params.half_iterations),
+                placed=self.placed,
             )  # fmt: skip
             return out.states
 
@@ -490,6 +522,8 @@ class _Work:
         first = int(np.argmax(views >= self.params.verdict.min_marks))
         T_gauge = _gauge(solved.states.T_world_imu[first], self.mount.T_imu_cam)
         states = solved.states.moved(T_gauge)
+        if self.placed:
+            joint = uncertainty.regauged(joint, states.T_world_imu, first)
         judgement = self._judge(turns, tracks, key_tracks, states, solved, views, joint)
         if judgement.verdict == "refused":
             return Reconstruction(self.body, judgement, offset_s, joint.dt_sigma_s, (None, None), seconds=self.seconds)
@@ -546,7 +580,8 @@ class _Work:
             "reprojection_rms_px": residual_rms,
             "gyro_bias_rad_s": states.gyro_bias.mean(axis=0).tolist(),
             "accel_bias_m_s2": states.accel_bias.mean(axis=0).tolist(),
-            "scale_sigma": verdict.scale_sigma(states, joint),
+            # Held in a room, a take is as metric as that is, however little it moves.
+            "scale_sigma": np.nan if self.placed else verdict.scale_sigma(states, joint),
             "position_sigma_max_m": float(position_sigma.max()),
             "path_m": float(np.linalg.norm(np.diff(states.T_world_imu[:, :3, 3], axis=0), axis=1).sum()),
         }

@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
+import gtsam
 import numpy as np
+from gtsam.symbol_shorthand import X
 from numpy.typing import NDArray
 
 from handcap.cameras import Camera
-from handcap.geometry import Array, gravity_alignment, se3, so3_log
+from handcap.geometry import Array, gravity_alignment, inverse, se3, so3_log
 from handcap.reconstruct.find_room import best_points
 from handcap.reconstruct.landmarks import Landmarks, Observations
 from handcap.reconstruct.merge import MergeParams, describe
@@ -33,6 +35,8 @@ class RelocaliseParams:
     least_share: float = 0.25
     draws: int = 500
     most_tilt_rad: float = 0.06  # between PnP's up and the accelerometer's, averaged over a moving take
+    held_m: float = 0.02  # of a keyframe, in the solver; neighbours see the same points, and err alike
+    held_rad: float = 0.01
     most_turn_rad: float = 0.05  # of a keyframe's yaw off the others', the gyroscope's turning taken off
 
 
@@ -90,6 +94,18 @@ def relocalise(
     T_world_cam = np.array([found[k] for k in keyframes.tolist()]).reshape(-1, 4, 4)
     keep = _agreeing(T_world_cam[:, :3, :3], R_up_cam[keyframes], params)
     return SfmPoses(keyframes[keep], T_world_cam[keep, :3, :3], T_world_cam[keep, :3, 3])
+
+
+def placed_by(
+    poses: SfmPoses, T_imu_cam: Array, params: RelocaliseParams | None = None, in_order: bool = False
+) -> list[gtsam.NonlinearFactor]:
+    """What these poses say of the IMU's, for the solver; numbered as their keyframes are, or in their own order."""
+    params = params or RelocaliseParams()
+    model = gtsam.noiseModel.Diagonal.Sigmas(np.r_[[params.held_rad] * 3, [params.held_m] * 3])
+    robust = gtsam.noiseModel.Robust.Create(gtsam.noiseModel.mEstimator.Huber.Create(1.345), model)
+    T_world_imu = se3(poses.R_anchor_cam, poses.p_anchor) @ inverse(T_imu_cam)
+    number = np.arange(len(T_world_imu)) if in_order else poses.keyframe
+    return [gtsam.PriorFactorPose3(X(int(k)), gtsam.Pose3(T), robust) for k, T in zip(number, T_world_imu, strict=True)]
 
 
 def _pose(

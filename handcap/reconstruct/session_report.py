@@ -32,8 +32,8 @@ def in_session_report(take_id: str, recording: Recording, whole: Whole, params: 
                 "used": result.judgement.numbers.get("clock_prior_used", False),
             }
     numbers = whole.devices[device].judgement.numbers
-    start = None
-    if "started_in_take" in numbers:
-        start = {"take": numbers["started_in_take"], "sha256": numbers["started_in_sha256"]}
-    report["priors"] = {"time_offset": clocks, "start": start}
+    room = None
+    if "held_in_take" in numbers:
+        room = {"take": numbers["held_in_take"], "sha256": numbers["held_in_sha256"]}
+    report["priors"] = {"time_offset": clocks, "room": room}
     return report
