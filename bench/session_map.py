@@ -1,7 +1,7 @@
 """Takes of one session: are they found in each other's rooms, how far off, and do they know it?
 
-Virtual sessions of a head, scene after scene, fresh seeds, several takes each. Every session is simulated (kept, so that
-a second run is quick) and reconstructed take by take. Off: where the session's map puts a take's origin, against the
+Virtual sessions of a head, scene after scene, fresh seeds, several takes each. Every session is simulated (kept, so
+that a second run is quick) and reconstructed take by take. Off: where the session's map puts a take's origin, against the
 exact transform between the two worlds, which the truth of both takes gives.
 """
 
@@ -92,11 +92,11 @@ def main() -> None:
             metres.append(float(np.linalg.norm(error[1:])))
             degrees.append(abs(float(np.rad2deg(error[0]))))
             took_s.append(search_s(folder, result.take, told["take"]))
-            room = folder / "derived" / result.take / "reconstruct" / ROOM_FILE
+            size = (folder / "derived" / result.take / "reconstruct" / ROOM_FILE).stat().st_size
             print(
                 f"{line} in {told['take']}: off {1e3 * metres[-1]:.1f} mm, {degrees[-1]:.3f}°, "
                 f"{squares[-1]:.1f} (95 % below {CHI2_4_95}), {told['inliers']} of {told['matches']} points agree to "
-                f"{1e3 * told['residual_m']:.0f} mm; searched in {took_s[-1]:.2f} s, {room.stat().st_size / 1e6:.1f} MB",
+                f"{1e3 * told['residual_m']:.0f} mm; searched in {took_s[-1]:.2f} s, {size / 1e6:.1f} MB",
                 flush=True,
             )
     print(f"{args.sessions} virtual sessions: {len(metres)} of {tried} later takes found")
