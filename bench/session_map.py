@@ -1,8 +1,8 @@
 """Takes of one session: are they found in each other's rooms, how far off, and do they know it?
 
 Virtual sessions of a head, scene after scene, fresh seeds, several takes each. Every session is simulated (kept, so
-that a second run is quick) and reconstructed take by take. Off: where the session's map puts a take's origin, against the
-exact transform between the two worlds, which the truth of both takes gives.
+that a second run is quick) and reconstructed take by take. Off: where the session's map puts a take's origin, against
+the exact transform between the two worlds, which the truth of both takes gives.
 """
 
 from __future__ import annotations

@@ -150,6 +150,17 @@ def test_drift_of_either_take_is_part_of_what_is_said():
     assert np.sqrt(np.diag(sure.cov)[1:]).max() < 0.005
 
 
+def test_a_scale_that_may_be_off_is_part_of_what_is_said():
+    rng = np.random.default_rng(8)
+    look, p = rng.integers(0, 256, (60, 32), np.uint8), points(rng, 60) + [5.0, 0.0, 0.0]
+    here, there = room(p, look), room(p, look)
+    sure, _ = find(here, there, poses(1e-5), poses(1e-5))
+    vague, _ = find(replace(here, scale_sigma=0.02), there, poses(1e-5), poses(1e-5))
+    # The points lie about 5 m ahead of where they were seen from: 2 % of it.
+    assert np.sqrt(vague.cov[1, 1]) == pytest.approx(0.1, rel=0.3)
+    assert np.sqrt(sure.cov[1, 1]) < 0.02
+
+
 def test_looks_from_pictures_without_a_pose_do_not_count():
     rng = np.random.default_rng(7)
     look, p = rng.integers(0, 256, (60, 32), np.uint8), points(rng, 60)

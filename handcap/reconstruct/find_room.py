@@ -26,6 +26,7 @@ class FindParams:
     ratio: float = 0.88  # of the best to the second best that shows another point
     vaguest_m: float = 0.15  # points known no better only blur the rest
     repeat_m: float = 0.006  # the same corner is not followed at quite the same place again
+    scale_floor: float = 0.001  # more than a take knows of itself: its lens
     draws: int = 4000
     least_apart_m: float = 0.3  # of the two points of a draw, level
     reach_sigmas: float = 3.0
@@ -241,10 +242,11 @@ class _Fit:
         # Squares of a standard normal: median 0.455; three per pair that are seldom equally good.
         typical = float(np.sqrt(max(np.median(residual(fit.x) ** 2) / 0.455, 1.0)))
         J = np.asarray(fit.jac)
+        spread = typical**2 * np.linalg.inv(J.T @ J)
         R = yaw_rotation(float(fit.x[0]))
         to_origin = np.eye(4)
         to_origin[1:, 0] = -np.cross([0.0, 0.0, 1.0], R @ middle)
-        cov_x = typical**2 * to_origin @ np.linalg.inv(J.T @ J) @ to_origin.T
+        cov_x = to_origin @ spread @ to_origin.T
         return cls(np.r_[fit.x[0], fit.x[1:] - R @ middle], cov_x, typical)
 
 
@@ -256,14 +258,17 @@ def with_drift(
     poses_there: Trajectory,
     points_here: Indices,
     points_there: Indices,
+    params: FindParams,
 ) -> Placing:
     """The placing with what either take does not know of itself where the points were seen.
 
     A take's pose errors grow from its first keyframe on and are nearly the same for all it sees within a few seconds:
-    so they count as one displacement, as large as they are on average over the looks at the paired points.
+    so they count as one displacement, as large as they are on average over the looks at the paired points. A scale that
+    is off moves every point along the way it is seen.
 
     Args:
         points_here, points_there: (m,) the pairs.
+        params: of the placing.
     """
     inside_here, inside_there = points_here[found.inliers], points_there[found.inliers]
     middle_here, middle_there = here.p_world[inside_here].mean(axis=0), there.p_world[inside_there].mean(axis=0)
@@ -278,7 +283,32 @@ def with_drift(
         (by_here, here, poses_here, inside_here, middle_here),
     ):
         cov += by @ _displacement(room, poses, points, middle) @ by.T
+    p_here, p_there = here.p_world[inside_here], there.p_world[inside_there]
+    stretched_here = (p_here - _seen_from(here, poses_here, inside_here)) @ R.T
+    stretched_there = p_there - _seen_from(there, poses_there, inside_there)
+    doubt = R @ here.cov_world[inside_here] @ R.T + there.cov_world[inside_there]
+    weight = np.asarray(np.linalg.inv(doubt + params.repeat_m**2 * np.eye(3)), float)
+    for stretched, sigma in ((stretched_here, here.scale_sigma), (stretched_there, there.scale_sigma)):
+        by_scale = np.hypot(sigma, params.scale_floor) * _answer(p_here @ R.T, weight, stretched)
+        cov += np.outer(by_scale, by_scale)
     return Placing(found.yaw_rad, found.shift, cov, found.inliers, found.residual_m)
+
+
+def _seen_from(room: Room, poses: Trajectory, points: Indices) -> Array:
+    """(m, 3) where the body was at the middle one of the looks at each point."""
+    order = np.argsort(room.point, kind="stable")
+    first, last = (np.searchsorted(room.point[order], points, side=side) for side in ("left", "right"))
+    look = order[(first + last - 1) // 2]
+    return poses.T_world_body[np.searchsorted(poses.camera_t_ns, room.camera_t_ns[look]), :3, 3]
+
+
+def _answer(p: Array, weight: Array, moved: Array) -> Array:
+    """(4,) what least squares makes of points (m, 3) that moved by (m, 3): yaw, x, y, z."""
+    J = np.zeros((len(p), 3, 4))
+    J[:, 0, 0], J[:, 1, 0] = -p[:, 1], p[:, 0]
+    J[:, :, 1:] = np.eye(3)
+    JtW = np.swapaxes(J, 1, 2) @ weight
+    return np.linalg.solve((JtW @ J).sum(axis=0), (JtW @ moved[:, :, None]).sum(axis=0)[:, 0])
 
 
 def _displacement(room: Room, poses: Trajectory, points: Indices, middle: Array) -> Array:
@@ -305,4 +335,4 @@ def find(
     here, there = here.posed(poses_here), there.posed(poses_there)
     i, j = match(here, there, params)
     found = place(here.p_world[i], there.p_world[j], here.cov_world[i], there.cov_world[j], params)
-    return with_drift(found, here, there, poses_here, poses_there, i, j), len(i)
+    return with_drift(found, here, there, poses_here, poses_there, i, j, params), len(i)

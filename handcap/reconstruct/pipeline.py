@@ -546,6 +546,7 @@ class _Work:
             states.T_world_imu @ self.mount.T_imu_cam,
             key_tracks.camera_t_ns,
             self.numbers["pixel_sigma_px"] * float(np.sqrt(self.numbers["pixel_variance_factor"])),
+            self.params.room.held_scale_sigma if self.placed else self.numbers["scale_sigma"],
         )
         residuals = Residuals(
             key_tracks.camera_t_ns[solved.seen.keyframe], solved.seen.recorded_px, solved.residual, solved.seen.track

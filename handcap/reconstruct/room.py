@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ Descriptors = NDArray[np.uint8]
 @dataclass(frozen=True, slots=True)
 class RoomParams:
     looks: tuple[float, ...] = (0.0, 0.5, 1.0)  # where in its track a point is described: a room is seen from all sides
+    held_scale_sigma: float = 0.01  # of a take that was held in another's room
     most_points: int = 6000  # those seen most often: an hour-long take must not fill the disk of all later ones
 
 
@@ -32,6 +33,7 @@ class Room:
         point: (k,) which of them each look shows.
         camera_t_ns: (k,) stamp of the picture it is taken from, as recorded.
         descriptor: (k, 32) upright ORB.
+        scale_sigma: share by which all its distances may be off together.
     """
 
     p_world: Array
@@ -39,6 +41,7 @@ class Room:
     point: NDArray[np.int64]
     camera_t_ns: Stamps
     descriptor: Descriptors
+    scale_sigma: float = 0.0
 
     def __post_init__(self) -> None:
         m, k = len(self.p_world), len(self.point)
@@ -49,7 +52,14 @@ class Room:
     def where(self, keep: NDArray[np.bool_]) -> Room:
         """Some of the looks, and the points they show."""
         points, point = np.unique(self.point[keep], return_inverse=True)
-        return Room(self.p_world[points], self.cov_world[points], point, self.camera_t_ns[keep], self.descriptor[keep])
+        return replace(
+            self,
+            p_world=self.p_world[points],
+            cov_world=self.cov_world[points],
+            point=point,
+            camera_t_ns=self.camera_t_ns[keep],
+            descriptor=self.descriptor[keep],
+        )
 
     def posed(self, poses: Trajectory) -> Room:
         """Only looks from pictures whose pose is known."""
@@ -101,6 +111,7 @@ class Looks:
         T_world_cam: Array,
         camera_t_ns: Stamps,
         sigma_px: float,
+        scale_sigma: float,
     ) -> Room:
         """The described ones of the final points.
 
@@ -110,6 +121,7 @@ class Looks:
             T_world_cam: (n, 4, 4) by keyframe, in that world.
             camera_t_ns: (n,) of the keyframes.
             sigma_px: of one coordinate of an observation.
+            scale_sigma: of the take.
         """
         found = [(track, k, look) for k, looks in sorted(self._found.items()) for track, look in looks.items()]
         found = [each for each in found if each[0] in set(marks.track.tolist())]
@@ -119,7 +131,9 @@ class Looks:
         best = np.sort(np.argsort(-views, kind="stable")[: self.params.most_points])
         keep = np.isin(track, marks.track[best])
         cov = point_covariance(seen, marks, T_world_cam, self._camera, sigma_px)
-        room = Room(marks.p_world, cov, np.searchsorted(marks.track, track), camera_t_ns[keyframe], descriptor)
+        room = Room(
+            marks.p_world, cov, np.searchsorted(marks.track, track), camera_t_ns[keyframe], descriptor, scale_sigma
+        )
         return room.where(keep)
 
 

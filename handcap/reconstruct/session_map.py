@@ -244,7 +244,11 @@ def write_room(path: Path, room: Room, body: str) -> None:
             ),
         }
     )
-    pq.write_table(table.replace_schema_metadata({"handcap.body": body}), path, compression="zstd")
+    pq.write_table(
+        table.replace_schema_metadata({"handcap.body": body, "handcap.scale_sigma": repr(float(room.scale_sigma))}),
+        path,
+        compression="zstd",
+    )
 
 
 def read_room(path: Path) -> tuple[Room, str]:
@@ -260,7 +264,8 @@ def read_room(path: Path) -> tuple[Room, str]:
         if missing or file.metadata.num_rows > _MOST_LOOKS:
             raise ValueError(f"{path.name} is not a room: " + (f"no column {missing[0]}" if missing else "too long"))
         table = file.read(columns=list(_COLUMNS))
-        body = (table.schema.metadata or {}).get(b"handcap.body", b"").decode()
+        told = table.schema.metadata or {}
+        body, scale_sigma = told.get(b"handcap.body", b"").decode(), float(told.get(b"handcap.scale_sigma", b"nan"))
         number, t_ns = (table[name].to_numpy().astype(np.int64) for name in ("track", "camera_t_ns"))
         p, triangle = (_rows(table[name], n) for name, n in (("p_world", 3), ("cov_world", 6)))
         joined = b"".join(table["descriptor"].to_pylist())
@@ -269,6 +274,8 @@ def read_room(path: Path) -> tuple[Room, str]:
         raise ValueError(f"{path.name} cannot be read ({error})") from error
     if not session_store.is_name(body):
         raise ValueError(f"{path.name} does not say which body saw it")
+    if not 0 <= scale_sigma < 1:
+        raise ValueError(f"{path.name} does not say how sure its scale is")
     if not (np.isfinite(p).all() and np.isfinite(triangle).all()):
         raise ValueError(f"{path.name} holds points that are nowhere")
     _, first, point = np.unique(number, return_index=True, return_inverse=True)
@@ -277,7 +284,7 @@ def read_room(path: Path) -> tuple[Room, str]:
     cov[:, _TRIANGLE[1], _TRIANGLE[0]] = triangle[first]
     if len(cov) and np.linalg.eigvalsh(cov).min() <= 0:
         raise ValueError(f"{path.name} holds covariances that are none")
-    return Room(p[first], cov, point, t_ns, descriptor), body
+    return Room(p[first], cov, point, t_ns, descriptor, scale_sigma), body
 
 
 def _rows(column: Any, width: int) -> Array:
