@@ -52,6 +52,7 @@ def simulate(
         list[str] | None, typer.Option(help="What goes wrong, as lost_frames@5-8:left; may be given again.")
     ] = None,
     depth: Annotated[bool, typer.Option("--depth", help="Depth pictures in truth/depth.")] = False,
+    takes: Annotated[int, typer.Option(help="Takes in the same room, each with another motion.", min=1, max=99)] = 1,
     path: Annotated[
         Path | None, typer.Option(help="TUM trajectory for the head to follow: t x y z qx qy qz qw, z up.")
     ] = None,
@@ -63,6 +64,7 @@ def simulate(
     from handcap.formats.tum import read_tum
     from handcap.sim.faults import parse_fault
     from handcap.sim.imu import RAW_PART, ImuErrors
+    from handcap.sim.person import HeadParams
     from handcap.sim.rigs import CALIBRATED, PRINTED
 
     params = sim.SimulationParams(
@@ -75,6 +77,7 @@ def simulate(
         depth=depth,
         serial=serial,
         scatter=PRINTED if drawing else CALIBRATED,
+        later=(HeadParams(),) * (takes - 1),
     )
     with progress(as_json) as on_progress:
         sim.simulate(
@@ -93,4 +96,4 @@ def simulate(
         "zh": f"{out}:已模拟 {seconds:g} 秒,真值在 {out / 'truth'}",
     }
     next_step = {"en": f"next: handcap reconstruct {out}", "zh": f"下一步:handcap reconstruct {out}"}
-    finish(Outcome([out], {"0001": "ok"}, [written[lang], next_step[lang]]), as_json)
+    finish(Outcome([out], {f"{k + 1:04d}": "ok" for k in range(takes)}, [written[lang], next_step[lang]]), as_json)

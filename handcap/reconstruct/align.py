@@ -10,6 +10,7 @@ import scipy.sparse as sparse
 import scipy.sparse.linalg as sparse_linalg
 from numpy.typing import NDArray
 
+from handcap.clock import seconds
 from handcap.geometry import GRAVITY_M_S2, Array, gravity_alignment, inverse, se3
 from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.types import Stamps
@@ -138,6 +139,21 @@ def align(
     velocity_world = x[: 3 * n].reshape(n, 3) @ R_world_anchor.T
     states = States(t_ns, T_world_imu, velocity_world, np.tile(gyro_bias, (n, 1)), np.tile(bias, (n, 1)))
     return Alignment(states, scale, float(np.sqrt(max(variance, 0.0))) / scale, gravity_norm)
+
+
+def as_placed(t_ns: Stamps, R_world_cam: Array, p_world: Array, T_imu_cam: Array, gyro_bias: Array) -> Alignment:
+    """The same of poses that are metric and upright already: velocities are slopes between neighbours.
+
+    Args:
+        t_ns: (n,) keyframe times, n >= 2.
+        R_world_cam, p_world: (n, 3, 3), (n, 3) camera poses, world z up, m.
+        gyro_bias: (3,) rad/s.
+    """
+    T_world_imu = se3(R_world_cam, p_world) @ inverse(T_imu_cam)
+    velocity = np.gradient(T_world_imu[:, :3, 3], seconds(t_ns, int(t_ns[0])), axis=0)
+    n = len(t_ns)
+    states = States(t_ns, T_world_imu, velocity, np.tile(gyro_bias, (n, 1)), np.zeros((n, 3)))
+    return Alignment(states, 1.0, 0.0, GRAVITY_M_S2)
 
 
 def _solve(A: Any, b: Array, prior: Array) -> tuple[Array, Any] | None:

@@ -94,6 +94,6 @@ def _solve(job: Job, say: Say) -> None:
     cv2.setNumThreads(1)  # the other cores have devices of their own
     session = session_store.read(job.session, job.rig)
     take = session.take(job.take)
-    recording = recorded(session, take, job.params.every)
+    recording = recorded(session, take, job.params.every, job.params.share)
     result = solve_device(recording, job.device, job.params, lambda what, share: say((what, share)))
     say(Solved(result, len(take.undecodable(recording.cameras[job.device]))))

@@ -72,6 +72,7 @@ def optimise(
     anchors: Sequence[Anchor] = (),
     gauge: int = 0,
     params: BundleParams | None = None,
+    placed: Sequence[gtsam.NonlinearFactor] = (),
 ) -> Solution:
     """Minimise reprojection and inertial error over all states.
 
@@ -79,7 +80,8 @@ def optimise(
 
     Args:
         states: start.
-        gauge: the state whose position and yaw stay put, unless `anchors` hold others.
+        gauge: the state whose position and yaw stay put, unless `anchors` or `placed` hold others.
+        placed: what is known of poses from elsewhere.
         seen: observations whose `keyframe` indexes `states`, sorted by track.
         camera: or several of one device; `T_imu_cam` is the first one's.
         pixel_sigma: px, of one coordinate of one observation; one for all, or (m,) by track, ascending ids.
@@ -88,6 +90,8 @@ def optimise(
     values = values_of(states)
     visual = visual_factors(seen, camera, T_imu_cam, pixel_sigma, params)
     fixed = [f for a in anchors for f in _hold(states, a)] if anchors else _gauge(states, gauge, params)
+    if placed:
+        fixed = [*placed, start_biases(params)]
     graph, steps, converged = gtsam.NonlinearFactorGraph(), [], False
     for iterations in (params.iterations, params.iterations // 2):
         steps = imu.chain(states)  # the second round integrates anew about the biases the first one found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import gtsam
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -16,7 +17,7 @@ from handcap.causes import Cause
 from handcap.clock import NS_PER_S, nanoseconds, to_imu_clock
 from handcap.geometry import Array, yaw_rotation
 from handcap.reconstruct import bundle, inputs, landmarks, sfm, sync, uncertainty, verdict
-from handcap.reconstruct.align import align
+from handcap.reconstruct.align import align, as_placed
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.extend import extend
 from handcap.reconstruct.eyes import Eye, Eyes
@@ -26,7 +27,9 @@ from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.keyframes import choose_keyframes, neighbour_parallax, starting_windows
 from handcap.reconstruct.limits import Refused
 from handcap.reconstruct.refinement import Optimum, Refinement
+from handcap.reconstruct.relocalise import placed_by, relocalise, up_in_start
 from handcap.reconstruct.result import MapPoints, Progress, Reconstruction, ReconstructParams, Residuals
+from handcap.reconstruct.session_map import ROOM_FILE, ClockPrior, EarlierTake
 from handcap.reconstruct.shutter import RollingShutter
 from handcap.reconstruct.verdict import Judgement
 from handcap.types import Device, ImuSamples, Stamps
@@ -39,6 +42,8 @@ def reconstruct_take(
     params: ReconstructParams | None = None,
     on_progress: Progress = lambda what, share: None,
     body: str = "head",
+    clock_prior: ClockPrior | None = None,
+    rooms: Callable[[], Sequence[EarlierTake]] = lambda: (),
 ) -> Reconstruction:
     """Reconstruct the motion of one device from its own cameras and IMU.
 
@@ -47,8 +52,21 @@ def reconstruct_take(
         imu: on the session clock.
         device: calibration of the IMU.
         body: what the causes call it.
+        clock_prior: what an earlier take says of the first camera's offset.
+        rooms: earlier takes to be held in, should it not be solved by itself; asked for only then.
     """
-    work = _Work(eyes, imu, device, params or ReconstructParams(), on_progress, body)
+    work = _Work(eyes, imu, device, params or ReconstructParams(), on_progress, body, clock_prior)
+    result = _tried(work)
+    if _HELPED_BY_A_ROOM & {cause.code for cause in result.judgement.causes} and result.chain is None and rooms():
+        again = _Work(eyes, imu, device, work.params, on_progress, body, clock_prior, rooms())
+        again.seconds = work.seconds
+        held = _tried(again)
+        return result if held.chain is None else held
+    return result
+
+
+def _tried(work: _Work) -> Reconstruction:
+    body = work.body
     try:
         # Threaded sums depend on the number of cores in their last digits; the results must not.
         with threadpool_limits(1, "blas"):
@@ -58,6 +76,10 @@ def reconstruct_take(
         judgement = Judgement("refused", (*work.dark, *causes), (), np.zeros(0, bool), work.numbers)
         judgement = judgement.about(body)
         return Reconstruction(body, judgement, None, None, (None, None), seconds=work.seconds)
+
+
+# What a take is refused for that sees too little of the room from the side, and an earlier take saw more.
+_HELPED_BY_A_ROOM = {"rotation_only", "no_initialisation", "accel_disagrees", "scale_unobservable"}
 
 
 class _Work:
@@ -71,6 +93,8 @@ class _Work:
         params: ReconstructParams,
         on_progress: Progress,
         body: str,
+        clock_prior: ClockPrior | None = None,
+        rooms: Sequence[EarlierTake] = (),
     ) -> None:
         self.body, self.eyes = body, eyes
         self.pictures, self.imu, self.device, self.mount = eyes[0].pictures, imu, device, eyes[0].mount
@@ -78,6 +102,9 @@ class _Work:
         self.numbers: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self.dark: tuple[Cause, ...] = ()  # what to say first of a take that fails for whatever reason
+        self.clock_prior = clock_prior
+        self.rooms = rooms  # to be held in; without any the take is solved by itself
+        self.placed: list[gtsam.NonlinearFactor] = []  # by what the room says
 
     @contextmanager
     def step(self, name: str, share: float) -> Generator[None]:
@@ -102,9 +129,10 @@ class _Work:
         with self.step("choosing keyframes", 0.35):
             key_tracks, seen = self._keyframes(tracks, coarse)
         states, fine = self._start(key_tracks, seen, coarse)
+        self._check_clock_prior(fine)
         gyro = GyroRotation(self.imu, coarse.gyro_bias)
         eyes = Eyes.at(key_tracks.camera_t_ns, self.eyes, gyro, fine.dt_imu_cam_s, self.params.eyes, self.params.gate)
-        better = Refinement(self.imu, self.device, eyes, self.params, self.numbers)
+        better = Refinement(self.imu, self.device, eyes, self.params, self.numbers, self.clock_prior, self.placed)
         with self.step("refining", 0.7):
             best = better.solve(states, seen, fine.dt_imu_cam_s, self.params.first_rounds)
             best = better.with_mounts_checked(best, lambda best: best.seen, self.params.first_rounds)
@@ -225,6 +253,8 @@ class _Work:
         self, key_tracks: Tracks, seen: landmarks.Observations, coarse: sync.CoarseSync
     ) -> tuple[States, sync.FineSync]:
         """States of all keyframes: a first stretch from its pictures, the rest grown from it. Raises Refused."""
+        if self.rooms:
+            return self._start_in_room(key_tracks.camera_t_ns, seen, coarse)
         ray, _ = self.mount.camera.unproject(key_tracks.pixel)
         windows = starting_windows(
             key_tracks, ray, self._gyro_rotations(key_tracks.camera_t_ns, coarse), self.params.start_keyframes
@@ -243,25 +273,72 @@ class _Work:
             if started is None:
                 unaligned = max(unaligned, len(index))
                 continue
-            states, fine, sigma = started
-            self.numbers["start_keyframes"] = len(index)
-            with self.step("growing", 0.55):
-                grown = extend(
-                    states,
-                    index,
-                    to_imu_clock(key_tracks.camera_t_ns, fine.dt_imu_cam_s),
-                    seen,
-                    self.mount.camera,
-                    self.mount.T_imu_cam,
-                    Preintegrator(self.imu, self.device.imu),
-                    sigma,
-                    self.params.extend,
-                    lambda share: self.on_progress("growing", 0.55 + 0.15 * share),
-                )
-            return grown, fine
+            return self._grown(key_tracks.camera_t_ns, index, seen, *started)
         if unaligned:
             raise Refused(Cause("accel_disagrees", measured=float(unaligned)))
         raise Refused(Cause("no_initialisation", measured=float(most), limit=8.0))
+
+    def _grown(
+        self,
+        camera_t_ns: Stamps,
+        index: NDArray[np.int64],
+        seen: landmarks.Observations,
+        states: States,
+        fine: sync.FineSync,
+        sigma: float,
+    ) -> tuple[States, sync.FineSync]:
+        """From the keyframes `index` to all."""
+        self.numbers["start_keyframes"] = len(index)
+        with self.step("growing", 0.55):
+            grown = extend(
+                states,
+                index,
+                to_imu_clock(camera_t_ns, fine.dt_imu_cam_s),
+                seen,
+                self.mount.camera,
+                self.mount.T_imu_cam,
+                Preintegrator(self.imu, self.device.imu),
+                sigma,
+                self.params.extend,
+                lambda share: self.on_progress("growing", 0.55 + 0.15 * share),
+            )
+        return grown, fine
+
+    def _start_in_room(
+        self, camera_t_ns: Stamps, seen: landmarks.Observations, coarse: sync.CoarseSync
+    ) -> tuple[States, sync.FineSync]:
+        """States of all keyframes, from those that show the room of an earlier take. Raises Refused."""
+        most = 0
+        for earlier in self.rooms[: self.params.session_map.most_tried]:
+            with self.step("looking in an earlier take", 0.4):
+                poses = self._found_in(earlier, camera_t_ns, seen, coarse)
+            index = poses.keyframe
+            most = max(most, len(index))
+            if len(index) < self.params.least_start:
+                continue
+            self.placed = placed_by(poses, self.mount.T_imu_cam, self.params.relocalise)
+            started = self._metric_start(camera_t_ns, index, poses, seen, coarse)
+            if started is not None:
+                self.numbers |= {"held_in_take": earlier.id, "held_in_sha256": earlier.sha256[ROOM_FILE]}
+                return self._grown(camera_t_ns, index, seen, *started)
+        raise Refused(Cause("no_initialisation", measured=float(most), limit=8.0))
+
+    def _found_in(
+        self, earlier: EarlierTake, camera_t_ns: Stamps, seen: landmarks.Observations, coarse: sync.CoarseSync
+    ) -> sfm.SfmPoses:
+        """Keyframes that show the room of an earlier take, and their poses in its world."""
+        number = {int(t_ns): k for k, t_ns in enumerate(camera_t_ns)}
+        gyro = GyroRotation(self.imu, coarse.gyro_bias)
+        return relocalise(
+            ((number[f.t_ns], f.image) for f in self.pictures(number)),
+            seen,
+            self._gyro_rotations(camera_t_ns, coarse),
+            up_in_start(self.imu.accel_imu, gyro.at(self.imu.t_ns).as_matrix()),
+            self.mount.camera,
+            earlier.room,
+            self.params.merge,
+            self.params.relocalise,
+        )
 
     def _metric_start(
         self,
@@ -271,7 +348,7 @@ class _Work:
         seen: landmarks.Observations,
         coarse: sync.CoarseSync,
     ) -> tuple[States, sync.FineSync, float] | None:
-        """Alignment and a first bundle adjustment of the stretch `index`; None if it fails. Raises Refused."""
+        """Alignment and a first bundle adjustment of the keyframes `index`; None if it fails. Raises Refused."""
         T_imu_cam, camera = self.mount.T_imu_cam, self.mount.camera
         with self.step("aligning", 0.5):
             fine = sync.refine_offset(camera_t_ns[index], poses.R_anchor_cam, self.imu, T_imu_cam[:3, :3], coarse)
@@ -283,7 +360,8 @@ class _Work:
                 raise Refused(Cause("camera_imu_rotation", measured=measured, limit=float(np.rad2deg(limit))))
             imu = Preintegrator(self.imu, self.device.imu)
             t_ns = to_imu_clock(camera_t_ns[index], fine.dt_imu_cam_s)
-            start = align(t_ns, poses.R_anchor_cam, poses.p_anchor, T_imu_cam, fine.gyro_bias, imu, self.params.align)
+            known = (t_ns, poses.R_anchor_cam, poses.p_anchor, T_imu_cam, fine.gyro_bias)
+            start = as_placed(*known) if self.placed else align(*known, imu, self.params.align)
         if start is None:
             return None
         self.numbers["aligned_gravity_m_s2"] = start.gravity_norm
@@ -297,9 +375,24 @@ class _Work:
                 kept, _, _, sigma = landmarks.gate(local, states.T_world_imu @ T_imu_cam, camera, self.params.gate)
                 if len(kept) < 8 * len(index):
                     return None
-                out = bundle.optimise(states, kept, camera, T_imu_cam, imu, max(sigma, 0.3), params=self.params.bundle)
+                out = bundle.optimise(
+                    states, kept, camera, T_imu_cam, imu, max(sigma, 0.3),
+                    params=self.params.bundle, placed=placed_by(poses, T_imu_cam, self.params.relocalise, True)
+                    if self.placed else (),
+                )  # fmt: skip
                 states = out.states
         return states, fine, sigma
+
+    def _check_clock_prior(self, fine: sync.FineSync) -> None:
+        """Forgets what an earlier take says of the offset where this one's start denies it."""
+        prior = self.clock_prior
+        if prior is None:
+            return
+        off_s = fine.dt_imu_cam_s - prior.dt_imu_cam_s
+        likely = abs(off_s) < max(self.params.session_map.clock_jump_s, 4 * np.hypot(fine.sigma_s, prior.sigma_s))
+        self.numbers |= {"clock_prior_off_s": off_s, "clock_prior_used": bool(likely)}
+        if not likely:
+            self.clock_prior = None
 
     def _finish(
         self,
@@ -314,6 +407,8 @@ class _Work:
         first = int(np.argmax(views >= self.params.verdict.min_marks))
         T_gauge = _gauge(best.states.T_world_imu[first], self.mount.T_imu_cam)
         states = best.states.moved(T_gauge)
+        if self.placed:
+            joint = uncertainty.regauged(joint, states.T_world_imu, first)
         judgement = self._judge(turns, tracks, key_tracks, states, best, views, joint)
         judgement = judgement.with_doubts([*better.mount_causes(), *self._offset_causes(best)])
         if judgement.verdict == "refused":
@@ -325,6 +420,14 @@ class _Work:
             best.marks.p_world @ T_gauge[:3, :3].T + T_gauge[:3, 3],
             np.bincount(np.searchsorted(best.marks.track, best.seen.track), minlength=len(best.marks.track)),
             best.marks.track,
+        )
+        room = better.looks and better.looks.room(
+            best.seen.where(best.seen.camera == 0),
+            replace(best.marks, p_world=points.p_world),
+            states.T_world_imu @ better.eyes.eyes[0].mount.T_imu_cam,
+            key_tracks.camera_t_ns,
+            self.numbers["pixel_sigma_px"] * float(np.sqrt(self.numbers["pixel_variance_factor"])),
+            self.params.room.held_scale_sigma if self.placed else self.numbers["scale_sigma"],
         )
         first = best.seen.camera == 0
         shown = best.seen.where(first)
@@ -340,6 +443,7 @@ class _Work:
             chain,
             points,
             residuals,
+            room,
             self.seconds,
             {better.eyes.eyes[c].name: better.eyes.eyes[c].mount for c in better.corrected},
         )
@@ -371,7 +475,8 @@ class _Work:
             "reprojection_rms_px": residual_rms,
             "gyro_bias_rad_s": states.gyro_bias.mean(axis=0).tolist(),
             "accel_bias_m_s2": states.accel_bias.mean(axis=0).tolist(),
-            "scale_sigma": verdict.scale_sigma(states, joint),
+            # Held in a room, a take is as metric as that is, however little it moves.
+            "scale_sigma": np.nan if self.placed else verdict.scale_sigma(states, joint),
             "position_sigma_max_m": float(position_sigma.max()),
             "path_m": float(np.linalg.norm(np.diff(states.T_world_imu[:, :3, 3], axis=0), axis=1).sum()),
         }

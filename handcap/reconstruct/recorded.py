@@ -9,14 +9,15 @@ from handcap.causes import Cause
 from handcap.errors import ReconstructionError, RigError
 from handcap.reconstruct.limits import VerdictParams
 from handcap.reconstruct.rig_take import Recording
+from handcap.reconstruct.session_map import Earlier
 from handcap.session import Session, Take
 from handcap.types import SIDES, Frame, MountedCamera
 
 _HEAD_CAMERAS = ("head", "head_left", "head_right")  # the one to follow, in this order
 
 
-def recorded(session: Session, take: Take, every: int = 1) -> Recording:
-    """What the take holds of the rig, one of `every` so many pictures of each camera.
+def recorded(session: Session, take: Take, every: int = 1, share: bool = True) -> Recording:
+    """What the take holds of the rig, one of `every` so many pictures of each camera; with earlier takes, if `share`.
 
     Raises ReconstructionError when that is nothing to begin with.
     """
@@ -46,6 +47,7 @@ def recorded(session: Session, take: Take, every: int = 1) -> Recording:
         take.jaw,
         missing,
         lambda camera: _of_size(take.frames(camera, False, every), rig.cameras[camera], session.path),
+        earlier=Earlier(session, take.id) if share else None,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import gtsam
 import numpy as np
+from numpy.typing import NDArray
 
 from handcap.causes import Cause
 from handcap.clock import nanoseconds
@@ -18,7 +20,9 @@ from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.landmarks import Landmarks, Observations
 from handcap.reconstruct.patches import aligned
 from handcap.reconstruct.result import ReconstructParams
+from handcap.reconstruct.room import Looks
 from handcap.reconstruct.selfcheck import split_half
+from handcap.reconstruct.session_map import ClockPrior
 from handcap.reconstruct.uncertainty import Linearised, PoseUncertainty, linearised
 from handcap.reconstruct.weighing import Weighed, weigh
 from handcap.types import Device, ImuModel, ImuSamples, MountedCamera
@@ -51,6 +55,7 @@ class Refinement:
 
     Attributes:
         eyes: its cameras, as they are believed to sit.
+        looks: how the points look, for later takes; None until they are laid, and in a quick pass.
         corrected: by number of the camera, those that do not sit or look as calibrated, and what they are off by.
         noise_scale: of the IMU's stated noise, as the residuals demand.
     """
@@ -62,11 +67,15 @@ class Refinement:
         eyes: Eyes,
         params: ReconstructParams,
         numbers: dict[str, Any],
+        clock_prior: ClockPrior | None = None,
+        placed: Sequence[gtsam.NonlinearFactor] = (),
     ) -> None:
         self._imu, self._device, self.eyes, self._params, self._numbers = imu, device, eyes, params, numbers
         self._calibrated = [eye.mount for eye in eyes.eyes]
+        self._clock_prior, self._placed = clock_prior, placed
         self.corrected: dict[int, mounts.Correction] = {}
         self.noise_scale = 1.0
+        self.looks: Looks | None = None
         self._integrator = Preintegrator(imu, device.imu)
 
     @property
@@ -85,7 +94,6 @@ class Refinement:
         Raises Refused, Unsolvable.
         """
         first, optics, gate = self._first, self.eyes.optics, self._params.gate
-        prior = self._calibrated[0].dt_sigma_s or self._params.offset_prior_s
         best = None
         for _ in range(rounds):
             seen = self.eyes.moved_back(seen, states)
@@ -94,9 +102,9 @@ class Refinement:
             noise = weighed.noise
             out = bundle.optimise(
                 states, weighed.seen, optics, first.T_imu_cam, self._integrator, weighed.sigma_px,
-                gauge=weighed.gauge, params=self._params.bundle,
+                gauge=weighed.gauge, params=self._params.bundle, placed=self._placed,
             )  # fmt: skip
-            linear = linearised(out, self._integrator, prior)
+            linear = linearised(out, self._integrator, *self._offset_prior(offset_s))
             joint = linear.uncertainty(noise.variance_factor / noise.solver_factor)
             step = float(np.clip(joint.dt_step_s, -0.02, 0.02))
             offset_s += step
@@ -109,6 +117,12 @@ class Refinement:
         seen = self.eyes.moved_back(seen, states)
         kept, marks, residual, _ = landmarks.gate(seen, states.T_world_imu @ first.T_imu_cam, optics, gate)
         return replace(best, seen=kept, marks=marks, residual=residual)
+
+    def _offset_prior(self, offset_s: float) -> tuple[float, float]:
+        """Sigma of what is known of the offset beforehand, s, and where its mean lies from `offset_s`."""
+        if self._clock_prior is not None:
+            return self._clock_prior.sigma_s, self._clock_prior.dt_imu_cam_s - offset_s
+        return self._calibrated[0].dt_sigma_s or self._params.offset_prior_s, 0.0
 
     def _settled(self, step: float, out: bundle.Solution, weighed: Weighed, best: Optimum) -> bool:
         """Notes a round's numbers; whether offset and noise level have stopped moving."""
@@ -167,7 +181,16 @@ class Refinement:
         """Observations where patches fit, and by camera beside the first the share of those expected that do."""
         T_world_cam, optics = best.states.T_world_imu @ self._first.T_imu_cam, self.eyes.optics
         expected = self.eyes.expected(kept, marks, best.states)
-        found = aligned(expected, marks, T_world_cam, optics, self.eyes.pictures, self._params.patches)
+        looks = Looks(kept, marks, T_world_cam, self._first.camera, self._params.merge, self._params.room)
+
+        def pictures() -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+            for c, k, picture in self.eyes.pictures():
+                if self._params.share and c == 0:
+                    looks.see(k, picture)
+                yield c, k, picture
+
+        found = aligned(expected, marks, T_world_cam, optics, pictures, self._params.patches)
+        self.looks = looks if self._params.share else None
         others = range(1, len(self.eyes.eyes))
         counts = (np.bincount(each.camera, minlength=len(self.eyes.eyes)) for each in (found, expected))
         there, wanted = counts
@@ -253,7 +276,7 @@ class Refinement:
             sigma = np.array([sigma_px[track] for track in np.unique(half.track).tolist()])
             out = bundle.optimise(
                 best.states, half, optics, T_imu_cam, self._integrator, sigma, gauge=weighed.gauge,
-                params=replace(self._params.bundle, iterations=self._params.half_iterations),
+                params=replace(self._params.bundle, iterations=self._params.half_iterations), placed=self._placed,
             )  # fmt: skip
             return out.states
 

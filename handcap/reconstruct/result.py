@@ -24,6 +24,9 @@ from handcap.reconstruct.merge import MergeParams
 from handcap.reconstruct.mounts import MountParams
 from handcap.reconstruct.patches import PatchParams
 from handcap.reconstruct.planes import PlaneParams
+from handcap.reconstruct.relocalise import RelocaliseParams
+from handcap.reconstruct.room import Room, RoomParams
+from handcap.reconstruct.session_map import SessionMapParams
 from handcap.reconstruct.sightings import TieParams
 from handcap.reconstruct.verdict import Judgement
 from handcap.reconstruct.workspace import WorkspaceParams
@@ -37,6 +40,7 @@ class ReconstructParams:
     """All tuning of the stage, by step."""
 
     every: int = 1  # of how many pictures one is looked at
+    share: bool = True  # what earlier takes of the session know is used, and later ones are left what this one knows
     twice: bool = True  # once solved, tracks are joined and laid anew, and all is solved again
     sync: sync.SyncParams = field(default_factory=sync.SyncParams)
     frontend: FrontendParams = field(default_factory=FrontendParams)
@@ -48,6 +52,9 @@ class ReconstructParams:
     extend: ExtendParams = field(default_factory=ExtendParams)
     merge: MergeParams = field(default_factory=MergeParams)
     patches: PatchParams = field(default_factory=PatchParams)
+    room: RoomParams = field(default_factory=RoomParams)
+    session_map: SessionMapParams = field(default_factory=SessionMapParams)
+    relocalise: RelocaliseParams = field(default_factory=RelocaliseParams)
     tie: TieParams = field(default_factory=TieParams)
     carried: CarriedParams = field(default_factory=CarriedParams)
     jaw: JawParams = field(default_factory=JawParams)
@@ -73,6 +80,7 @@ def field_params() -> ReconstructParams:
     """Of the field pass: half the pictures, at half their size, solved once; enough to foretell the verdict."""
     return ReconstructParams(
         every=2,
+        share=False,
         twice=False,
         frontend=FrontendParams(points=160, spacing_px=9.0, max_width_px=480),
         tie=TieParams(every=2, cameras=1),
@@ -114,5 +122,6 @@ class Reconstruction:
     chain: Chain | None = None
     map_points: MapPoints | None = None
     residuals: Residuals | None = None
+    room: Room | None = None  # none in a quick pass
     seconds: dict[str, float] = field(default_factory=dict)
     mounts: Mapping[str, MountedCamera] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from handcap.reconstruct.hands import HandJudgement, HandResult
 from handcap.reconstruct.hands.worn import WornBones
 from handcap.reconstruct.jaw import JawWidth
 from handcap.reconstruct.result import Reconstruction
+from handcap.reconstruct.session_map import Earlier
 from handcap.types import Frame, ImuSamples, JawReadings, Rig, Stamps, Trajectory
 
 
@@ -39,6 +40,7 @@ class Recording:
         missing: devices that were worn and lack pictures or samples, and what to say of it.
         colour: the same pictures in RGB; without it no bare hands are looked for.
         worn: the wearer's bones, from earlier takes.
+        earlier: takes of the session before this one, where it may use what they know.
     """
 
     rig: Rig
@@ -51,6 +53,7 @@ class Recording:
     missing: Mapping[str, Cause] = field(default_factory=dict)
     colour: Callable[[str], Iterator[Frame]] | None = None
     worn: WornBones | None = None
+    earlier: Earlier | None = None
 
     def others(self, device: str) -> list[str]:
         """Cameras on a device beside the one to follow."""

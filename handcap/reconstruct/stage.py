@@ -26,6 +26,8 @@ from handcap.reconstruct.map_file import write_map_ply, write_planes_ply
 from handcap.reconstruct.recorded import recorded
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams, field_params
 from handcap.reconstruct.rig_take import Recording, Whole
+from handcap.reconstruct.session_map import ROOM_FILE, write_room
+from handcap.reconstruct.session_report import in_session_report
 from handcap.reconstruct.surroundings import surroundings
 from handcap.reconstruct.whole import reconstruct_whole
 from handcap.session import Session, Take
@@ -127,7 +129,7 @@ def _made_for_hands(rig: Rig) -> bool:
 def _run_take(
     session: Session, rig_path: Path | None, take: Take, params: ReconstructParams, stage: str, on_progress: Progress
 ) -> TakeResult:
-    recording = recorded(session, take, params.every)
+    recording = recorded(session, take, params.every, params.share)
     if params.hands.on:
         recording = replace(recording, worn=bones_before(session, take.id, stage))
     undecodable: dict[str, int] = {}
@@ -146,6 +148,7 @@ def _run_take(
         undecodable[camera] = max(undecodable.get(camera, 0), len(take.undecodable(camera)))
     room = surroundings(recording, whole, params)
     report = _report(stage, session, take, recording, params, whole, sum(undecodable.values())) | room.as_report()
+    report |= in_session_report(take.id, recording, whole, params)
     with session_store.write_stage(session, take.id, stage) as folder:
         session_store.write_report(folder, report)
         _write_timing(folder, whole, took_s)
@@ -163,6 +166,8 @@ def _run_take(
         first = next(iter(whole.devices.values()))
         if stage == STAGE and whole.bodies and first.map_points is not None:
             _write_map(folder, first)
+            if first.room is not None:
+                write_room(folder / ROOM_FILE, first.room, first.body)
             write_map_ply(folder / "map.ply", first.map_points.p_world)
             if room.planes:
                 write_planes_ply(folder / "planes.ply", room.planes)

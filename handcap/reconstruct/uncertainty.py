@@ -20,7 +20,7 @@ from gtsam.symbol_shorthand import X
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solveh_banded
 
-from handcap.geometry import Array
+from handcap.geometry import Array, adjoint, inverse
 from handcap.reconstruct.bundle import Solution, Unsolvable, inertial_factors
 from handcap.reconstruct.inertial import Preintegrator
 
@@ -47,6 +47,25 @@ class PoseUncertainty:
 
     def of_pose(self, i: int) -> Array:
         return self.cov[i, :, i, :]
+
+
+def regauged(joint: PoseUncertainty, T_world_imu: Array, first: int) -> PoseUncertainty:
+    """The same errors seen from a world whose position and yaw are those of one keyframe, exactly.
+
+    Args:
+        T_world_imu: (n, 4, 4), z up.
+        first: that keyframe.
+    """
+    centred = T_world_imu.copy()
+    centred[:, :3, 3] -= T_world_imu[first, :3, 3]
+    kept = np.diag([0.0, 0.0, 1.0, 1.0, 1.0, 1.0])  # turns about z, and shifts; the vertical is gravity's business
+    M = adjoint(inverse(centred)) @ kept @ adjoint(centred[first])
+    n = len(T_world_imu)
+    G = np.eye(6 * n).reshape(n, 6, 6 * n)
+    G[:, :, 6 * first : 6 * first + 6] -= M
+    G = G.reshape(6 * n, 6 * n)
+    cov = G @ joint.cov.reshape(6 * n, 6 * n) @ G.T
+    return PoseUncertainty(((cov + cov.T) / 2).reshape(n, 6, n, 6), joint.dt_step_s, joint.dt_sigma_s)
 
 
 class Linearised:
@@ -92,11 +111,14 @@ class Linearised:
         )
 
 
-def linearised(solution: Solution, imu: Preintegrator, dt_prior_sigma_s: float) -> Linearised:
+def linearised(
+    solution: Solution, imu: Preintegrator, dt_prior_sigma_s: float, dt_prior_off_s: float = 0.0
+) -> Linearised:
     """Linearise at the optimum. Raises Unsolvable.
 
     Args:
-        dt_prior_sigma_s: what is known of the offset beforehand, about its current value.
+        dt_prior_sigma_s: what is known of the offset beforehand.
+        dt_prior_off_s: about which value, less the current one.
     """
     states, values, n = solution.states, solution.values, len(solution.states)
     inertial = inertial_factors(solution.steps)
@@ -144,6 +166,7 @@ def linearised(solution: Solution, imu: Preintegrator, dt_prior_sigma_s: float) 
             sight.add(factor)
     visual = _visual_information(sight, values, g)
     S[-1, -1] += 1 / dt_prior_sigma_s**2
+    g[-1] += dt_prior_off_s / dt_prior_sigma_s**2
 
     band[0] += 1e-9
     try:

@@ -64,6 +64,7 @@ def solve_device(
     """One device by itself, in its own world."""
     of = "" if device == "head" else f" of the {device} gripper"
     camera = recording.cameras[device]
+    earlier, first = recording.earlier, device == next(iter(recording.cameras))
     return reconstruct_take(
         [_eye(recording, each) for each in (camera, *recording.others(device))],
         recording.imu(device),
@@ -71,6 +72,8 @@ def solve_device(
         params,
         lambda what, share: on_progress(what + of, share),
         body_of(device),
+        earlier.clock_prior(camera, recording.rig.cameras[camera], params.session_map) if earlier else None,
+        (lambda: earlier.takes) if earlier and first else (lambda: ()),
     )
 
 

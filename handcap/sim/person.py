@@ -25,6 +25,7 @@ class HeadParams:
         dwell_s: (shortest, longest) look at one thing.
         sway_m: unrest of a standing body.
         sway_rad: unrest of a held head.
+        aside: share of its moves that the head makes; at 0 it only turns, and sways.
         rest: no motion at all: a camera on a shelf.
     """
 
@@ -33,6 +34,7 @@ class HeadParams:
     dwell_s: tuple[float, float] = (0.1, 0.6)
     sway_m: float = 0.006
     sway_rad: float = 0.012
+    aside: float = 1.0
     rest: bool = False
 
 
@@ -94,6 +96,8 @@ def head_motion(place: Standing, params: HeadParams, duration_s: float, seed: tu
         controls = np.repeat(script.wanted[0][None], len(controls_t_s), axis=0)
     else:
         wanted = np.array(script.wanted)
+        if params.aside != 1.0:
+            wanted[:, :3] = wanted[0, :3] + params.aside * (wanted[:, :3] - wanted[0, :3])
         controls = np.stack([np.interp(controls_t_s, script.t_s, column) for column in wanted.T], axis=-1)
         sway = np.repeat([params.sway_m, params.sway_rad], 3)
         controls = controls + np.random.default_rng([*seed, 1]).standard_normal(controls.shape) * sway

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -29,6 +29,7 @@ SHORTEST_S, LONGEST_S = 1.0, 3600.0
 MOST_OFFSET_S = 0.5
 MOST_ROWS = 480  # of every virtual camera
 _UTC_2026_NS = 1_767_225_600 * clock.NS_PER_S  # 2026-01-01T00:00:00Z
+_SEEDS_APART = 7919  # of the sensors' noise from take to take
 _SPECIMEN = 5  # stream of random numbers that makes the rig's mounting errors
 
 
@@ -53,6 +54,8 @@ class SimulationParams:
         serial: which specimen of the rig: its mounting, lens, IMU and encoder errors; None for one of its own per seed.
         faults: what goes wrong.
         depth: whether truth/depth gets a depth picture for every picture.
+        later: how lively the wearer is in each further take of the session: the same room, rig and task, another
+            motion, no faults; the stamps of every take begin at 0.
     """
 
     task: str | None = None
@@ -71,6 +74,7 @@ class SimulationParams:
     serial: int | None = None
     faults: Sequence[Fault] = ()
     depth: bool = False
+    later: Sequence[HeadParams] = ()
 
     def serial_for(self, seed: int) -> int:
         """The serial number of the rig in a session of this seed."""
@@ -168,24 +172,30 @@ def _write(
     mounted = rigs.specimen(drawn, params.scatter, rng)
     known = mounted if params.scatter == rigs.CALIBRATED else drawn
     true_rig = rigs.with_offset(mounted, dt_imu_cam_s)
-    sensors = Sensors.of(true_rig, duration_s, params, seed)
-    make_world = partial(
-        world.build, scene, true_rig, rigs.parse(rig), task, params.head, sensors.end_s, seed, head_path
-    )
-    with crew(make_world, sensors) as helpers:
-        played = make_world()
-        recording = sense(played, sensors)
-        with (
-            session.create(folder, _meta(scene, task, seed, true_rig), known) as writer,
-            writer.start_take() as take,
-            closing(recording.packets(on_progress, helpers)) as packets,
-        ):
-            for device, (fit, residual_s) in sensors.fits.items():
-                known = (fit.t_ns, fit.dt_session_device_s, fit.skew, residual_s)
-                writer.journal.clock_fit(device, *known, take=take.id)
-            for packet in packets:
-                packet.record(take)
-    truth.write(folder / "truth", played, sensors, recording)
+    heads = (params.head, *params.later)
+    T_world_room = None
+    with session.create(folder, _meta(scene, task, seed, true_rig), known) as writer:
+        for k, head in enumerate(heads):
+            of_take = params if k == 0 else replace(params, serial=serial, faults=())
+            sensors = Sensors.of(true_rig, duration_s, of_take, seed + _SEEDS_APART * k)
+            make_world = partial(
+                world.build, scene, true_rig, rigs.parse(rig), task, head, sensors.end_s, seed, head_path, k
+            )
+
+            def report(done: int, total: int, k: int = k) -> None:
+                on_progress(k * total + done, len(heads) * total)
+
+            with crew(make_world, sensors) as helpers:
+                played = make_world()
+                recording = sense(played, sensors)
+                with writer.start_take() as take, closing(recording.packets(report, helpers)) as packets:
+                    for device, (fit, residual_s) in sensors.fits.items():
+                        fitted = (fit.t_ns, fit.dt_session_device_s, fit.skew, residual_s)
+                        writer.journal.clock_fit(device, *fitted, take=take.id)
+                    for packet in packets:
+                        packet.record(take)
+            into = folder / "truth" if k == 0 else folder / "truth" / take.id
+            T_world_room = truth.write(into, played, sensors, recording, take.id, T_world_room)
 
 
 def _meta(scene: str, task: str, seed: int, rig: Rig) -> session.SessionMeta:

@@ -37,7 +37,14 @@ def _trajectory(body: str, T_world_body: Array, t_ns: Stamps, camera_t_ns: Stamp
     return Trajectory(body, t_ns, camera_t_ns, T_world_body, np.full((n, 6, 6), np.nan), np.ones(n, bool))
 
 
-def write(folder: Path, world: World, sensors: Sensors, recording: Recording) -> None:
+def write(
+    folder: Path,
+    world: World,
+    sensors: Sensors,
+    recording: Recording,
+    take: str = "0001",
+    T_world_room: Array | None = None,
+) -> Array:
     """Write `truth/`: every device's IMU, tool frames, jaws, hands, things, the true rig, offsets, events, faults.
 
     `<device>_imu.parquet` has a row per IMU sample with velocity and biases; `head`, `left_tcp`, `right_tcp`,
@@ -48,12 +55,18 @@ def write(folder: Path, world: World, sensors: Sensors, recording: Recording) ->
         world: what was sensed.
         sensors: when.
         recording: what the IMUs measured, with their true errors.
+        take: its id.
+        T_world_room: (4, 4) the world to tell it in; by default this take's own.
+
+    Returns:
+        That world.
     """
     folder.mkdir()
     first = next(iter(world.rig.cameras))
     camera = world.rig.cameras[first]
     t_first_s = clock.seconds(sensors.schedule_ns[:1])
-    T_world_room = world_gauge(world.motion[camera.device].pose(t_first_s)[0], camera.T_imu_cam)
+    if T_world_room is None:
+        T_world_room = world_gauge(world.motion[camera.device].pose(t_first_s)[0], camera.T_imu_cam)
 
     def poses(name: str, body: str, T_room_body: Array, camera: str, extra: Mapping[str, ArrayLike]) -> None:
         t_ns, stamps = sensors.exposed_ns[camera], sensors.stamped_ns[camera]
@@ -92,25 +105,26 @@ def write(folder: Path, world: World, sensors: Sensors, recording: Recording) ->
     if sensors.params.depth:
         _write_depth(folder / "depth", world, sensors)
     session.write_rig(folder / "rig.json", world.rig)
-    facts = _facts(world, sensors, recording, T_world_room)
+    facts = _facts(world, sensors, recording, take, T_world_room)
     (folder / "truth.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return T_world_room
 
 
-def _facts(world: World, sensors: Sensors, recording: Recording, T_world_room: Array) -> dict[str, Any]:
+def _facts(world: World, sensors: Sensors, recording: Recording, take: str, T_world_room: Array) -> dict[str, Any]:
     """What truth.json says."""
     return {
         "dt_imu_cam_s": {name: camera.dt_imu_cam_s for name, camera in world.rig.cameras.items()},
         "events": [
             {
                 "t_ns": int(clock.nanoseconds(event.t_s)),
-                "take": "0001",
+                "take": take,
                 "kind": event.kind,
                 "device": event.side,
                 "thing": event.thing or None,
             }
             for event in world.events
         ],
-        "faults": [fault.as_truth("0001") for fault in sensors.params.faults],
+        "faults": [fault.as_truth(take) for fault in sensors.params.faults],
         "clocks": {
             device: {**asdict(board), "fit_residual_s": sensors.fits[device][1]}
             for device, board in sensors.clocks.items()

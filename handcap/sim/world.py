@@ -33,6 +33,7 @@ _HEAD_STEP_S = 0.16
 _SWAY_STEP_S = 0.24
 _MARGIN_S = 3.0  # control points before the start and after the end
 _SCENE, _MOTION = 1, 2
+_TAKES_APART = 100  # streams of random numbers
 LOOK = "look"  # the one task that needs no hands
 
 
@@ -86,6 +87,7 @@ def build(
     until_s: float,
     seed: int,
     head_path: Trajectory | None = None,
+    take: int = 0,
 ) -> World:
     """Furnish a room, write a person's script, and turn it into smooth motion.
 
@@ -98,12 +100,14 @@ def build(
         until_s: everything must be known until then.
         seed: of room and motion.
         head_path: for the head's IMU to follow, in the task LOOK.
+        take: which take in this room, from 0; each has a motion of its own.
 
     Raises:
         UsageError: the room has nothing for the task, or the path is too short or too long for it.
     """
     furnished = _furnished(scene_name, seed, worn.grippers)
     scene, room, light = furnished.scene, furnished.room, furnished.light
+    motion_stream = _MOTION + _TAKES_APART * take
     motion: dict[str, Motion] = {}
     tools: dict[Side, PoseAt] = {}
     opening: dict[Side, Curve] = {}
@@ -112,18 +116,18 @@ def build(
         if head_path is not None:
             motion["head"] = followed(head_path, scene, room, until_s)
         elif "head" in rig.devices:
-            motion["head"] = head_motion(room.standing, head, until_s, (seed, _MOTION))
+            motion["head"] = head_motion(room.standing, head, until_s, (seed, motion_stream))
         return World(scene, light, room, rig, motion, {}, {}, _resting(room), {}, (), until_s)
 
     if not room.props:
         raise UsageError(f"nothing to handle in the scene {scene_name!r}", mend=f"choose the task {LOOK!r}")
-    play = Play(room, np.random.default_rng([seed, _MOTION, 0]), _mounts(rig, worn))
+    play = Play(room, np.random.default_rng([seed, motion_stream, 0]), _mounts(rig, worn))
     if task in BENCH_TASKS:
         BENCH_TASKS[task](play, until_s + 1.0)
         head = HeadParams(sway_m=0.0, sway_rad=0.0)  # the rig is on the bench, nobody wears it
     else:
         tasks.TASKS[task](play, until_s + 1.0)
-    sway = np.random.default_rng([seed, _MOTION, 1])
+    sway = np.random.default_rng([seed, motion_stream, 1])
     if "head" in rig.devices:
         motion["head"] = _head(play, head, until_s, sway)
     for side in SIDES:
