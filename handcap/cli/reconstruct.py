@@ -99,6 +99,12 @@ def _grippers(report: Mapping[str, Any], lang: Language) -> list[str]:
             word = {"en": f"tags seen by the head {seen:.0f} times", "zh": f"头部相机看到标签 {seen:.0f} 次"}[lang]
             if told["numbers"].get("by_tags_alone"):
                 word += {"en": ", placed by these alone", "zh": ",仅由标签定位"}[lang]
+            shared = told["numbers"].get("shared_landmarks")
+            if shared:
+                word += {
+                    "en": f", placed by {shared:.0f} points of the room that both cameras know",
+                    "zh": f",由两台相机共同认识的 {shared:.0f} 个房间特征点定位",
+                }[lang]
             lines.append(f"  {GRIPPERS[body][lang]}{_VERDICTS[told['verdict']][lang]}; {word}")
     return lines
 

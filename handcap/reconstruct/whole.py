@@ -21,6 +21,7 @@ from handcap.reconstruct.judged import judged, tracked_spans, with_hands
 from handcap.reconstruct.pipeline import reconstruct_take
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams
 from handcap.reconstruct.rig_take import BodyResult, Recording, Whole, body_of, tool_on_imu
+from handcap.reconstruct.shared import placed_by_room
 from handcap.reconstruct.sightings import Sightings, TieParams
 from handcap.reconstruct.tie import Tied, tie
 from handcap.reconstruct.uncertainty import PoseUncertainty
@@ -160,6 +161,12 @@ def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: Re
     for device, T_imu_tcp in tools.items():
         if device in tied.chains:
             continue
+        seen = sum(len(s) for s in sightings.get(device, ()))
+        if seen < params.tie.least_sightings and (shared := _by_room(devices[device], devices[first])) is not None:
+            chain, shares = shared
+            numbers = {**tied.numbers, device: {"tag_sightings": float(seen), **shares}}
+            tied = replace(tied, chains={**tied.chains, device: chain}, numbers=numbers)
+            continue
         camera = recording.rig.cameras[recording.cameras[device]]
         found = carried(
             tied.chains[first],
@@ -171,13 +178,19 @@ def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: Re
             camera.dt_imu_cam_s,
             params.carried,
         )
-        seen = sum(len(s) for s in sightings.get(device, ()))
         if found is None:
             tied = replace(tied, unseen={**tied.unseen, device: seen})
         else:
             numbers = {**tied.numbers, device: {"tag_sightings": float(seen), "by_tags_alone": 1.0}}
             tied = replace(tied, chains={**tied.chains, device: found}, numbers=numbers)
     return tied
+
+
+def _by_room(gripper: Reconstruction, head: Reconstruction) -> tuple[Chain, dict[str, float]] | None:
+    """A gripper where its own camera finds itself in the room that the head knows; not in a quick pass."""
+    if gripper.chain is None or gripper.room is None or head.chain is None or head.room is None:
+        return None
+    return placed_by_room(gripper.chain, gripper.room, head.chain, head.room)
 
 
 def _sightings(
