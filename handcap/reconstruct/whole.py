@@ -25,7 +25,7 @@ from handcap.reconstruct.shared import placed_by_room
 from handcap.reconstruct.sightings import Sightings, TieParams
 from handcap.reconstruct.tie import Tied, tie
 from handcap.reconstruct.uncertainty import PoseUncertainty
-from handcap.types import SIDES, Gripper, Side, Tag, TagFamily
+from handcap.types import SIDES, Gripper, Side, Tag, TagFamily, Trajectory
 
 _CUBE: TagFamily = "36h11"
 
@@ -252,15 +252,22 @@ def _bodies(
         of_body, spans_ok_s = result.judgement.verdict, result.judgement.spans_ok_s
         if result.chain is None:  # its tags alone placed it
             of_body, spans_ok_s = ("ok" if chain.tracked.all() else "partial"), tracked_spans(chain, params)
+        poses = chain.pictures(body, T_imu_body)
+        numbers[body]["expected_error_m"] = _expected_error_m(poses)
         bodies[body] = BodyResult(
             of_body,
             spans_ok_s,
-            chain.pictures(body, T_imu_body),
+            poses,
             chain.samples(f"{body}_imu", T_imu_body),
             _relative_sigma(chain, T_imu_body),
             jaw,
         )
     return bodies, numbers
+
+
+def _expected_error_m(poses: Trajectory) -> float:
+    """Root mean square length of the position error that the covariance tells, over all tracked pictures."""
+    return float(np.sqrt(np.nanmean(np.trace(poses.cov[:, 3:, 3:], axis1=1, axis2=2))))
 
 
 def _relative_sigma(chain: Chain, T_imu_body: Array | None) -> tuple[float | None, float | None]:
