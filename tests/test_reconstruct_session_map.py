@@ -249,8 +249,13 @@ def test_the_newest_take_that_knew_the_clock_is_asked(tmp_path, caplog):
     assert "take 0003 is left out" in caplog.text
 
 
+NONSENSE = [
+    {**clock(0.004, 1e-4), "time_offset_s": value} for value in ({"left": "0.004"}, {"left": True}, [0.004], None)
+]
+
+
 @pytest.mark.parametrize(
-    "told", [clock(0.004, 1e-4, "refused"), clock(None, None), clock(0.004, 0.1), clock(5.0, 1e-4)]
+    "told", [clock(0.004, 1e-4, "refused"), clock(None, None), clock(0.004, 0.1), clock(5.0, 1e-4), *NONSENSE]
 )
 def test_a_clock_that_nobody_knew_is_not_taken_over(tmp_path, told):
     earlier = earlier_with(tmp_path / "session", {"0001": told})

@@ -156,8 +156,8 @@ class Earlier:
             return None
         for id in sorted(self.reports, reverse=True):
             report = self.reports[id]
-            value = (report.get("time_offset_s") or {}).get(camera)
-            sigma = (report.get("time_offset_sigma_s") or {}).get(camera)
+            value = report.get("time_offset_s", {}).get(camera)
+            sigma = report.get("time_offset_sigma_s", {}).get(camera)
             if report["verdict"] == "refused" or value is None or sigma is None:
                 continue
             if abs(value) < params.clock_most_s and 0 < sigma < params.clock_vaguest_s:
