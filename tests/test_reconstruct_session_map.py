@@ -166,6 +166,8 @@ FOREIGN = {
     "short descriptors": instead("descriptor", [b"short"] * 60),
     "null descriptors": instead("descriptor", [None] * 60),
     "points in the plane": instead("p_world", [[0.0, 1.0]] * 60),
+    "two columns of points": lambda table: table.append_column("p_world", table["p_world"]),
+    "points beyond all rooms": instead("p_world", [[0.0, 1e300, 1.0]] * 60),
     "points nowhere": instead("p_world", [[0.0, float("nan"), 1.0]] * 60),
     "points that are words": instead("p_world", ["here"] * 60),
     "ragged points": instead("p_world", [[0.0, 1.0, 2.0]] * 59 + [[0.0]]),
