@@ -29,7 +29,15 @@ _SETTLED = CameraSigma(2e-4, 2e-4, 2e-4, 0.1)  # a smaller step is not worth ano
 
 @dataclass(frozen=True, slots=True)
 class MountParams:
-    """Limits."""
+    """Beyond what a camera is said to have moved.
+
+    Attributes:
+        possible: prior of every step.
+        calibrated: how good a calibration is that does not say.
+        settled: steps below this end the search.
+        sigmas: a camera farther off than so many is no longer believed where it was calibrated,
+        back: and is again within this share of them, so that it does not flip from round to round.
+    """
 
     possible: CameraSigma = _POSSIBLE
     calibrated: CameraSigma = _CALIBRATED
@@ -166,6 +174,7 @@ def corrections(
     shared = np.add.reduceat(np.einsum("kai,kaq->kiq", by_point, by_calibration), start)
     follow = np.linalg.solve(normal, shared)
     left = by_calibration - np.einsum("kai,kiq->kaq", by_point, follow[which])
+    # c: calibration, x: poses and the clock offset, last.
     A_cc = np.einsum("kap,kaq->pq", left, by_calibration)
     b_c = np.einsum("kaq,ka->q", left, r)
     A_xc = np.zeros((len(linear.downhill), q))
