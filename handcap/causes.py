@@ -21,6 +21,14 @@ HANDS: dict[str, dict[Language, str]] = {
     "left_hand": {"en": "left hand: ", "zh": "左手:"},
     "right_hand": {"en": "right hand: ", "zh": "右手:"},
 }
+# What a camera is called in a sentence.
+CAMERAS: dict[str, dict[Language, str]] = {
+    "head": {"en": "the head camera", "zh": "头部相机"},
+    "head_left": {"en": "the head's left camera", "zh": "头部左相机"},
+    "head_right": {"en": "the head's right camera", "zh": "头部右相机"},
+    "left": {"en": "the left gripper's camera", "zh": "左夹爪相机"},
+    "right": {"en": "the right gripper's camera", "zh": "右夹爪相机"},
+}
 
 
 @cache
@@ -64,15 +72,16 @@ class Cause:
 
     def text(self, lang: Language = "en") -> str:
         """The sentence, with its numbers filled in."""
-        return self._fill(catalogue()[self.code][lang])
+        return self._fill(catalogue()[self.code][lang], lang)
 
     def mend(self, lang: Language = "en") -> str:
         """What to do next time."""
-        return self._fill(catalogue()[self.code][f"mend_{lang}"])
+        return self._fill(catalogue()[self.code][f"mend_{lang}"], lang)
 
-    def _fill(self, sentence: str) -> str:
+    def _fill(self, sentence: str, lang: Language) -> str:
         start, end = self.span_s or (None, None)
-        values = {"body": self.body, "measured": self.measured, "limit": self.limit, "start": start, "end": end}
+        body = CAMERAS.get(self.body or "", {}).get(lang, self.body)
+        values = {"body": body, "measured": self.measured, "limit": self.limit, "start": start, "end": end}
         shown = {k: f"{v:.3g}" if isinstance(v, float) else str(v) for k, v in values.items()}
         return sentence.format(**shown)
 

@@ -52,3 +52,8 @@ def test_numbers_are_rounded_for_people_and_kept_for_machines() -> None:
 def test_a_code_outside_the_catalogue_cannot_be_raised() -> None:
     with pytest.raises(AssertionError, match="not_a_cause"):
         Cause("not_a_cause")
+
+
+def test_a_camera_is_called_by_what_it_is() -> None:
+    cause = Cause("mount_moved", "left", measured=2.0, limit=0.3)
+    assert "the left gripper's camera points 2°" in cause.text("en") and cause.text("zh").startswith("左夹爪相机的朝向")

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_reconstruct_bundle import PINHOLE
+from test_reconstruct_eyes import textured
 
 from handcap.geometry import Array, inverse, se3, so3_exp, transform, yaw_rotation
 from handcap.reconstruct.align import as_placed
 from handcap.reconstruct.find_room import FindParams, NotFound, Placing, find, match, place
+from handcap.reconstruct.landmarks import Landmarks, Observations
 from handcap.reconstruct.relocalise import up_in_start
-from handcap.reconstruct.room import Room
+from handcap.reconstruct.room import Looks, Room
 from handcap.reconstruct.session_map import InSession
 from handcap.types import Trajectory
 
@@ -167,6 +170,22 @@ def test_looks_from_pictures_without_a_pose_do_not_count():
     lost = replace(poses(1e-3), tracked=np.zeros(len(STAMPS), bool))
     with pytest.raises(NotFound):
         find(room(p, look), room(p, look), lost, poses(1e-3))
+
+
+def test_a_point_that_the_camera_lost_again_is_no_part_of_its_room():
+    x, y = np.meshgrid([100.0, 250.0, 400.0], [100.0, 250.0])
+    pixel = np.stack([x.ravel(), y.ravel()], axis=1)
+    ray, _ = PINHOLE.unproject(pixel)
+    keyframe, track, T_world_cam = np.zeros(6, int), np.arange(6), np.eye(4)[None]
+    seen = Observations(keyframe, track, pixel, ray, pixel, np.zeros(6, int))
+    marks = Landmarks(track, 2 * ray, np.ones(6))
+    looks = Looks(seen, marks, T_world_cam, PINHOLE)
+    looks.see(0, textured(0))
+    whole, less = (
+        looks.room(each, marks, T_world_cam, np.zeros(1, np.int64), 0.2, 0.0) for each in (seen, seen.where(track != 2))
+    )
+    assert (len(whole.p_world), len(less.p_world)) == (6, 5)
+    assert np.isfinite(less.cov_world).all()
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3), st.integers(0, 100))

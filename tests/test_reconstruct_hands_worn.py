@@ -54,6 +54,11 @@ def test_takes_err_alike_so_that_many_are_no_surer_than_one() -> None:
         report(solved=0.0),
         {"bodies": {"right_hand": {"numbers": {"bones_solved": 1.0, "bones_m": [0.1], "bones_sigma_m": [0.1]}}}},
         {"bodies": {"right_hand": {"numbers": {"bones_solved": 1.0, "bones_m": [None] * 20, "bones_sigma_m": 3}}}},
+        report(grown=100.0),
+        {"bodies": ["right_hand"]},
+        {"bodies": {"right_hand": [0.1]}},
+        {"bodies": {"right_hand": {"numbers": "none"}}},
+        {"bodies": {"right_hand": {"numbers": {"bones_solved": 1.0}}}},
     ],
 )
 def test_takes_that_say_nothing_usable_are_passed_over(bad: dict[str, Any]) -> None:

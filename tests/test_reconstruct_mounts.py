@@ -19,7 +19,7 @@ from handcap.geometry import Array, inverse, se3_exp, se3_log
 from handcap.reconstruct import recorded as on_disk
 from handcap.reconstruct.bundle import optimise
 from handcap.reconstruct.inertial import Preintegrator
-from handcap.reconstruct.mounts import Correction, MountParams, corrections
+from handcap.reconstruct.mounts import Correction, MountParams, wishes
 from handcap.reconstruct.result import Reconstruction, ReconstructParams
 from handcap.reconstruct.score import Score, score
 from handcap.reconstruct.uncertainty import UNMODELLED, linearised
@@ -46,7 +46,7 @@ def told(camera: Camera, off: Array, focal: float, seed: int) -> Correction:
         sigma_px = np.full(len(np.unique(seen.track)), PIXEL_SIGMA)
         linear = linearised(solution, imu, 1e-5)
         poses = solution.states.T_world_imu
-        (step,), _ = corrections(linear, seen, sigma_px, poses, [mount], 1.0, MountParams())
+        (step,) = wishes(linear, seen, sigma_px, poses, [mount], 1.0).corrections([MountParams().possible])
         total = step.after(calibrated, mount)
         mount, states = total.applied(calibrated), solution.states
     return total
@@ -132,3 +132,15 @@ def test_a_camera_turned_in_its_mount_is_named_and_the_take_solved_all_the_same(
     true = json.loads((rig_take / "truth/rig.json").read_text())["cameras"][camera]["T_imu_cam"]
     apart = se3_log(inverse(np.array(true)) @ result.mounts[camera].T_imu_cam)
     assert np.rad2deg(np.linalg.norm(apart[:3])) < 0.15 and np.linalg.norm(apart[3:]) < 0.004
+
+
+def test_a_camera_that_shows_another_moment_is_left_out_and_named(rig_take: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    shutil.copytree(rig_take, folder, ignore=shutil.ignore_patterns("derived"))
+    rig = json.loads((folder / "rig.json").read_text())
+    rig["cameras"]["head_right"]["dt_imu_cam_s"] += 0.02
+    (folder / "rig.json").write_text(json.dumps(rig))
+    result, found = of_head(folder)
+    assert [(c.code, c.body) for c in result.judgement.causes] == [("camera_disagrees", "head_right")]
+    assert result.judgement.verdict == "partial" and result.unfit == ("head_right",)
+    assert found.ate_m.rmse < 0.001

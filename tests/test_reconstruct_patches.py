@@ -59,8 +59,8 @@ def pictures() -> tuple[np.ndarray, ...]:
     return tuple(np.rint(shot[..., 0]).astype(np.uint8) for shot in shots)
 
 
-def streamed() -> Iterator[tuple[int, np.ndarray]]:
-    return iter(enumerate(pictures()))
+def streamed() -> Iterator[tuple[int, int, np.ndarray]]:
+    return ((0, k, picture) for k, picture in enumerate(pictures()))
 
 
 def followed(slip_px: float) -> tuple[Observations, Landmarks, Array]:
@@ -94,8 +94,8 @@ def test_slips_of_a_pixel_are_undone_to_a_twentieth() -> None:
 def test_another_exposure_changes_nothing() -> None:
     seen, marks, true_px = followed(1.0)
 
-    def darker() -> Iterator[tuple[int, np.ndarray]]:
-        return ((k, (0.6 * p + 10).astype(np.uint8) if k % 2 else p) for k, p in streamed())
+    def darker() -> Iterator[tuple[int, int, np.ndarray]]:
+        return ((c, k, (0.6 * p + 10).astype(np.uint8) if k % 2 else p) for c, k, p in streamed())
 
     found = aligned(seen, marks, poses(), LENS, darker)
     off_px = np.linalg.norm(found.pixel - true_px[found.track * VIEWS + found.keyframe], axis=1)
@@ -107,13 +107,13 @@ def test_views_behind_something_else_are_dropped() -> None:
     hidden = (seen.keyframe == 1) & (seen.recorded_px[:, 0] < 320)
     assert 5 < hidden.sum() < POINTS
 
-    def covered() -> Iterator[tuple[int, np.ndarray]]:
+    def covered() -> Iterator[tuple[int, int, np.ndarray]]:
         rng = np.random.default_rng(9)
-        for k, picture in streamed():
+        for c, k, picture in streamed():
             if k == 1:
                 picture = picture.copy()
                 picture[:, :330] = cv2.GaussianBlur(rng.uniform(0, 255, (480, 330)), (0, 0), 2.0) * 4 - 380
-            yield k, picture
+            yield c, k, picture
 
     found = aligned(seen, marks, poses(), LENS, covered, PatchParams(least_views=1))
     left = set(zip(found.track.tolist(), found.keyframe.tolist(), strict=True))
@@ -125,8 +125,8 @@ def test_views_behind_something_else_are_dropped() -> None:
 def test_a_picture_in_which_nothing_fits_keeps_its_views_as_they_were_followed() -> None:
     seen, marks, _ = followed(0.5)
 
-    def blank() -> Iterator[tuple[int, np.ndarray]]:
-        return ((k, np.full_like(p, 120) if k == 1 else p) for k, p in streamed())
+    def blank() -> Iterator[tuple[int, int, np.ndarray]]:
+        return ((c, k, np.full_like(p, 120) if k == 1 else p) for c, k, p in streamed())
 
     found = aligned(seen, marks, poses(), LENS, blank)
     as_they_were = seen.where(seen.keyframe == 1)

@@ -166,6 +166,8 @@ FOREIGN = {
     "short descriptors": instead("descriptor", [b"short"] * 60),
     "null descriptors": instead("descriptor", [None] * 60),
     "points in the plane": instead("p_world", [[0.0, 1.0]] * 60),
+    "two columns of points": lambda table: table.append_column("p_world", table["p_world"]),
+    "points beyond all rooms": instead("p_world", [[0.0, 1e300, 1.0]] * 60),
     "points nowhere": instead("p_world", [[0.0, float("nan"), 1.0]] * 60),
     "points that are words": instead("p_world", ["here"] * 60),
     "ragged points": instead("p_world", [[0.0, 1.0, 2.0]] * 59 + [[0.0]]),
@@ -249,8 +251,13 @@ def test_the_newest_take_that_knew_the_clock_is_asked(tmp_path, caplog):
     assert "take 0003 is left out" in caplog.text
 
 
+NONSENSE = [
+    {**clock(0.004, 1e-4), "time_offset_s": value} for value in ({"left": "0.004"}, {"left": True}, [0.004], None)
+]
+
+
 @pytest.mark.parametrize(
-    "told", [clock(0.004, 1e-4, "refused"), clock(None, None), clock(0.004, 0.1), clock(5.0, 1e-4)]
+    "told", [clock(0.004, 1e-4, "refused"), clock(None, None), clock(0.004, 0.1), clock(5.0, 1e-4), *NONSENSE]
 )
 def test_a_clock_that_nobody_knew_is_not_taken_over(tmp_path, told):
     earlier = earlier_with(tmp_path / "session", {"0001": told})

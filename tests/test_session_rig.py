@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from handcap.encoder import JawEncoder
 from handcap.errors import RigError
 from handcap.geometry import se3, so3_exp
 from handcap.session import read_rig, write_rig
-from handcap.types import Gripper, Rig, Tag
+from handcap.types import CameraSigma, Gripper, Rig, Tag
 
 
 @pytest.fixture
@@ -35,6 +36,12 @@ def test_a_rig_comes_back_as_it_was_written(path: Path) -> None:
         assert rig.cameras[name].dt_imu_cam_s == camera.dt_imu_cam_s
         assert rig.cameras[name].dt_sigma_s == camera.dt_sigma_s
         np.testing.assert_allclose(rig.cameras[name].T_imu_cam, camera.T_imu_cam, atol=1e-15)
+
+
+def test_what_is_known_of_a_camera_s_calibration_comes_back(tmp_path: Path) -> None:
+    head = replace(RIG.cameras["head"], sigma=CameraSigma(1e-3, 2e-3, 3e-3, 0.5))
+    write_rig(tmp_path / "rig.json", replace(RIG, cameras=dict(RIG.cameras) | {"head": head}))
+    assert read_rig(tmp_path / "rig.json").cameras["head"].sigma == head.sigma
 
 
 def test_grippers_and_provenance_are_kept(tmp_path: Path) -> None:
@@ -61,6 +68,7 @@ def test_a_rotation_typed_with_four_digits_becomes_an_exact_one(path: Path) -> N
     np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-14)
 
 
+SIGMA = {"rotation_rad": 1e-3, "position_m": 1e-3, "focal": 1e-3, "centre_px": 0.5}
 TAG = {"family": "36h11", "id": 3, "size_m": 0.03, "T_body_tag": np.eye(4).tolist()}
 
 
@@ -102,6 +110,11 @@ not_affine[3] = [0.1, 0, 0, 1]
         (put("cameras", "head", "params", value=[1.0] * 7), "params", "camera"),
         (put("cameras", "head", "params", value=[-1.0] * 8), "params", "camera"),
         (put("cameras", "head", "params", value=["a"] * 8), "cameras.head.params", "camera"),
+        (put("cameras", "head", "sigma", value=1e-3), "cameras.head.sigma", "rig"),
+        (put("cameras", "head", "sigma", value={}), "cameras.head.sigma.rotation_rad", "rig"),
+        (put("cameras", "head", "sigma", value=SIGMA | {"focal": 0.0}), "cameras.head.sigma.focal", "rig"),
+        (put("cameras", "head", "sigma", value=SIGMA | {"focal": float("nan")}), "cameras.head.sigma.focal", "rig"),
+        (put("cameras", "head", "sigma", value=SIGMA | {"position_m": 1e300}), "cameras.head.sigma.position_m", "rig"),
         (put("cameras", "head", "width", value=0), "cameras.head.width", "rig"),
         (put("cameras", "head", "device", value="right"), "cameras.head.device", "rig"),
         (put("devices", "head", "R_imu_chip", value=skewed[:3, :3].tolist()), "devices.head.R_imu_chip", "imu"),

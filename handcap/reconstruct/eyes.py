@@ -117,10 +117,15 @@ class Eyes:
 
     def pictures(self) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
         """Camera, keyframe and picture, one camera after the other."""
-        for c, eye in enumerate(self.eyes):
-            keyframe = {int(t_ns): k for k, t_ns in enumerate(self.key_t_ns[c]) if t_ns >= 0}
-            for frame in eye.pictures(keyframe.keys()):
-                yield c, keyframe[frame.t_ns], frame.image
+        for c in range(len(self.eyes)):
+            for k, picture in self._pictures(c, np.arange(self.key_t_ns.shape[1])):
+                yield c, k, picture
+
+    def _pictures(self, c: int, keyframes: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Keyframe and picture of camera `c` at those of `keyframes` where it has one that decodes."""
+        keyframe = {int(self.key_t_ns[c][k]): int(k) for k in keyframes if self.key_t_ns[c][k] >= 0}
+        for frame in self.eyes[c].pictures(keyframe.keys()):
+            yield keyframe[frame.t_ns], frame.image
 
     def moved_back(self, seen: Observations, states: States) -> Observations:
         """Every observation where it would be, were all cameras' pictures taken whole at the first one's stamps."""
@@ -165,13 +170,7 @@ class Eyes:
         first, other = (expected.where(expected.camera == k) for k in (0, c))
         wanted = np.unique(other.keyframe)
         wanted = wanted[np.linspace(0, len(wanted) - 1, min(self.params.aim_keyframes, len(wanted))).astype(int)]
-        pictures = [
-            {
-                k: f.image
-                for k, f in zip(wanted, self.eyes[of].pictures(self.key_t_ns[of][wanted].tolist()), strict=False)
-            }
-            for of in (0, c)
-        ]
+        pictures = [dict(self._pictures(of, wanted)) for of in (0, c)]
         there, seen = [], []
         for k in wanted.tolist():
             _, i, j = np.intersect1d(

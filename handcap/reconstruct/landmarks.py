@@ -92,7 +92,7 @@ def ordered(parts: Sequence[Observations]) -> Observations:
 
 
 def with_views(seen: Observations, least: int) -> Observations:
-    """Only tracks seen from at least `least` keyframes."""
+    """Only tracks seen at least `least` times, be it by two cameras at one keyframe."""
     _, inverse, count = np.unique(seen.track, return_inverse=True, return_counts=True)
     return seen.where(count[inverse] >= least)
 

@@ -6,6 +6,7 @@ to follow, says where the take's own pictures and IMU would rather have it, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
@@ -24,15 +25,25 @@ _SIZES = (3, 3, 1, 2)  # of one camera: rotation and position in its own axes, f
 _COLUMNS = sum(_SIZES)
 _POSSIBLE = CameraSigma(0.1, 0.03, 0.05, 20.0)  # what may have happened to a camera
 _CALIBRATED = CameraSigma(0.002, 0.005, 0.002, 1.0)  # of a calibration that does not say
+_EXACT = CameraSigma(1e-7, 1e-7, 1e-7, 1e-5)
 _SETTLED = CameraSigma(2e-4, 2e-4, 2e-4, 0.1)  # a smaller step is not worth another round
 
 
 @dataclass(frozen=True, slots=True)
 class MountParams:
-    """Limits."""
+    """Beyond what a camera is said to have moved.
+
+    Attributes:
+        possible: prior of every step.
+        calibrated: how good a calibration is that does not say.
+        settled: steps below this end the search.
+        sigmas: a camera farther off than so many is no longer believed where it was calibrated,
+        back: and is again within this share of them, so that it does not flip from round to round.
+    """
 
     possible: CameraSigma = _POSSIBLE
     calibrated: CameraSigma = _CALIBRATED
+    exact: CameraSigma = _EXACT  # what a calibration is taken for in the covariance that does not say
     settled: CameraSigma = _SETTLED
     sigmas: float = 3.0
     back: float = 0.7
@@ -114,27 +125,56 @@ class Correction:
         )
 
 
-def corrections(
+@dataclass(frozen=True, eq=False, slots=True)
+class Wishes:
+    """What a take's solution would rather have of its cameras' calibrations, nothing else being known of them.
+
+    Attributes:
+        information: (9 c, 9 c), poses and points following.
+        downhill: (9 c,) right-hand side.
+        follows: (6 n, 9 c) by how much every pose `[theta; rho]` moves with each of them.
+        widening: of variances, for what the solution's weights leave out.
+    """
+
+    information: Array
+    downhill: Array
+    follows: Array
+    widening: float
+
+    def corrections(self, known: Sequence[CameraSigma]) -> list[Correction]:
+        """One for each camera, of which so much is known beforehand."""
+        cov = self.covariance(known)
+        step = cov @ self.downhill / self.widening
+        return [
+            Correction(s[:3], s[3:6], float(s[6]), s[7:9], cov[part, part])
+            for part in map(columns, range(len(known)))
+            for s in [step[part]]
+        ]
+
+    def covariance(self, known: Sequence[CameraSigma]) -> Array:
+        """(9 c, 9 c) of all calibrations together, of which so much is known beforehand."""
+        prior = np.concatenate([_columns(sigma) for sigma in known]) ** -2
+        inverted: Any = np.linalg.inv(self.information + np.diag(prior))
+        return self.widening * inverted
+
+
+def wishes(
     linear: Linearised,
     seen: Observations,
     sigma_px: Array,
     T_world_imu: Array,
-    mounts: list[MountedCamera],
+    mounts: Sequence[MountedCamera],
     variance_factor: float,
-    params: MountParams,
-) -> tuple[list[Correction], Array]:
-    """What the take says of each camera, and how the poses would follow.
+) -> Wishes:
+    """Of the optimum of `seen`.
 
     Args:
-        linear: at the optimum of `seen`.
+        linear: there.
         sigma_px: (m,) by track, ascending ids.
         T_world_imu: (n, 4, 4) by keyframe.
         variance_factor: of the observations' slow errors over what `sigma_px` holds.
-
-    Returns:
-        One correction for each camera, and (6 n, 9 c) by how much every pose `[theta; rho]` moves for each of them.
     """
-    optics, q = Optics.mounted(mounts), _COLUMNS * len(mounts)
+    optics = Optics.mounted(mounts)
     T_world_first = T_world_imu @ mounts[0].T_imu_cam
     marks, residual = triangulate(seen, T_world_first, optics)
     _, start = np.unique(seen.track, return_index=True)
@@ -143,60 +183,43 @@ def corrections(
     usable = placed[which] & (np.abs(residual) < 100).all(axis=1)
     T = optics.poses(T_world_first[seen.keyframe], seen.camera)
     R = T[:, :3, :3]
-    p_cam = np.einsum(
-        "kji,kj->ki", R, np.where(usable[:, None], marks.p_world[which], T[:, :3, 3] + R[:, :, 2]) - T[:, :3, 3]
-    )
+    p_world = np.where(usable[:, None], marks.p_world[which], T[:, :3, 3] + R[:, :, 2])
+    p_cam = np.einsum("kji,kj->ki", R, p_world - T[:, :3, 3])
     weight = np.where(usable, 1 / sigma_px[which], 0.0)[:, None]
     by_point_cam = optics.derivative(p_cam, seen.camera) * weight[..., None]
-    r = residual * weight
-    by_frame = np.concatenate([by_point_cam @ skew(p_cam), -by_point_cam], axis=2)
     by_point = np.einsum("kai,kji->kaj", by_point_cam, R)
-    to_camera = np.array([adjoint(inverse(m.T_imu_cam)) for m in mounts])
-    by_pose = by_frame @ to_camera[seen.camera]
-    centre = np.array([camera.centre_px for camera in optics.cameras])[seen.camera]
-    pixel = seen.pixel - residual
-    by_lens = np.concatenate([(pixel - centre)[..., None], np.broadcast_to(np.eye(2), (len(seen), 2, 2))], axis=2)
-    own = np.concatenate([by_frame, by_lens * weight[..., None]], axis=2)
-    by_calibration = np.zeros((len(seen), 2, q))
-    for c in range(len(mounts)):
-        rows = seen.camera == c
-        by_calibration[rows, :, columns(c)] = own[rows]
+    by_frame = np.concatenate([by_point_cam @ skew(p_cam), -by_point_cam], axis=2)
+    by_pose = by_frame @ np.array([adjoint(inverse(m.T_imu_cam)) for m in mounts])[seen.camera]
+    by_calibration = _by_calibration(by_frame, seen, seen.pixel - residual, weight, optics)
     # The points follow: their part of every column is taken out.
     normal = np.add.reduceat(np.einsum("kai,kaj->kij", by_point, by_point), start) + 1e-9 * np.eye(3)
     shared = np.add.reduceat(np.einsum("kai,kaq->kiq", by_point, by_calibration), start)
-    follow = np.linalg.solve(normal, shared)
-    left = by_calibration - np.einsum("kai,kiq->kaq", by_point, follow[which])
+    left = by_calibration - np.einsum("kai,kiq->kaq", by_point, np.linalg.solve(normal, shared)[which])
+    # The poses follow too. c: calibration, x: poses and the clock offset, last.
     A_cc = np.einsum("kap,kaq->pq", left, by_calibration)
-    b_c = np.einsum("kaq,ka->q", left, r)
-    A_xc = np.zeros((len(linear.downhill), q))
-    np.add.at(A_xc[:-1].reshape(-1, 6, q), seen.keyframe, np.einsum("kai,kaq->kiq", by_pose, left))
-    # The poses follow too.
-    follow = linear.solve(A_xc)
-    prior = np.diag(np.tile(_columns(params.possible), len(mounts)) ** -2)
-    information = A_cc - A_xc.T @ follow + prior
-    cov = np.linalg.inv((information + information.T) / 2)
-    step = cov @ (b_c - follow.T @ linear.downhill)
-    cov *= UNMODELLED * max(variance_factor, 1.0)
-    out = []
-    for c in range(len(mounts)):
-        part = columns(c)
-        s = step[part]
-        out.append(Correction(s[:3], s[3:6], float(s[6]), s[7:9], cov[part, part]))
-    return out, -follow[:-1]
+    A_xc = np.zeros((len(linear.downhill), A_cc.shape[0]))
+    np.add.at(A_xc[:-1].reshape(-1, 6, len(A_cc)), seen.keyframe, np.einsum("kai,kaq->kiq", by_pose, left))
+    x_by_c = linear.solve(A_xc)
+    information = A_cc - A_xc.T @ x_by_c
+    downhill = np.einsum("kaq,ka->q", left, residual * weight) - x_by_c.T @ linear.downhill
+    return Wishes((information + information.T) / 2, downhill, -x_by_c[:-1], UNMODELLED * max(variance_factor, 1.0))
+
+
+def _by_calibration(by_frame: Array, seen: Observations, pixel: Array, weight: Array, optics: Optics) -> Array:
+    """(k, 2, 9 c) of weighted pixels by each camera's frame (k, 2, 6, weighted already), focal length and centre."""
+    centre = np.array([camera.centre_px for camera in optics.cameras])[seen.camera]
+    by_lens = np.concatenate([(pixel - centre)[..., None], np.broadcast_to(np.eye(2), (len(seen), 2, 2))], axis=2)
+    own = np.concatenate([by_frame, by_lens * weight[..., None]], axis=2)
+    out = np.zeros((len(seen), 2, _COLUMNS * len(optics.cameras)))
+    for c in range(len(optics.cameras)):
+        rows = seen.camera == c
+        out[rows, :, columns(c)] = own[rows]
+    return out
 
 
 def columns(c: int) -> slice:
-    """Of camera number `c` in what `corrections` returns."""
+    """Of camera number `c` in what `wishes` returns."""
     return slice(_COLUMNS * c, _COLUMNS * (c + 1))
-
-
-def unknown(correction: Correction, calibrated: MountedCamera, applied: bool) -> Array:
-    """(9, 9) covariance of what a solution takes for the camera's calibration."""
-    if applied:
-        return correction.cov
-    if calibrated.sigma is None:  # nobody knows; taken as it is
-        return np.zeros((_COLUMNS, _COLUMNS))
-    return np.diag(_columns(calibrated.sigma) ** 2)
 
 
 def _columns(sigma: CameraSigma) -> Array:

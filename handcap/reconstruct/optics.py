@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,7 @@ class Optics:
         return camera if isinstance(camera, Optics) else cls((camera,), np.eye(4)[None])
 
     @classmethod
-    def mounted(cls, mounts: list[MountedCamera]) -> Optics:
+    def mounted(cls, mounts: Sequence[MountedCamera]) -> Optics:
         """Of cameras mounted on one device."""
         T_first_imu = inverse(mounts[0].T_imu_cam)
         return cls(tuple(m.camera for m in mounts), np.array([T_first_imu @ m.T_imu_cam for m in mounts]))

@@ -1,4 +1,4 @@
-"""One camera and one IMU to a metric trajectory: the order of the steps."""
+"""One device's cameras and IMU to a metric trajectory: the order of the steps."""
 
 from __future__ import annotations
 
@@ -421,18 +421,18 @@ class _Work:
             np.bincount(np.searchsorted(best.marks.track, best.seen.track), minlength=len(best.marks.track)),
             best.marks.track,
         )
+        followed = best.seen.camera == 0
+        shown = best.seen.where(followed)
         room = better.looks and better.looks.room(
-            best.seen.where(best.seen.camera == 0),
+            shown,
             replace(best.marks, p_world=points.p_world),
             states.T_world_imu @ better.eyes.eyes[0].mount.T_imu_cam,
             key_tracks.camera_t_ns,
             self.numbers["pixel_sigma_px"] * float(np.sqrt(self.numbers["pixel_variance_factor"])),
             self.params.room.held_scale_sigma if self.placed else self.numbers["scale_sigma"],
         )
-        first = best.seen.camera == 0
-        shown = best.seen.where(first)
         residuals = Residuals(
-            key_tracks.camera_t_ns[shown.keyframe], shown.recorded_px, best.residual[first], shown.track
+            key_tracks.camera_t_ns[shown.keyframe], shown.recorded_px, best.residual[followed], shown.track
         )
         return Reconstruction(
             self.body,
@@ -446,6 +446,7 @@ class _Work:
             room,
             self.seconds,
             {better.eyes.eyes[c].name: better.eyes.eyes[c].mount for c in better.corrected},
+            tuple(better.unfit),
         )
 
     def _offset_causes(self, best: Optimum) -> list[Cause]:

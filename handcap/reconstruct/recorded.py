@@ -74,7 +74,8 @@ def _of_size(frames: Iterator[Frame], mount: MountedCamera, where: Path) -> Iter
         if frame.image.shape[:2] != wanted:
             height, width = frame.image.shape[:2]
             raise RigError(
-                f"the pictures are {width}×{height}, but rig.json calibrates {wanted[1]}×{wanted[0]}",
+                f"the pictures of camera {frame.camera!r} are {width}×{height}, "
+                f"but rig.json calibrates {wanted[1]}×{wanted[0]}",
                 where=where,
                 mend="use the calibration of this camera at this resolution (--rig)",
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +25,7 @@ from handcap.reconstruct.selfcheck import split_half
 from handcap.reconstruct.session_map import ClockPrior
 from handcap.reconstruct.uncertainty import Linearised, PoseUncertainty, linearised
 from handcap.reconstruct.weighing import Weighed, weigh
-from handcap.types import Device, ImuModel, ImuSamples, MountedCamera
+from handcap.types import CameraSigma, Device, ImuModel, ImuSamples, MountedCamera
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -57,6 +57,7 @@ class Refinement:
         eyes: its cameras, as they are believed to sit.
         looks: how the points look, for later takes; None until they are laid, and in a quick pass.
         corrected: by number of the camera, those that do not sit or look as calibrated, and what they are off by.
+        unfit: by name, cameras that do not see what they should, and the share of it that they do.
         noise_scale: of the IMU's stated noise, as the residuals demand.
     """
 
@@ -76,6 +77,7 @@ class Refinement:
         self.corrected: dict[int, mounts.Correction] = {}
         self.noise_scale = 1.0
         self.looks: Looks | None = None
+        self.unfit: dict[str, float] = {}
         self._integrator = Preintegrator(imu, device.imu)
 
     @property
@@ -174,6 +176,7 @@ class Refinement:
             "other_cameras_fit": {self.eyes.eyes[c].name: share for c, share in fit.items()},
         }
         blind = [c for c, share in fit.items() if share < self._params.eyes.least_fit]
+        self.unfit = {self.eyes.eyes[c].name: fit[c] for c in blind}
         self._believe({c: self._calibrated[c] for c in blind})
         return found.where(~np.isin(found.camera, blind))
 
@@ -209,50 +212,59 @@ class Refinement:
             look: what is seen, once more is known.
             rounds: of each solution.
         """
-        steps, follows = self._corrections(best)
+        wishes = self._wishes(best)
         for _ in range(self._params.mounts.rounds):
-            if not self._believed_anew(steps):
+            if not self._believed_anew(wishes):
                 break
             best = self.solve(best.states, look(best), best.offset_s, rounds)
-            steps, follows = self._corrections(best)
-        cov = best.joint.cov.reshape(len(follows), -1)
-        for c, step in enumerate(steps):
-            unknown = mounts.unknown(step, self._calibrated[c], c in self.corrected)
-            of_camera = follows[:, mounts.columns(c)]
-            cov = cov + of_camera @ unknown @ of_camera.T
+            wishes = self._wishes(best)
+        params = self._params.mounts
+        known = [
+            params.possible if c in self.corrected else m.sigma or params.exact for c, m in enumerate(self._calibrated)
+        ]
+        follows = wishes.follows
+        cov = best.joint.cov.reshape(len(follows), -1) + follows @ wishes.covariance(known) @ follows.T
         return replace(best, joint=replace(best.joint, cov=cov.reshape(best.joint.cov.shape)))
 
-    def _corrections(self, best: Optimum) -> tuple[list[mounts.Correction], Array]:
-        """Of every camera, and how the poses follow."""
+    def _wishes(self, best: Optimum) -> mounts.Wishes:
         noise = best.weighed.noise
-        return mounts.corrections(
+        return mounts.wishes(
             best.linear,
             best.weighed.seen,
             best.weighed.sigma_px,
             best.solution.states.T_world_imu,
             [eye.mount for eye in self.eyes.eyes],
             noise.variance_factor / noise.solver_factor,
-            self._params.mounts,
         )
 
-    def _believed_anew(self, steps: Sequence[mounts.Correction]) -> bool:
-        """Whether any camera is now believed to sit or look otherwise than before."""
-        params, again = self._params.mounts, False
-        believe: dict[int, MountedCamera] = {}
-        self.corrected = {}
-        for c, step in enumerate(steps):
-            calibrated, believed = self._calibrated[c], self.eyes.eyes[c].mount
-            total = step.after(calibrated, believed)
+    def _known(self, moved: Container[int]) -> list[CameraSigma]:
+        """What is known of every camera beforehand: of those that have moved, what is possible."""
+        params = self._params.mounts
+        return [params.possible if c in moved else params.tolerance(m) for c, m in enumerate(self._calibrated)]
+
+    def _believed_anew(self, wishes: mounts.Wishes) -> bool:
+        """Whether any camera is now believed to sit or look otherwise than before.
+
+        Which have moved is told with all of them free; how far, with the others held as well as they are calibrated.
+        """
+        params = self._params.mounts
+        every = range(len(self._calibrated))
+        believed = [eye.mount for eye in self.eyes.eyes]
+        moved: set[int] = set()
+        for c, step in enumerate(wishes.corrections(self._known(every))):
+            total = step.after(self._calibrated[c], believed[c])
             # One that was found to have moved has to come nearer than that to be believed where it was calibrated.
-            limit = params.sigmas if believed is calibrated else params.sigmas * params.back
-            if max(total.significance(params.tolerance(calibrated))) < limit:
-                again |= believed is not calibrated
-                believe[c] = calibrated
-                continue
-            self.corrected[c] = total
-            if max(step.significance(params.settled)) > 1:
+            limit = params.sigmas * (1.0 if believed[c] is self._calibrated[c] else params.back)
+            if max(total.significance(params.tolerance(self._calibrated[c]))) >= limit:
+                moved.add(c)
+        believe = {c: self._calibrated[c] for c in every if c not in moved}
+        again = any(believed[c] is not mount for c, mount in believe.items())
+        steps = wishes.corrections(self._known(moved))
+        self.corrected = {c: steps[c].after(self._calibrated[c], believed[c]) for c in sorted(moved)}
+        for c, total in self.corrected.items():
+            if max(steps[c].significance(params.settled)) > 1:
                 again = True
-                believe[c] = total.applied(calibrated)
+                believe[c] = total.applied(self._calibrated[c])
         self._believe(believe)
         if again:
             self.noise_scale = 1.0  # what a wrong mount asked for
@@ -264,6 +276,9 @@ class Refinement:
         found = []
         for c, moved in self.corrected.items():
             found += moved.causes(self.eyes.eyes[c].name, self._calibrated[c], self._params.mounts)
+        least = self._params.eyes.least_fit
+        for name, share in self.unfit.items():
+            found.append(Cause("camera_disagrees", name, measured=100 * share, limit=100 * least))
         return found
 
     def check_halves(self, best: Optimum) -> None:

@@ -111,7 +111,8 @@ class Residuals:
 class Reconstruction:
     """What became of one device in one take; the chain is None when it was refused.
 
-    `mounts` holds the cameras, by name, that sit or look otherwise than calibrated, as the take would have them.
+    `mounts` holds the cameras, by name, that sit or look otherwise than calibrated, as the take would have them;
+    `unfit` those that do not see what they should.
     """
 
     body: str
@@ -125,3 +126,4 @@ class Reconstruction:
     room: Room | None = None  # none in a quick pass
     seconds: dict[str, float] = field(default_factory=dict)
     mounts: Mapping[str, MountedCamera] = field(default_factory=dict)
+    unfit: tuple[str, ...] = ()

@@ -116,7 +116,7 @@ class Looks:
         """The described ones of the final points.
 
         Args:
-            seen: final observations, sorted by track.
+            seen: final observations by this camera, sorted by track; points it does not see are left out.
             marks: final points, all placed, in the world they are wanted in.
             T_world_cam: (n, 4, 4) by keyframe, in that world.
             camera_t_ns: (n,) of the keyframes.
@@ -124,7 +124,9 @@ class Looks:
             scale_sigma: of the take.
         """
         found = [(track, k, look) for k, looks in sorted(self._found.items()) for track, look in looks.items()]
-        found = [each for each in found if each[0] in set(marks.track.tolist())]
+        # What only another camera sees is as good a point, but this camera's view says nothing of how well it is known.
+        here = set(np.intersect1d(marks.track, seen.track).tolist())
+        found = [each for each in found if each[0] in here]
         track, keyframe = (np.array([each[i] for each in found], np.int64) for i in (0, 1))
         descriptor = np.array([each[2] for each in found], np.uint8).reshape(-1, 32)
         views = np.bincount(np.searchsorted(marks.track, seen.track), minlength=len(marks.track))

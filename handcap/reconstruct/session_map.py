@@ -34,6 +34,7 @@ ROOM_FILE = "room.parquet"
 _COLUMNS = ("track", "camera_t_ns", "p_world", "cov_world", "descriptor")
 _MOST_BYTES = 256 << 20
 _MOST_LOOKS = 1 << 18  # several times what `RoomParams` lets a take write
+_FARTHEST_M = 1e4
 _TRIANGLE = np.triu_indices(3)
 
 
@@ -140,6 +141,8 @@ class Earlier:
         try:
             room, body = read_room(folder / ROOM_FILE)
             poses = session_store.read_trajectory(folder / f"{body}.parquet")
+            if not np.isfinite(poses.cov[poses.tracked]).all():
+                raise ValueError(f"{body}.parquet does not say how well its poses are known")
             at = in_session(self.reports[id])
             names = (ROOM_FILE, f"{body}.parquet", REPORT)
             return EarlierTake(id, room, poses, at, {name: _sha256(folder / name) for name in names})
@@ -156,8 +159,8 @@ class Earlier:
             return None
         for id in sorted(self.reports, reverse=True):
             report = self.reports[id]
-            value = (report.get("time_offset_s") or {}).get(camera)
-            sigma = (report.get("time_offset_sigma_s") or {}).get(camera)
+            value = report.get("time_offset_s", {}).get(camera)
+            sigma = report.get("time_offset_sigma_s", {}).get(camera)
             if report["verdict"] == "refused" or value is None or sigma is None:
                 continue
             if abs(value) < params.clock_most_s and 0 < sigma < params.clock_vaguest_s:
@@ -260,9 +263,10 @@ def read_room(path: Path) -> tuple[Room, str]:
         raise ValueError(f"{path.name} is a link, or larger than any room")
     try:
         file = pq.ParquetFile(path)
-        missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
-        if missing or file.metadata.num_rows > _MOST_LOOKS:
-            raise ValueError(f"{path.name} is not a room: " + (f"no column {missing[0]}" if missing else "too long"))
+        wrong = [name for name in _COLUMNS if file.schema_arrow.names.count(name) != 1]
+        if wrong or file.metadata.num_rows > _MOST_LOOKS:
+            what = f"no column {wrong[0]}, or several" if wrong else "too long"
+            raise ValueError(f"{path.name} is not a room: {what}")
         table = file.read(columns=list(_COLUMNS))
         told = table.schema.metadata or {}
         body, scale_sigma = told.get(b"handcap.body", b"").decode(), float(told.get(b"handcap.scale_sigma", b"nan"))
@@ -276,7 +280,7 @@ def read_room(path: Path) -> tuple[Room, str]:
         raise ValueError(f"{path.name} does not say which body saw it")
     if not 0 <= scale_sigma < 1:
         raise ValueError(f"{path.name} does not say how sure its scale is")
-    if not (np.isfinite(p).all() and np.isfinite(triangle).all()):
+    if not ((np.abs(p) < _FARTHEST_M).all() and np.isfinite(triangle).all()):
         raise ValueError(f"{path.name} holds points that are nowhere")
     _, first, point = np.unique(number, return_index=True, return_inverse=True)
     cov = np.empty((len(first), 3, 3))

@@ -16,7 +16,7 @@ from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.corner_pose import corner_poses
 from handcap.types import MountedCamera, Stamps, Tag
 
-_ARM_M = 0.5
+_ARM_M = 0.5  # from the head to a gripper
 
 
 @dataclass(frozen=True, slots=True)

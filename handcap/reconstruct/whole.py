@@ -107,7 +107,8 @@ def _reconstructed(
 
 
 def _as_worn(recording: Recording, devices: Mapping[str, Reconstruction]) -> Recording:
-    """The recording of the rig as it was worn: cameras that have moved on it are where they are now.
+    """The recording of the rig as it was worn: cameras that have moved on it are where they are now, and those that do
+    not see what they should are not looked at.
 
     A tool stays where it was calibrated on its device; it is the camera that moved.
     """
@@ -118,7 +119,9 @@ def _as_worn(recording: Recording, devices: Mapping[str, Reconstruction]) -> Rec
         if side in moved and gripper.T_cam_tcp is not None:
             T_new_old = inverse(moved[side].T_imu_cam) @ rig.cameras[side].T_imu_cam
             grippers[side] = replace(gripper, T_cam_tcp=T_new_old @ gripper.T_cam_tcp)
-    return replace(recording, rig=replace(rig, cameras={**rig.cameras, **moved}, grippers=grippers))
+    unfit = {camera for result in devices.values() for camera in result.unfit}
+    usable = [camera for camera in recording.recorded if camera not in unfit]
+    return replace(recording, recorded=usable, rig=replace(rig, cameras={**rig.cameras, **moved}, grippers=grippers))
 
 
 def _bare_hands(

@@ -68,10 +68,11 @@ class _Device(BaseModel):
 
 
 class _CameraSigma(BaseModel):
-    rotation_rad: Positive
-    position_m: Positive
-    focal: Positive
-    centre_px: Positive
+    # The largest say nothing any more; beyond, it is another unit.
+    rotation_rad: Annotated[Positive, Field(le=1)]
+    position_m: Annotated[Positive, Field(le=1)]
+    focal: Annotated[Positive, Field(le=1)]
+    centre_px: Annotated[Positive, Field(le=1000)]
 
 
 class _Camera(BaseModel):

@@ -9,10 +9,10 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, FiniteFloat, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from handcap.causes import Verdict
 from handcap.errors import SessionError
@@ -20,6 +20,7 @@ from handcap.session.folder import cannot_write, sync_folder
 from handcap.session.reader import Session
 
 REPORT = "report.json"
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # readers compute with it: no "0.5"
 
 
 class _Report(BaseModel):
@@ -27,9 +28,9 @@ class _Report(BaseModel):
 
     verdict: Verdict
     causes: list[dict[str, Any]] = []
-    spans_ok_s: list[tuple[FiniteFloat, FiniteFloat]] = []
-    time_offset_s: dict[str, float | None] = {}
-    time_offset_sigma_s: dict[str, float | None] = {}
+    spans_ok_s: list[tuple[Number, Number]] = []
+    time_offset_s: dict[str, Number | None] = {}
+    time_offset_sigma_s: dict[str, Number | None] = {}
 
 
 @contextmanager

@@ -143,6 +143,7 @@ class Take:
             wanted = (p for p in islice(packets, 0, None, every) if only is None or p.t_ns in only)
             decoded = ahead(lambda p: (p.t_ns, decode_picture(p.data, grey)), wanted, 1, _AHEAD)
         bad = self._undecodable.setdefault(camera, {})
+        known = len(bad)
         for t_ns, image in decoded:
             if image is not None:
                 yield Frame(t_ns, camera, image)
@@ -150,7 +151,7 @@ class Take:
                 if not bad:
                     log.warning("take %s, camera %s: the picture at %d ns does not decode", self.id, camera, t_ns)
                 bad[t_ns] = None
-        if len(bad) > 1:
+        if len(bad) > max(known, 1):  # not on every pass again
             log.warning("take %s, camera %s: %d pictures in all do not decode", self.id, camera, len(bad))
 
     def undecodable(self, camera: str) -> tuple[int, ...]:

@@ -13,10 +13,12 @@ from handcap.errors import SessionError
 from handcap.geometry import Array
 from handcap.reconstruct.hands.bones import HAND_BONES
 from handcap.session import Session, read_report
+from handcap.types import SIDES
 
 log = logging.getLogger(__name__)
 
 _ROUNDS = 5
+_LONGEST_M = 0.3  # no bone of a hand comes near that
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -69,7 +71,11 @@ def worn_bones(reports: Mapping[str, Mapping[str, Any]]) -> WornBones | None:
     takes: list[str] = []
     rows: list[tuple[Array, Array]] = []
     for take, report in reports.items():
-        row = _solved(report)
+        try:
+            row = _solved(report)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            log.warning("take %s says nothing usable of the wearer's hands: %s", take, error)
+            continue
         if row is not None:
             takes.append(take)
             rows.append(row)
@@ -86,15 +92,13 @@ def worn_bones(reports: Mapping[str, Mapping[str, Any]]) -> WornBones | None:
 
 
 def _solved(report: Mapping[str, Any]) -> tuple[Array, Array] | None:
-    """Lengths and sigma of one take; both of its hands say the same."""
-    for side in ("left", "right"):
+    """Lengths and sigma of one take; both of its hands say the same. Raises one of several for what makes no sense."""
+    for side in SIDES:
         numbers = ((report.get("bodies") or {}).get(f"{side}_hand") or {}).get("numbers") or {}
         if numbers.get("bones_solved") != 1.0:
             continue
-        try:
-            row = np.array(numbers["bones_m"], float), np.array(numbers["bones_sigma_m"], float)
-        except (KeyError, TypeError, ValueError):
-            continue
-        if all(each.shape == (len(HAND_BONES),) and (each > 0).all() and np.isfinite(each).all() for each in row):
-            return row
+        row = np.array(numbers["bones_m"], float), np.array(numbers["bones_sigma_m"], float)
+        if not all(each.shape == (len(HAND_BONES),) and ((each > 0) & (each < _LONGEST_M)).all() for each in row):
+            raise ValueError(f"bones_m and bones_sigma_m are not {len(HAND_BONES)} lengths of a hand's bones")
+        return row
     return None
