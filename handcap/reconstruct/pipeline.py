@@ -452,7 +452,7 @@ class _Work:
     def _offset_causes(self, best: Optimum) -> list[Cause]:
         """What to say of a clock offset that is not the calibrated one."""
         stated_s = self.mount.dt_sigma_s
-        if stated_s is None:
+        if not stated_s:  # nobody knows a clock exactly: a zero says that nobody measured it
             return []
         off_s, limit_s = abs(best.offset_s - self.mount.dt_imu_cam_s), 3 * np.hypot(stated_s, best.joint.dt_sigma_s)
         if off_s <= max(limit_s, self.params.verdict.least_offset_ms / 1e3):
