@@ -119,7 +119,9 @@ def test_both_cameras_of_a_head_see_the_same_points(rig_take: Path) -> None:
     assert score(truth, found).ate_m.rmse < 0.0005
 
 
-@pytest.mark.parametrize(("camera", "deg"), [("head_left", 1.5), ("head_right", 1.0)])
+@pytest.mark.parametrize(
+    ("camera", "deg"), [pytest.param("head_left", 1.5, marks=pytest.mark.slow), ("head_right", 1.0)]
+)
 def test_a_camera_turned_in_its_mount_is_named_and_the_take_solved_all_the_same(
     rig_take: Path, tmp_path: Path, camera: str, deg: float
 ) -> None:
