@@ -14,7 +14,8 @@ from handcap.reconstruct.hands import HandParams
 from handcap.reconstruct.hands.bare import _sized
 from handcap.reconstruct.hands.bones import HAND_BONES, SIGMA, lengths_m
 from handcap.reconstruct.hands.sighting import Sighting
-from handcap.reconstruct.hands.worn import WornBones, bones_before, worn_bones
+from handcap.reconstruct.hands.worn import WornBones, worn_bones
+from handcap.reconstruct.session_map import Earlier
 from handcap.sim.hand import Hand, HandShape, grips
 from handcap.types import MountedCamera
 
@@ -77,8 +78,8 @@ def test_only_earlier_takes_speak(tmp_path: Path) -> None:
         with session.write_stage(recorded, take, "reconstruct") as folder:
             session.write_report(folder, report(grown))
     first, second, third = recorded.takes
-    assert bones_before(recorded, first, "reconstruct") is None
-    found = bones_before(recorded, third, "reconstruct")
+    assert worn_bones(Earlier(recorded, first).reports) is None
+    found = worn_bones(Earlier(recorded, third).reports)
     assert found is not None and found.takes == (first, second)
     np.testing.assert_allclose(found.lengths_m, TRUE_M)
 

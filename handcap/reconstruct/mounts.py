@@ -145,11 +145,11 @@ class Wishes:
         """One for each camera, of which so much is known beforehand."""
         cov = self.covariance(known)
         step = cov @ self.downhill / self.widening
-        return [
-            Correction(s[:3], s[3:6], float(s[6]), s[7:9], cov[part, part])
-            for part in map(columns, range(len(known)))
-            for s in [step[part]]
-        ]
+        out = []
+        for part in map(_columns_of, range(len(known))):
+            own = step[part]
+            out.append(Correction(own[:3], own[3:6], float(own[6]), own[7:9], cov[part, part]))
+        return out
 
     def covariance(self, known: Sequence[CameraSigma]) -> Array:
         """(9 c, 9 c) of all calibrations together, of which so much is known beforehand."""
@@ -213,12 +213,12 @@ def _by_calibration(by_frame: Array, seen: Observations, pixel: Array, weight: A
     out = np.zeros((len(seen), 2, _COLUMNS * len(optics.cameras)))
     for c in range(len(optics.cameras)):
         rows = seen.camera == c
-        out[rows, :, columns(c)] = own[rows]
+        out[rows, :, _columns_of(c)] = own[rows]
     return out
 
 
-def columns(c: int) -> slice:
-    """Of camera number `c` in what `wishes` returns."""
+def _columns_of(c: int) -> slice:
+    """Where camera number `c` stands among the calibrations."""
     return slice(_COLUMNS * c, _COLUMNS * (c + 1))
 
 

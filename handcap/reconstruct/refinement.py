@@ -164,13 +164,13 @@ class Refinement:
         ray, valid = optics.unproject(seen.pixel, seen.camera)  # the lens may be another than it was believed to be
         seen = self.eyes.moved_back(replace(seen, ray=ray).where(valid), best.states)
         kept, marks, _, _ = landmarks.gate(seen, T_world_cam, optics, self._params.gate)
-        found, fit = self._laid(best, kept, marks)
         expected = self.eyes.expected(kept, marks, best.states)
+        found, fit = self._laid(expected, marks, T_world_cam)
         astray = [c for c, share in fit.items() if share < self._params.eyes.aim_fit]
         aimed = {c: mount for c in astray if (mount := self.eyes.aimed(c, expected)) is not None}
         if aimed:
             self._believe(aimed)
-            found, fit = self._laid(best, kept, marks)
+            found, fit = self._laid(self.eyes.expected(kept, marks, best.states), marks, T_world_cam)
         self._numbers |= {
             "patches_fit": int((found.camera == 0).sum()) / max(len(kept), 1),
             "other_cameras_fit": {self.eyes.eyes[c].name: share for c, share in fit.items()},
@@ -180,11 +180,12 @@ class Refinement:
         self._believe({c: self._calibrated[c] for c in blind})
         return found.where(~np.isin(found.camera, blind))
 
-    def _laid(self, best: Optimum, kept: Observations, marks: Landmarks) -> tuple[Observations, dict[int, float]]:
+    def _laid(
+        self, expected: Observations, marks: Landmarks, T_world_cam: Array
+    ) -> tuple[Observations, dict[int, float]]:
         """Observations where patches fit, and by camera beside the first the share of those expected that do."""
-        T_world_cam, optics = best.states.T_world_imu @ self._first.T_imu_cam, self.eyes.optics
-        expected = self.eyes.expected(kept, marks, best.states)
-        looks = Looks(kept, marks, T_world_cam, self._first.camera, self._params.merge, self._params.room)
+        followed = expected.where(expected.camera == 0)
+        looks = Looks(followed, marks, T_world_cam, self._first.camera, self._params.merge, self._params.room)
 
         def pictures() -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
             for c, k, picture in self.eyes.pictures():
@@ -192,12 +193,11 @@ class Refinement:
                     looks.see(k, picture)
                 yield c, k, picture
 
-        found = aligned(expected, marks, T_world_cam, optics, pictures, self._params.patches)
+        found = aligned(expected, marks, T_world_cam, self.eyes.optics, pictures, self._params.patches)
         self.looks = looks if self._params.share else None
-        others = range(1, len(self.eyes.eyes))
-        counts = (np.bincount(each.camera, minlength=len(self.eyes.eyes)) for each in (found, expected))
-        there, wanted = counts
-        return found, {c: float(there[c] / max(wanted[c], 1)) for c in others}
+        count = len(self.eyes.eyes)
+        there, wanted = (np.bincount(each.camera, minlength=count) for each in (found, expected))
+        return found, {c: float(there[c] / max(wanted[c], 1)) for c in range(1, count)}
 
     def _believe(self, mounts: Mapping[int, MountedCamera]) -> None:
         eyes = [replace(eye, mount=mounts.get(c, eye.mount)) for c, eye in enumerate(self.eyes.eyes)]

@@ -122,7 +122,7 @@ class Earlier:
             try:
                 out[id] = session_store.read_report(folder)
             except HandcapError as error:
-                log.warning("take %s is left out of the session's map: %s", id, error)
+                log.warning("what take %s told is done without: %s", id, error)
         return out
 
     @cached_property

@@ -21,12 +21,12 @@ from handcap import session as session_store
 from handcap.causes import Cause, Verdict
 from handcap.errors import ModelError, ReconstructionError
 from handcap.reconstruct.apart import Job, cores, solve_apart
-from handcap.reconstruct.hands.worn import bones_before
+from handcap.reconstruct.hands.worn import worn_bones
 from handcap.reconstruct.map_file import write_map_ply, write_planes_ply
 from handcap.reconstruct.recorded import recorded
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams, field_params
 from handcap.reconstruct.rig_take import Recording, Whole
-from handcap.reconstruct.session_map import ROOM_FILE, write_room
+from handcap.reconstruct.session_map import ROOM_FILE, STAGE, write_room
 from handcap.reconstruct.session_report import in_session_report
 from handcap.reconstruct.surroundings import surroundings
 from handcap.reconstruct.whole import reconstruct_whole
@@ -35,7 +35,6 @@ from handcap.types import SIDES, Rig
 
 log = logging.getLogger(__name__)
 
-STAGE = "reconstruct"
 FIELD_STAGE = "field"
 _VERSIONED = ("gtsam", "pycolmap", "opencv-contrib-python", "numpy", "scipy", "open3d")
 
@@ -130,8 +129,8 @@ def _run_take(
     session: Session, rig_path: Path | None, take: Take, params: ReconstructParams, stage: str, on_progress: Progress
 ) -> TakeResult:
     recording = recorded(session, take, params.every, params.share)
-    if params.hands.on:
-        recording = replace(recording, worn=bones_before(session, take.id, stage))
+    if params.hands.on and recording.earlier is not None:
+        recording = replace(recording, worn=worn_bones(recording.earlier.reports))
     undecodable: dict[str, int] = {}
 
     def apart(on_progress: Progress) -> dict[str, Reconstruction]:

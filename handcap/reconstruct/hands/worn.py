@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from handcap.errors import SessionError
 from handcap.geometry import Array
 from handcap.reconstruct.hands.bones import HAND_BONES
-from handcap.session import Session, read_report
 from handcap.types import SIDES
 
 log = logging.getLogger(__name__)
@@ -46,19 +44,6 @@ class WornBones:
             "bones_m": self.lengths_m.tolist(),
             "bones_sigma_m": self.sigma_m.tolist(),
         }
-
-
-def bones_before(session: Session, take: str, stage: str) -> WornBones | None:
-    """What the takes before this one say, as far as the stage has reported on them; one that cannot be read is told."""
-    reports: dict[str, Mapping[str, Any]] = {}
-    for earlier in session.takes[: session.takes.index(take)]:
-        folder = session.derived(earlier, stage)
-        if (folder / "report.json").exists():
-            try:
-                reports[earlier] = read_report(folder)
-            except SessionError as error:
-                log.warning("take %s says nothing of the wearer's hands: %s", earlier, error)
-    return worn_bones(reports)
 
 
 def worn_bones(reports: Mapping[str, Mapping[str, Any]]) -> WornBones | None:
