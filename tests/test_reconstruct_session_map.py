@@ -248,7 +248,7 @@ def test_the_newest_take_that_knew_the_clock_is_asked(tmp_path, caplog):
     assert prior is not None
     assert (prior.take, prior.dt_imu_cam_s) == ("0002", 0.005)
     assert prior.sigma_s == pytest.approx(np.hypot(3e-4, params.clock_walk_s))
-    assert "take 0003 is left out" in caplog.text
+    assert "what take 0003 told is done without" in caplog.text
 
 
 NONSENSE = [
