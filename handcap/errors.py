@@ -7,6 +7,7 @@ HandcapError
 ├── FormatError          a foreign file cannot be read or written
 ├── OutputError          what was to be written exists already, or cannot be written
 ├── ModelError           weights of a neural network are missing, damaged or cannot be fetched
+├── CalibrationError     a calibration cannot even be tried (one that was tried and is bad gets a verdict instead)
 ├── ReconstructionError  a take cannot even be tried (a take that was tried and failed gets a verdict instead)
 └── ReviewError          a replay cannot be made or shown
 """
@@ -61,6 +62,10 @@ class OutputError(HandcapError):
 
 
 class ModelError(HandcapError):
+    pass
+
+
+class CalibrationError(HandcapError):
     pass
 
 

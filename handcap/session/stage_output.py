@@ -69,11 +69,15 @@ def _put_in_place(new: Path, target: Path, old: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def as_json(report: Mapping[str, Any]) -> str:
+    """Sorted keys, NaN and infinity as null, so the same values give the same bytes."""
+    return json.dumps(_plain(report), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def write_report(folder: Path, report: Mapping[str, Any]) -> None:
-    """report.json: sorted keys, NaN and infinity as null, so the same values give the same bytes."""
-    text = json.dumps(_plain(report), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    """report.json, see `as_json`."""
     try:
-        (folder / REPORT).write_text(f"{text}\n", encoding="utf-8")
+        (folder / REPORT).write_text(as_json(report), encoding="utf-8")
     except OSError as error:
         raise cannot_write(folder / REPORT, error) from error
 

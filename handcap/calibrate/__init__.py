@@ -1,0 +1,9 @@
+"""A session of a target or a stance becomes numbers with intervals, and the numbers of one rig its rig.json.
+
+Every step writes a *part*: what it found, how sure that is, and why it is refused if it is (`part.py`); `rig` joins
+parts.
+"""
+
+from handcap.calibrate.part import Part, read_part, write_part
+
+__all__ = ["Part", "read_part", "write_part"]
