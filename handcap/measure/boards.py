@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcap.boards import AprilGrid, Board, CharucoBoard, ChessBoard, Ids
+from handcap.errors import CalibrationError
 from handcap.geometry import Array
 
 _FAMILIES = {"4x4_50": cv2.aruco.DICT_4X4_50, "5x5_100": cv2.aruco.DICT_5X5_100}
@@ -82,6 +83,10 @@ def _aprilgrid(picture: NDArray[np.uint8], board: AprilGrid) -> tuple[Ids, Array
 
 @cache
 def _aprilgrid_detector() -> Any:
-    import aprilgrid
+    try:
+        import aprilgrid
+    except ModuleNotFoundError as error:
+        mend = "run `pip install --no-deps aprilgrid`, or use a ChArUco board"
+        raise CalibrationError("AprilGrids are found by the package aprilgrid, which is missing", mend=mend) from error
 
     return aprilgrid.Detector("t36h11")
