@@ -118,6 +118,8 @@ def test_a_damaged_room_costs_a_warning_and_nothing_else(kitchen, tmp_path, capl
         (result,) = run_session(tmp_path / "torn", take="0002")
     assert result.verdict == "ok"
     assert "take 0001 is left out of the session's map" in caplog.text
+    left_out = report(tmp_path / "torn", "0002")["session_map_left_out"]
+    assert list(left_out) == ["0001"] and str(tmp_path) not in left_out["0001"]
 
 
 def test_a_quick_pass_neither_uses_nor_leaves_a_room(kitchen, tmp_path):

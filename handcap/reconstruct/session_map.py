@@ -111,6 +111,7 @@ class Earlier:
 
     def __init__(self, session: Session, take_id: str) -> None:
         self._folders = {id: session.derived(id, STAGE) for id in session.takes if id < take_id}
+        self.left_out: dict[str, str] = {}  # takes whose files could not be read so far, and why
 
     @cached_property
     def reports(self) -> dict[str, dict[str, Any]]:
@@ -123,6 +124,7 @@ class Earlier:
                 out[id] = session_store.read_report(folder)
             except HandcapError as error:
                 log.warning("what take %s told is done without: %s", id, error)
+                self.left_out[id] = f"{REPORT}: {error.what}"
         return out
 
     @cached_property
@@ -148,6 +150,8 @@ class Earlier:
             return EarlierTake(id, room, poses, at, {name: _sha256(folder / name) for name in names})
         except (HandcapError, OSError, ValueError) as error:
             log.warning("take %s is left out of the session's map: %s", id, error)
+            # A report names no path of this machine.
+            self.left_out[id] = _without_path(error)
             return None
 
     def clock_prior(self, camera: str, mount: MountedCamera, params: SessionMapParams) -> ClockPrior | None:
@@ -298,6 +302,16 @@ def _rows(column: Any, width: int) -> Array:
     if values.ndim != 2 or values.shape[1] != width:
         raise ValueError(f"a column of {width} numbers a row has others")
     return values
+
+
+def _without_path(error: HandcapError | OSError | ValueError) -> str:
+    match error:
+        case HandcapError():
+            return error.what
+        case OSError():
+            return error.strerror or "cannot be read"
+        case _:
+            return str(error)
 
 
 def _sha256(path: Path) -> str:

@@ -10,7 +10,10 @@ from handcap.reconstruct.session_map import placed_in_session
 
 
 def in_session_report(take_id: str, recording: Recording, whole: Whole, params: ReconstructParams) -> dict[str, Any]:
-    """The keys `session_map`, `session_map_note` and `priors` of report.json; none of a pass that shares nothing."""
+    """The keys `session_map`, `session_map_note`, `session_map_left_out` and `priors` of report.json.
+
+    None of a pass that shares nothing.
+    """
     earlier = recording.earlier
     if earlier is None:
         return {}
@@ -35,5 +38,6 @@ def in_session_report(take_id: str, recording: Recording, whole: Whole, params: 
     room = None
     if "held_in_take" in numbers:
         room = {"take": numbers["held_in_take"], "sha256": numbers["held_in_sha256"]}
+    report["session_map_left_out"] = dict(sorted(earlier.left_out.items()))
     report["priors"] = {"time_offset": clocks, "room": room}
     return report
