@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from handcap.cameras import Camera, KannalaBrandt4, PinholeRadtan
 from handcap.errors import FormatError
 from handcap.geometry import Array, project_to_so3
+from handcap.safe_yaml import parse_yaml
 from handcap.session.pictures import PICTURE_LIMIT_PX
 
 _LARGEST_FILE = 1 << 20
@@ -32,24 +32,6 @@ _NOISE_KEYS = {
     "accel_noise_density": "accelerometer_noise_density",
     "accel_random_walk": "accelerometer_random_walk",
 }
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe, and knows OpenCV's matrix tag."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):  # a few nested ones stand for more than fits the memory
-            raise yaml.YAMLError("a calibration has no use for aliases")
-        return super().compose_node(parent, index)
-
-
-def _matrix_node(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-    assert isinstance(node, yaml.MappingNode)
-    return loader.construct_mapping(node, deep=True)
-
-
-for _tag in ("tag:yaml.org,2002:opencv-matrix", "!opencv-matrix", "!!opencv-matrix"):
-    _Loader.add_constructor(_tag, _matrix_node)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -160,12 +142,4 @@ def read_sensor_yaml(path: Path, where: str) -> SensorYaml:
         ) from error
     except OSError as error:
         raise FormatError(f"cannot be read ({error.strerror})", where=where, mend="copy the file again") from error
-    text = "\n".join(line for line in text.splitlines() if not line.startswith("%YAML"))
-    try:
-        values: Any = yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FormatError(f"is not YAML ({first})", where=where, mend="correct the file") from error
-    if not isinstance(values, dict):
-        raise FormatError("holds no keys", where=where, mend="correct the file; the EuRoC recordings show its form")
-    return SensorYaml(where, values)
+    return SensorYaml(where, parse_yaml(text, where))
