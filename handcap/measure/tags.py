@@ -38,10 +38,13 @@ class SeenTag:
     corners_px: Array
 
 
-def find_tags(picture: Any, families: Sequence[TagFamily], camera: Camera | None = None) -> list[SeenTag]:
+def find_tags(
+    picture: Any, families: Sequence[TagFamily], camera: Camera | None = None, repeated: bool = False
+) -> list[SeenTag]:
     """Tags of some families in a grey picture (h, w) uint8, ascending id by family; of a tag seen twice, neither.
 
     Args:
+        repeated: every one of a tag seen several times, for whoever can tell them apart.
         camera: whose lens bends straight edges; without it they are taken to be straight in the picture.
     """
     found: list[SeenTag] = []
@@ -52,7 +55,7 @@ def find_tags(picture: Any, families: Sequence[TagFamily], camera: Camera | None
         ids = ids.ravel()
         squares = np.array(corners, float).reshape(-1, 4, 2)
         refined, good = square_corners(picture, squares, camera)
-        once = [k for k in np.argsort(ids, kind="stable") if good[k] and np.sum(ids == ids[k]) == 1]
+        once = [k for k in np.argsort(ids, kind="stable") if good[k] and (repeated or np.sum(ids == ids[k]) == 1)]
         found += [SeenTag(family, int(ids[k]), refined[k]) for k in once]
     return found
 
