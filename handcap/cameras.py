@@ -56,6 +56,10 @@ class Camera:
         """(..., 2, 3) of the pixel by the point (..., 3), px per unit; nothing where the lens model does not hold."""
         raise NotImplementedError
 
+    def derivative_by_params(self, p_cam: ArrayLike) -> Array:
+        """(..., 2, n) of the pixel by the model's n parameters, in their order."""
+        raise NotImplementedError
+
     def unproject(self, pixels: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
         """Pixels (..., 2) to unit rays (..., 3) and whether the lens model can be inverted there."""
         raise NotImplementedError
@@ -89,18 +93,23 @@ class PinholeRadtan(Camera):
     model = "pinhole-radtan"
     parameter_names = ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2")
 
+    @property
+    def _radial(self) -> tuple[float, float, float]:
+        """k1, k2, k3."""
+        return self.params[4], self.params[5], 0.0
+
     @cached_property
     def _radius_limit(self) -> float:
         """Largest undistorted radius at which the radial polynomial still grows; beyond it the image folds over."""
-        k1, k2 = self.params[4:6]
-        roots = _positive_roots([1.0, 3 * k1, 5 * k2])  # d/dr (r + k1 r³ + k2 r⁵) in r²
+        k1, k2, k3 = self._radial
+        roots = _positive_roots([1.0, 3 * k1, 5 * k2, 7 * k3])  # d/dr (r + k1 r³ + k2 r⁵ + k3 r⁷) in r²
         return float(np.sqrt(roots[0])) if len(roots) else np.inf
 
     def _distort(self, xy: Array) -> Array:
-        k1, k2, p1, p2 = self.params[4:8]
+        (k1, k2, k3), (p1, p2) = self._radial, self.params[6:8]
         x, y = xy[..., 0], xy[..., 1]
         r2 = x * x + y * y
-        radial = 1 + r2 * (k1 + r2 * k2)
+        radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
         return np.stack(
             [x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y],
             axis=-1,
@@ -108,10 +117,10 @@ class PinholeRadtan(Camera):
 
     def _distort_jacobian(self, xy: Array) -> Array:
         """(..., 2, 2) derivative of `_distort`."""
-        k1, k2, p1, p2 = self.params[4:8]
+        (k1, k2, k3), (p1, p2) = self._radial, self.params[6:8]
         x, y = xy[..., 0], xy[..., 1]
         r2 = x * x + y * y
-        radial, slope = 1 + r2 * (k1 + r2 * k2), k1 + 2 * k2 * r2
+        radial, slope = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)), k1 + r2 * (2 * k2 + 3 * k3 * r2)
         J = np.empty((*xy.shape[:-1], 2, 2))
         J[..., 0, 0] = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
         J[..., 1, 1] = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
@@ -132,6 +141,20 @@ class PinholeRadtan(Camera):
         by_xy = self._distort_jacobian(xy) * self.focal_px[:, None] * per_z[..., None, None]
         return np.concatenate([by_xy, -(by_xy @ xy[..., None])], axis=-1)
 
+    def derivative_by_params(self, p_cam: ArrayLike) -> Array:
+        p_cam = np.asarray(p_cam, float)
+        xy = p_cam[..., :2] / np.where(p_cam[..., 2] > 1e-9, p_cam[..., 2], 1.0)[..., None]
+        x, y = xy[..., 0], xy[..., 1]
+        r2 = x * x + y * y
+        J = _by_focal_and_centre(self._distort(xy), len(self.params))
+        powers = np.stack([r2, r2**2, r2**3], axis=-1)
+        terms = [0, 1, *range(4, len(self.params) - 4)]  # where each radial term stands among k1, k2, p1, p2, k3
+        for power, term in enumerate(terms):
+            J[..., 4 + term] = xy * powers[..., power, None] * self.focal_px
+        J[..., 6] = np.stack([2 * x * y, r2 + 2 * y * y], axis=-1) * self.focal_px
+        J[..., 7] = np.stack([r2 + 2 * x * x, 2 * x * y], axis=-1) * self.focal_px
+        return J
+
     def unproject(self, pixels: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
         goal = (np.asarray(pixels, float) - self.centre_px) / self.focal_px
         xy = goal.copy()
@@ -148,12 +171,34 @@ class PinholeRadtan(Camera):
         return ray / np.linalg.norm(ray, axis=-1, keepdims=True), valid
 
 
+def _by_focal_and_centre(image: Array, count: int) -> Array:
+    """(..., 2, count), columns of fx, fy, cx, cy filled in: the pixel is focal × image (..., 2) + centre."""
+    J = np.zeros((*image.shape, count))
+    J[..., 0, 0], J[..., 1, 1] = image[..., 0], image[..., 1]
+    J[..., 0, 2] = J[..., 1, 3] = 1.0
+    return J
+
+
 def _solved(J: Array, b: Array) -> Array:
     """x (..., 2) of the symmetric J x = b, by Cramer's rule; large where J (..., 2, 2) is singular."""
     a, c, d = J[..., 0, 0], J[..., 0, 1], J[..., 1, 1]
     det = a * d - c * c
     det = np.where(np.abs(det) > 1e-30, det, 1e-30)
     return np.stack([d * b[..., 0] - c * b[..., 1], a * b[..., 1] - c * b[..., 0]], axis=-1) / det[..., None]
+
+
+class PinholeRadtan5(PinholeRadtan):
+    """The same with a third radial term: fx, fy, cx, cy, k1, k2, p1, p2, k3 (OpenCV's default five).
+
+    For comparison with calibrations that others published; no rig.json holds it.
+    """
+
+    model = "pinhole-radtan5"
+    parameter_names = (*PinholeRadtan.parameter_names, "k3")
+
+    @property
+    def _radial(self) -> tuple[float, float, float]:
+        return self.params[4], self.params[5], self.params[8]
 
 
 class KannalaBrandt4(Camera):
@@ -212,6 +257,16 @@ class KannalaBrandt4(Camera):
         J[..., 0, 1] = J[..., 1, 0] = along * x * y
         J[..., 0, 2], J[..., 1, 2] = -x * slope / far2, -y * slope / far2
         return J * self.focal_px[:, None]
+
+    def derivative_by_params(self, p_cam: ArrayLike) -> Array:
+        p_cam = np.asarray(p_cam, float)
+        across = np.hypot(p_cam[..., 0], p_cam[..., 1])
+        theta = np.arctan2(across, p_cam[..., 2])[..., None]
+        outward = p_cam[..., :2] / np.maximum(across, 1e-12)[..., None]
+        J = _by_focal_and_centre(self._radius(theta) * outward, len(self.params))
+        for term in range(4):
+            J[..., 4 + term] = theta ** (2 * term + 3) * outward * self.focal_px
+        return J
 
     def unproject(self, pixels: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
         xy = (np.asarray(pixels, float) - self.centre_px) / self.focal_px

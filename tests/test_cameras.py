@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from handcap.cameras import MODELS, Camera, KannalaBrandt4, PinholeRadtan
+from handcap.cameras import MODELS, Camera, KannalaBrandt4, PinholeRadtan, PinholeRadtan5
 
 EUROC = PinholeRadtan(
     752, 480, (458.654, 457.296, 367.215, 248.375, -0.28340811, 0.07395907, 0.00019359, 1.76187114e-05)
@@ -177,3 +179,26 @@ def test_the_derivative_is_what_the_pixel_changes_by(
         return
     expected = ((pixels[:3] - pixels[3:]) / (2 * h)).T
     np.testing.assert_allclose(camera.derivative(p_cam), expected, atol=2e-4 * camera.params[0] / distance_m)
+
+
+@given(
+    camera=st.sampled_from(
+        [*PINHOLES, *FISHEYES, PinholeRadtan5(640, 480, (400, 401, 320, 240, -0.2, 0.1, 1e-3, 0, 0.05))]
+    ),
+    theta=st.floats(0.0, 1.9),
+    phi=st.floats(-np.pi, np.pi),
+)
+def test_the_derivative_by_the_parameters_is_what_the_pixel_changes_by(
+    camera: Camera, theta: float, phi: float
+) -> None:
+    p_cam = ray(theta, phi)
+    if not camera.project(p_cam)[1]:
+        return
+    values = np.array(camera.params)
+    # The pixel is linear in the terms of the lens and bilinear in those and the focal length: one difference is exact.
+    for k, column in enumerate(camera.derivative_by_params(p_cam).T):
+        step = np.zeros(len(values))
+        step[k] = 1e-4
+        more, less = (replace(camera, params=tuple(values + sign * step)) for sign in (1, -1))
+        expected = (more.project(p_cam)[0] - less.project(p_cam)[0]) / 2e-4
+        np.testing.assert_allclose(column, expected, atol=1e-4 * max(1.0, float(np.abs(expected).max())))
