@@ -29,7 +29,7 @@ def simulate(
         str | None,
         typer.Option(
             help="What the person does: look, tidy, walk, shake, pause; on the bench still, poses, jaws, charuco, "
-            "aprilgrid. Default: look with a head alone, else tidy."
+            "aprilgrid, lens, lens-aprilgrid, check. Default: look with a head alone, else tidy."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another motion and room.", min=0)] = 0,

@@ -7,6 +7,7 @@ the gripper's camera, which sits 86 mm above and 220 mm behind, as UMI's does.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -35,9 +36,10 @@ def number(side: Side) -> int:
     return 0 if side == "right" else 1
 
 
+@cache  # the same tags for the same side, so that a room furnished with them is known again
 def tags(side: Side) -> tuple[Tag, ...]:
-    """Where its tags are: five on the cube that look up, back, left, right and ahead (the sixth face is glued on), and
-    one on each finger that looks at the camera."""
+    """Where its tags are by the drawing: five on the cube that look up, back, left, right and ahead (the sixth face is
+    glued on), and one on each finger that looks at the camera."""
     found: list[Tag] = []
     for k, outward in enumerate(([0, -1, 0], [0, 0, -1], [-1, 0, 0], [1, 0, 0], [0, 0, 1])):
         normal = np.array(outward, float)
@@ -50,8 +52,8 @@ def tags(side: Side) -> tuple[Tag, ...]:
     return tuple(found)
 
 
-def build(b: SceneBuilder, side: Side) -> None:
-    """Add the three bodies of a gripper; all of them in the tool frame with the jaws shut."""
+def build(b: SceneBuilder, side: Side, tags: Sequence[Tag]) -> None:
+    """Add the three bodies of a gripper with its tags; all of them in the tool frame with the jaws shut."""
     rng = b.rng
     shell = b.texture(texture.plain(rng, [60, 62, 66] if side == "left" else [88, 66, 58]))
     pad = b.texture(texture.plain(rng, [38, 38, 40]))
@@ -68,7 +70,7 @@ def build(b: SceneBuilder, side: Side) -> None:
     for finger, sign in zip(fingers, (-1.0, 1.0), strict=True):
         finger.box([sign * 0.006, 0, -0.115], [0.012, 0.018, 0.115], 0.0, pad, bottom=True)
     carriers = {"tcp": gripper, "finger_a": fingers[0], "finger_b": fingers[1]}
-    for tag in tags(side):
+    for tag in tags:
         sheet_m = _CUBE_M if tag.body == "tcp" else _PLATE_M
         printed = targets.tag(tag.family, tag.id, tag.size_m, (sheet_m - tag.size_m) / 2)
         _hang(carriers[tag.body], tag.T_body_tag, printed)

@@ -226,6 +226,13 @@ class Play:
         self._open_to(side, min(block.grasp_width_m + 0.02, 0.1), 0.3)
         self._tool_to(side, before, 0.4)
 
+    def shut(self, side: Side) -> None:
+        """Close the jaws on nothing; the hand that held still does so on."""
+        self._hold_until(self.t_s)
+        self._open_to(side, 0.0, 0.6)
+        self._event("shut", side)
+        self.wait(0.1)
+
     def _take(self, side: Side, thing: str) -> None:
         self._event("grasp", side, thing)
         self.holds.append(Hold(thing, side, self.t_s, None))

@@ -17,7 +17,7 @@ from handcap.geometry import Array
 from handcap.sim import encoder
 from handcap.sim.gripper import T_CAM_TCP, tags
 from handcap.sim.person import CAMERA_PITCH_RAD
-from handcap.types import SIDES, Device, Gripper, ImuModel, MountedCamera, Rig, Side
+from handcap.types import SIDES, Device, Gripper, ImuModel, MountedCamera, Rig, Side, Tag
 
 _BASELINE_M = 0.11
 # An ICM-42688-P class part, its datasheet noise (2.8 mdps/√Hz, 70 µg/√Hz) with the margin of a real mounting.
@@ -135,21 +135,26 @@ class Scatter:
     Attributes:
         mounting_rad, mounting_m: of every camera, per axis.
         lens: of the focal length, relative; the centre moves by as much of the width.
+        finger_tag_rad, finger_tag_m: of every tag on a finger, per axis.
     """
 
     mounting_rad: float = 0.0
     mounting_m: float = 0.0
     lens: float = 0.0
+    finger_tag_rad: float = 0.0
+    finger_tag_m: float = 0.0
 
 
 CALIBRATED = Scatter()  # rig.json knows this very specimen
-PRINTED = Scatter(mounting_rad=0.0175, mounting_m=0.001, lens=0.005)  # a printed mount, a lens from the shelf
+# A printed mount, a lens from the shelf, tags glued on by hand.
+PRINTED = Scatter(mounting_rad=0.0175, mounting_m=0.001, lens=0.005, finger_tag_rad=0.01, finger_tag_m=3e-4)
 
 
 def specimen(rig: Rig, scatter: Scatter, rng: np.random.Generator) -> Rig:
     """One rig as it truly left the bench: every camera sits a little off the drawing, every lens is a little different.
 
-    Every jaw's encoder is one of its own, whatever the scatter: a drawing says nothing of where a magnet was glued.
+    Every jaw's encoder is one of its own, whatever the scatter: a drawing says nothing of where a magnet was glued. A
+    gripper's fingers and board are one piece, off which its camera sits: T_cam_tcp changes as T_imu_cam does.
 
     Args:
         rig: as drawn.
@@ -167,7 +172,20 @@ def specimen(rig: Rig, scatter: Scatter, rng: np.random.Generator) -> Rig:
         lens = replace(camera.camera, params=params)
         cameras[name] = replace(camera, camera=lens, T_imu_cam=camera.T_imu_cam @ slip)
     grippers = {side: replace(gripper, encoder=encoder.drawn(rng)) for side, gripper in rig.grippers.items()}
+    if scatter != CALIBRATED:
+        for side, gripper in grippers.items():
+            T_cam_tcp = geometry.inverse(cameras[side].T_imu_cam) @ T_imu_tcp(rig.cameras[side], gripper)
+            glued = tuple(_glued(tag, scatter, rng) for tag in gripper.tags)
+            grippers[side] = replace(gripper, T_cam_tcp=T_cam_tcp, tags=glued)
     return replace(rig, cameras=cameras, grippers=grippers)
+
+
+def _glued(tag: Tag, scatter: Scatter, rng: np.random.Generator) -> Tag:
+    """A finger's tag as it was glued on; those of the cube are printed with it."""
+    if tag.body == "tcp":
+        return tag
+    slip = geometry.se3_exp(rng.standard_normal(6) * np.repeat([scatter.finger_tag_rad, scatter.finger_tag_m], 3))
+    return replace(tag, T_body_tag=tag.T_body_tag @ slip)
 
 
 def with_offset(rig: Rig, dt_imu_cam_s: float) -> Rig:
@@ -175,6 +193,7 @@ def with_offset(rig: Rig, dt_imu_cam_s: float) -> Rig:
     return replace(rig, cameras={k: replace(c, dt_imu_cam_s=dt_imu_cam_s) for k, c in rig.cameras.items()})
 
 
-def T_imu_tcp(camera: MountedCamera) -> Array:
+def T_imu_tcp(camera: MountedCamera, gripper: Gripper) -> Array:
     """(4, 4) tool frame of the gripper that carries this camera."""
-    return camera.T_imu_cam @ T_CAM_TCP
+    assert gripper.T_cam_tcp is not None
+    return camera.T_imu_cam @ gripper.T_cam_tcp

@@ -192,6 +192,9 @@ def _write(
                     for device, (fit, residual_s) in sensors.fits.items():
                         fitted = (fit.t_ns, fit.dt_session_device_s, fit.skew, residual_s)
                         writer.journal.clock_fit(device, *fitted, take=take.id)
+                    for device in sensors.encoders:
+                        if device not in sensors.fits:  # its clock is the session's
+                            writer.journal.clock_fit(device, 0, 0.0, 0.0, 0.0, take=take.id)
                     for packet in packets:
                         packet.record(take)
             into = folder / "truth" if k == 0 else folder / "truth" / take.id

@@ -110,10 +110,8 @@ def _pictures(take: Take, camera: str) -> Iterator[Packet]:
 
 
 def _samples(take: Take, device: str) -> Iterator[Packet]:
-    R_imu_chip = take.session.rig.devices[device].R_imu_chip
-    for batch in take.imu_batches(device):
-        gyro, accel = batch.gyro_imu @ R_imu_chip, batch.accel_imu @ R_imu_chip
-        yield from imu_packets(device, batch.t_ns, gyro, accel)
+    for batch in take.imu_batches(device, as_recorded=True):
+        yield from imu_packets(device, batch.t_ns, batch.gyro_imu, batch.accel_imu)
 
 
 def _messages(take: Take, device: str) -> Iterator[Packet]:

@@ -22,7 +22,7 @@ from handcap.sim.person import HeadParams, head_motion
 from handcap.sim.play import Event, Hold, Play
 from handcap.sim.scene import Room, Scene, SceneBuilder
 from handcap.sim.scenes import SCENES
-from handcap.types import SIDES, Rig, Side, Trajectory
+from handcap.types import SIDES, Rig, Side, Tag, Trajectory
 
 if TYPE_CHECKING:
     from handcap.sim.render import PoseAt, Skin
@@ -105,7 +105,7 @@ def build(
     Raises:
         UsageError: the room has nothing for the task, or the path is too short or too long for it.
     """
-    furnished = _furnished(scene_name, seed, worn.grippers)
+    furnished = _furnished(scene_name, seed, tuple((side, rig.grippers[side].tags) for side in worn.grippers))
     scene, room, light = furnished.scene, furnished.room, furnished.light
     motion_stream = _MOTION + _TAKES_APART * take
     motion: dict[str, Motion] = {}
@@ -136,7 +136,7 @@ def build(
         start_s = t_s[0] + 2 * _STEP_S
         levels = play.opening_m[side].at(t_s)[:, None]
         if side in worn.grippers:
-            T_tcp_imu = geometry.inverse(rigs.T_imu_tcp(rig.cameras[side]))
+            T_tcp_imu = geometry.inverse(rigs.T_imu_tcp(rig.cameras[side], rig.grippers[side]))
             motion[side] = PoseCurve.through_controls(start_s, _STEP_S, T_room_tool @ T_tcp_imu)
             tools[side] = _carried(motion[side].pose, geometry.inverse(T_tcp_imu))
         elif worn.bare:
@@ -170,11 +170,11 @@ class _Furnished:
 
 
 @lru_cache(maxsize=2)  # a room is 100 MB of textures; it depends on no more than this
-def _furnished(scene_name: str, seed: int, grippers: tuple[Side, ...]) -> _Furnished:
+def _furnished(scene_name: str, seed: int, grippers: tuple[tuple[Side, tuple[Tag, ...]], ...]) -> _Furnished:
     b = SceneBuilder(np.random.default_rng([seed, _SCENE]))
     room = SCENES[scene_name](b)
-    for side in grippers:
-        gripper.build(b, side)
+    for side, tags in grippers:
+        gripper.build(b, side, tags)
     scene = b.build(room.lights)
     return _Furnished(scene, room, bake(scene))
 
