@@ -10,8 +10,8 @@ from head_motion import T_IMU_CAM
 from test_reconstruct_bundle import PINHOLE
 
 from handcap.geometry import inverse, se3_log
+from handcap.measure.gyro import GyroRotation
 from handcap.reconstruct.eyes import Eye, Eyes, EyesParams
-from handcap.reconstruct.gyro import GyroRotation
 from handcap.reconstruct.landmarks import GateParams, Observations, ordered
 from handcap.types import Frame, ImuSamples, MountedCamera
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from handcap.geometry import GRAVITY_M_S2, inverse, se3_exp, so3_exp, so3_log
+from handcap.measure.gyro import GyroRotation, running_product
 from handcap.reconstruct.align import AlignParams, align
 from handcap.reconstruct.bridge import bridge_covariance, bridge_poses
-from handcap.reconstruct.gyro import GyroRotation, running_product
 from handcap.reconstruct.inertial import Preintegrator, States, predict
 from handcap.reconstruct.sync import CoarseSync, VisualTurns, coarse_offset, refine_offset
 from handcap.reconstruct.uncertainty import PoseUncertainty

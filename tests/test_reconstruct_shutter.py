@@ -12,9 +12,9 @@ from head_motion import T_IMU_CAM, HeadMotion, points_ahead, times
 from handcap import session, sim
 from handcap.cameras import Camera, KannalaBrandt4, PinholeRadtan
 from handcap.geometry import Array, inverse, transform
+from handcap.measure.gyro import GyroRotation
 from handcap.reconstruct import run_session
 from handcap.reconstruct.frontend import Tracks
-from handcap.reconstruct.gyro import GyroRotation
 from handcap.reconstruct.landmarks import GateParams, Observations, observations
 from handcap.reconstruct.score import score
 from handcap.reconstruct.shutter import RollingShutter

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from handcap.clock import NS_PER_S, nanoseconds
 from handcap.geometry import Array, project_to_so3, se3
-from handcap.reconstruct.gyro import GyroRotation
+from handcap.measure.gyro import GyroRotation
 from handcap.reconstruct.inertial import States
 from handcap.reconstruct.landmarks import GateParams, Landmarks, Observations, ordered, thinned
 from handcap.reconstruct.optics import Optics

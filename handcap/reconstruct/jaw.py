@@ -12,11 +12,9 @@ from handcap.cameras import Camera
 from handcap.causes import Cause
 from handcap.clock import nanoseconds, seconds
 from handcap.encoder import COUNTS_PER_TURN, JawEncoder
-from handcap.geometry import Array, transform
-from handcap.measure.tags import find_tags
-from handcap.types import Frame, Gripper, JawReadings, Stamps, Tag, TagFamily
-
-_SIGN = {"finger_a": -1.0, "finger_b": 1.0}
+from handcap.geometry import Array
+from handcap.measure.fingers import find_finger_tags, finger_tags, openings_m
+from handcap.types import Frame, Gripper, JawReadings, Stamps
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,6 @@ class JawParams:
     least_range_m: float = 0.004  # of opening, to calibrate an encoder by the tags of the same take
     slope_sigma: float = 0.03  # of a printed linkage
     eccentricity_m: float = 2e-4
-    refinements: int = 3
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -70,7 +67,7 @@ def jaw_width(
         readings: of its encoder; may be empty.
     """
     params = params or JawParams()
-    seen_m = _by_finger(frames, camera_t_ns, camera, gripper, params)
+    seen_m = _by_finger(frames, camera_t_ns, camera, gripper)
     tags_m, tags_sigma = _from_tags(seen_m, params)
     picture_t_ns = camera_t_ns + nanoseconds(dt_imu_cam_s)
     read_m, read_sigma = _from_encoder(readings, picture_t_ns, gripper.encoder, tags_m, tags_sigma, params)
@@ -97,46 +94,15 @@ def jaw_width(
     return JawWidth(width, sigma, tuple(causes), numbers)
 
 
-def _by_finger(
-    frames: Iterable[Frame], camera_t_ns: Stamps, camera: Camera, gripper: Gripper, params: JawParams
-) -> Array:
+def _by_finger(frames: Iterable[Frame], camera_t_ns: Stamps, camera: Camera, gripper: Gripper) -> Array:
     """(2, f) opening as each finger's tag alone tells it, were the jaws centred; NaN where it is hidden."""
     out = np.full((2, len(camera_t_ns)), np.nan)
-    tags = {(tag.family, tag.id): tag for tag in gripper.tags if tag.body in _SIGN}
+    tags = finger_tags(gripper.tags)
     if not tags or gripper.T_cam_tcp is None:
         return out
-    T_cam_tcp = gripper.T_cam_tcp
-    families: list[TagFamily] = sorted({tag.family for tag in tags.values()})
-    squares: list[Array] = []
-    where: list[tuple[int, Tag]] = []
-    for frame in frames:
-        i = int(np.searchsorted(camera_t_ns, frame.t_ns))
-        if i == len(camera_t_ns) or camera_t_ns[i] != frame.t_ns:
-            continue
-        for found in find_tags(frame.image, families, camera):
-            if (found.family, found.id) in tags:
-                squares.append(found.corners_px)
-                where.append((i, tags[found.family, found.id]))
-    if not where:
-        return out
-    px = np.array(squares)
-    corners_tcp = np.array([tag.corners_body for _, tag in where])
-    half_x = np.array([_SIGN[tag.body] / 2 for _, tag in where])[:, None, None] * np.array([1.0, 0.0, 0.0])
-    width = np.full(len(where), 0.02)
-
-    def predicted(width: Array) -> Array:
-        p_cam = transform(T_cam_tcp, corners_tcp + half_x * width[:, None, None])
-        return camera.project(p_cam)[0]
-
-    step = 1e-5
-    for _ in range(params.refinements):
-        at = predicted(width)
-        slope = (predicted(width + step) - at) / step
-        # A square seen too large or too small all round stays where it is: only the mean of its corners counts.
-        residual, slope = (px - at).mean(axis=1), slope.mean(axis=1)
-        width = width + (residual * slope).sum(axis=1) / np.maximum((slope**2).sum(axis=1), 1e-9)
-    for (i, tag), value in zip(where, width, strict=True):
-        out[0 if tag.body == "finger_a" else 1, i] = value
+    seen = find_finger_tags(frames, camera_t_ns, camera, tags, gripper.T_cam_tcp)
+    finger = np.array([0 if tag.body == "finger_a" else 1 for tag in tags])
+    out[finger[seen.tag], seen.picture] = openings_m(seen, camera, gripper.T_cam_tcp, tags)
     return out
 
 

@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import chi2, norm
+from scipy.special import chdtrc, ndtri  # chi2.sf and norm.isf, without the second that scipy.stats takes to import
 
 from handcap.causes import Cause
 from handcap.geometry import Array, adjoint, inverse, se3_exp, se3_log, skew
@@ -230,5 +230,5 @@ def _columns(sigma: CameraSigma) -> Array:
 def _sigmas(step: Array, cov: Array) -> float:
     """How unlikely a step is, as the number of standard deviations along one axis that would be as unlikely."""
     squared: Any = step @ np.linalg.solve(cov, step)
-    p = float(chi2.sf(squared, len(step)))
-    return float(norm.isf(max(p, 1e-300) / 2))
+    p = float(chdtrc(len(step), squared))
+    return float(-ndtri(max(p, 1e-300) / 2))

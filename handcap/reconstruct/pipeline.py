@@ -16,13 +16,13 @@ from threadpoolctl import threadpool_limits
 from handcap.causes import Cause
 from handcap.clock import NS_PER_S, nanoseconds, to_imu_clock
 from handcap.geometry import Array, yaw_rotation
+from handcap.measure.gyro import GyroRotation
 from handcap.reconstruct import bundle, inputs, landmarks, sfm, sync, uncertainty, verdict
 from handcap.reconstruct.align import align, as_placed
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.extend import extend
 from handcap.reconstruct.eyes import Eye, Eyes
 from handcap.reconstruct.frontend import Tracks, rotation_predictor, track
-from handcap.reconstruct.gyro import GyroRotation
 from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.keyframes import choose_keyframes, neighbour_parallax, starting_windows
 from handcap.reconstruct.limits import Refused

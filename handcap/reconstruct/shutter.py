@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from handcap.cameras import Camera
 from handcap.clock import nanoseconds
 from handcap.geometry import Array
+from handcap.measure.gyro import GyroRotation
 from handcap.reconstruct.frontend import Tracks
-from handcap.reconstruct.gyro import GyroRotation
 from handcap.reconstruct.inertial import States
 from handcap.reconstruct.landmarks import GateParams, Observations, triangulate, with_views
 from handcap.types import MountedCamera, Stamps

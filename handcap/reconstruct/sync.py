@@ -6,9 +6,9 @@ Rotation needs no scale, no map and no gravity, so it comes first: a cheap pass 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,10 +18,11 @@ from scipy.spatial.transform import Rotation
 
 from handcap.cameras import Camera
 from handcap.clock import seconds
-from handcap.geometry import Array, so3_log
-from handcap.reconstruct.gyro import GyroRotation
+from handcap.geometry import Array, so3_exp, so3_log
+from handcap.measure.gyro import GyroRotation
 from handcap.types import Frame, ImuSamples, Stamps
 
+_AT_ONCE = 20_000  # pairs of pictures at trial offsets: so that memory does not grow with the take
 _DRAWS = 200  # of five points: finds the turn with half of them astray; in worse pictures one turn is not missed
 
 
@@ -153,7 +154,8 @@ def _lit(brightest: NDArray[Any], params: SyncParams) -> NDArray[np.bool_]:
 def _turn_between(rays_old: Array, rays_new: Array, inlier_rad: float) -> tuple[Array, float]:
     """Rotation vector of R_old_new and the median ray motion it leaves, both from matched unit rays (n, 3)."""
     flat_old, flat_new = rays_old[:, :2] / rays_old[:, 2:], rays_new[:, :2] / rays_new[:, 2:]
-    E, mask = cv2.findEssentialMat(flat_old, flat_new, np.eye(3), cv2.RANSAC, 0.999, inlier_rad, maxIters=_DRAWS)
+    # Refined as it draws: turns two to five times as exact as by plain RANSAC, in a fifth of the time (virtual rig).
+    E, mask = cv2.findEssentialMat(flat_old, flat_new, np.eye(3), cv2.USAC_DEFAULT, 0.999, inlier_rad, maxIters=_DRAWS)
     if E is None or E.shape != (3, 3) or mask is None or mask.sum() < 8:
         return np.full(3, np.nan), np.nan
     R1, R2, _ = cv2.decomposeEssentialMat(E)
@@ -175,32 +177,34 @@ def coarse_offset(
         return None
     rate_cam = (turns.rotvec_cam[1:] / period_s[:, None])[known] @ R_imu_cam.T
     pair = np.flatnonzero(known)
-    at, then = cast(Any, pair), cast(Any, pair + 1)  # SciPy's rotations declare no arrays as indices
     start, end, period = t[pair], t[pair + 1], period_s[known, None]
     gyro = GyroRotation(imu)
     inside_s = (seconds(start, int(imu.t_ns[0])), seconds(end, int(imu.t_ns[-1])))
 
-    def compare(dt_s: float) -> tuple[float, Array, Array]:
-        """Robust cost per pair, bias and gyro rates at this offset."""
-        ok = (inside_s[0] + dt_s >= 0) & (inside_s[1] + dt_s <= 0)
-        if ok.sum() < max(params.min_pairs, 0.5 * len(start)):
-            return np.inf, np.zeros(3), np.zeros((0, 3))
-        R_start_imu = gyro.at(t, dt_s)
-        rate_gyro = (R_start_imu[at].inv() * R_start_imu[then]).as_rotvec() / period
-        error = (rate_gyro - rate_cam)[ok]
-        bias = np.median(error, axis=0)
-        size = np.linalg.norm(error - bias, axis=1)
-        scale = 0.05
-        return float(np.mean(np.minimum(size / scale, 4.0) ** 2 * 0.5)), bias, rate_gyro
+    def compared(dts_s: Array) -> Generator[tuple[float, Array, Array]]:
+        """Robust cost per pair, bias and gyro rates at each of these offsets."""
+        for some in np.array_split(dts_s, -(-len(dts_s) * len(start) // _AT_ONCE)):
+            tiled = (np.tile(start, len(some)), np.tile(end, len(some)))
+            turned = gyro.turns(*tiled, np.repeat(some, len(start))).reshape(len(some), -1, 3)
+            for dt_s, rate_gyro in zip(some, turned / period, strict=True):
+                ok = (inside_s[0] + dt_s >= 0) & (inside_s[1] + dt_s <= 0)
+                if ok.sum() < max(params.min_pairs, 0.5 * len(start)):
+                    yield np.inf, np.zeros(3), np.zeros((0, 3))
+                    continue
+                error = (rate_gyro - rate_cam)[ok]
+                bias = np.median(error, axis=0)
+                size = np.linalg.norm(error - bias, axis=1)
+                scale = 0.05
+                yield float(np.mean(np.minimum(size / scale, 4.0) ** 2 * 0.5)), bias, rate_gyro
 
     grid = nominal_s + np.arange(-params.search_s, params.search_s + params.step_s / 2, params.step_s)
     # At one trial scale per octave nothing is lost: units are checked at the best offset by regression below.
-    cost = _searched(lambda k: compare(grid[k])[0], len(grid), params)
+    cost = _searched(lambda k: [cost for cost, _, _ in compared(grid[k])], len(grid), params)
     if not np.isfinite(cost).any():
         return None
     best = int(np.argmin(cost))
     dt_s, sigma_s = _parabola(grid, cost, best, len(start))
-    _, bias, rate_gyro = compare(dt_s)
+    ((_, bias, rate_gyro),) = compared(np.array([dt_s]))
     a, b = rate_gyro - np.median(rate_gyro, axis=0), rate_cam - np.median(rate_cam, axis=0)
     scale = float(np.sqrt(np.median((a**2).sum(axis=1)) / max(np.median((b**2).sum(axis=1)), 1e-12)))
     correlation = float((a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum() + 1e-24))
@@ -208,14 +212,16 @@ def coarse_offset(
     return CoarseSync(float(dt_s), float(sigma_s), bias, scale, float(axis_error), correlation)
 
 
-def _searched(cost: Callable[[int], float], count: int, params: SyncParams) -> Array:
+def _searched(costs: Callable[[NDArray[np.int64]], Sequence[float]], count: int, params: SyncParams) -> Array:
     """(count,) costs near the least ones; infinite where nobody looked."""
     out = np.full(count, np.inf)
     coarse = np.arange(0, count, params.stride)
-    out[coarse] = [cost(int(k)) for k in coarse]
+    out[coarse] = costs(coarse)
     best = coarse[np.argsort(out[coarse], kind="stable")[: params.candidates]]
     near = np.unique(np.clip(best[:, None] + np.arange(-params.stride, params.stride + 1), 0, count - 1))
-    out[near] = [out[k] if np.isfinite(out[k]) else cost(int(k)) for k in near]
+    near = near[~np.isfinite(out[near])]
+    if len(near):
+        out[near] = costs(near)
     return out
 
 
@@ -270,23 +276,21 @@ def refine_offset(
         R_anchor_cam: (n, 3, 3) their rotations in any common frame.
         R_imu_cam: (3, 3) calibrated.
     """
-    relative = Rotation.from_matrix(np.swapaxes(R_anchor_cam[:-1], 1, 2) @ R_anchor_cam[1:])
+    relative = np.swapaxes(R_anchor_cam[:-1], 1, 2) @ R_anchor_cam[1:]
     span_s = np.diff(seconds(camera_t_ns, int(camera_t_ns[0])))[:, None]
-    R_nominal = Rotation.from_matrix(R_imu_cam)
-    turn, bias, dt_s, fit = Rotation.identity(), np.array(start.gyro_bias, float), start.dt_imu_cam_s, None
+    R, bias, dt_s, fit = R_imu_cam, np.array(start.gyro_bias, float), start.dt_imu_cam_s, None
     for _ in range(3):  # the bias enters the integral: integrate anew about each estimate
         gyro = GyroRotation(imu, bias)
 
-        def residual(x: Array, gyro: GyroRotation = gyro, turn: Rotation = turn) -> Array:
-            R = R_nominal * turn * Rotation.from_rotvec(x[:3])
-            R_start_imu = gyro.at(camera_t_ns, x[6])
-            measured = R_start_imu[:-1].inv() * R_start_imu[1:] * Rotation.from_rotvec(-x[3:6] * span_s)
-            return ((R.inv() * measured * R).inv() * relative).as_rotvec().ravel()
+        def residual(x: Array, gyro: GyroRotation = gyro, R: Array = R) -> Array:
+            now = R @ so3_exp(x[:3])
+            measured = so3_exp(gyro.turns(camera_t_ns[:-1], camera_t_ns[1:], x[6])) @ so3_exp(-x[3:6] * span_s)
+            return so3_log(now.T @ np.swapaxes(measured, 1, 2) @ now @ relative).ravel()
 
         x0 = np.r_[np.zeros(6), dt_s]
         scales = np.r_[[0.01] * 6, 0.005]
         fit = least_squares(residual, x0, loss="huber", f_scale=2e-3, x_scale=scales, diff_step=1e-4)
-        turn, bias, dt_s = turn * Rotation.from_rotvec(fit.x[:3]), bias + fit.x[3:6], float(fit.x[6])
+        R, bias, dt_s = R @ so3_exp(fit.x[:3]), bias + fit.x[3:6], float(fit.x[6])
     assert fit is not None
     variance = 2 * fit.cost / max(len(fit.fun) - 7, 1)
     cov = np.linalg.pinv(fit.jac.T @ fit.jac) * variance
@@ -296,8 +300,8 @@ def refine_offset(
         dt_s,
         inflate * float(np.sqrt(cov[6, 6])),
         bias,
-        (R_nominal * turn).as_matrix(),
-        float(turn.magnitude()),
+        R,
+        float(np.linalg.norm(so3_log(R_imu_cam.T @ R))),
         inflate * float(np.sqrt(np.linalg.eigvalsh(cov[:3, :3])[-1])),
         float(np.sqrt(np.mean(fit.fun**2) * 3)),
     )
