@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -33,3 +35,17 @@ def likely_unit(stamps: ArrayLike, rate_hz: float) -> str:
     """
     period = float(np.median(np.abs(np.diff(np.asarray(stamps, np.float64)))))
     return min(_UNITS_PER_S, key=lambda unit: abs(np.log(max(period, 1e-12) * rate_hz / _UNITS_PER_S[unit])))
+
+
+def parse_utc(text: str) -> datetime | None:
+    """A date, or a date and time, in ISO 8601; without a zone it is UTC. None where it is none."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):  # year 1 in a zone east of Greenwich
+        return None
+
+
+def utc_text(when: datetime) -> str:
+    """ISO 8601 with Z, as session.json and rig.json hold it."""
+    return when.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -32,7 +32,7 @@ class ImuSamples:
 
     Attributes:
         t_ns: (n,) int64, session clock, strictly increasing.
-        gyro_imu: (n, 3) rad/s, imu frame (chip axes already turned by R_imu_chip).
+        gyro_imu: (n, 3) rad/s, imu frame (calibrated, and chip axes already turned by R_imu_chip).
         accel_imu: (n, 3) specific force, m/s²: at rest it points up with length g.
     """
 
@@ -158,6 +158,46 @@ class ImuModel:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class ImuSigma:
+    """Standard deviations of an `ImuCalibration`, number by number."""
+
+    gyro_matrix: Array
+    gyro_bias: Array
+    accel_matrix: Array
+    accel_bias: Array
+    gyro_g_sensitivity: Array
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ImuCalibration:
+    """What one specimen makes of rate and force; chip axes, as recorded.
+
+    `gyro = gyro_matrix @ rate + gyro_g_sensitivity @ force + gyro_bias`,
+    `accel = accel_matrix @ force + accel_bias`.
+
+    Attributes:
+        gyro_matrix, accel_matrix: (3, 3) scale on the diagonal, misalignment beside it.
+        gyro_bias: (3,) rad/s.
+        accel_bias: (3,) m/s².
+        gyro_g_sensitivity: (3, 3) rad/s per m/s².
+        sigma: how well they are known, or None.
+    """
+
+    gyro_matrix: Array
+    gyro_bias: Array
+    accel_matrix: Array
+    accel_bias: Array
+    gyro_g_sensitivity: Array = field(default_factory=lambda: np.zeros((3, 3)))
+    sigma: ImuSigma | None = None
+
+    def corrected(self, gyro: Array, accel: Array) -> tuple[Array, Array]:
+        """Rate (n, 3) rad/s and force (n, 3) m/s² behind readings (n, 3), chip axes."""
+        force = (accel - self.accel_bias) @ np.linalg.inv(self.accel_matrix).T
+        rate = gyro - self.gyro_bias - force @ self.gyro_g_sensitivity.T
+        return rate @ np.linalg.inv(self.gyro_matrix).T, force
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Device:
     """A strapped-on unit with an IMU.
 
@@ -165,11 +205,13 @@ class Device:
         imu: its noise.
         R_imu_chip: (3, 3) takes chip axes, as recorded, to imu axes.
         uid: serial number, or None for an import.
+        calibration: taken off the samples before they are turned to imu axes; None when nobody measured it.
     """
 
     imu: ImuModel
     R_imu_chip: Array = field(default_factory=lambda: np.eye(3))
     uid: str | None = None
+    calibration: ImuCalibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +315,9 @@ class Rig:
         cameras: by name: head, or head_left and head_right; left, right.
         grippers: by side: left, right.
         provenance: where the numbers came from.
+        valid_until: ISO 8601 UTC; from then on it should be calibrated anew. None where nobody said.
+        assigned_to: alias of the only collector who should use it, or None.
+        serials: printed on the parts: of lenses, cameras, grippers; by what they are.
     """
 
     rig_id: str
@@ -280,6 +325,14 @@ class Rig:
     cameras: Mapping[str, MountedCamera]
     grippers: Mapping[str, Gripper] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    valid_until: str | None = None
+    assigned_to: str | None = None
+    serials: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def uids(self) -> dict[str, str]:
+        """Of the devices that have one, by name."""
+        return {name: device.uid for name, device in self.devices.items() if device.uid is not None}
 
     def __post_init__(self) -> None:
         for name, camera in self.cameras.items():

@@ -121,7 +121,7 @@ def check_motion(
     first = np.repeat(start, count)
     rays = ray[order]
     shift = np.linalg.norm(np.cross(rays, rays[first]), axis=1)
-    long = count >= min(4, int(count.max(initial=1)))
+    long = count >= min(params.motion_views, int(count.max(initial=1)))
     excursion = np.maximum.reduceat(shift, start)[long] if len(track) else np.zeros(0)
     shift_deg = float(np.rad2deg(np.median(excursion))) if len(excursion) else 0.0
     length_s = float(tracks.camera_t_ns[-1] - tracks.camera_t_ns[0]) / 1e9

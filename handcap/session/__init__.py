@@ -10,7 +10,9 @@ from handcap.session.new_folder import new_folder
 from handcap.session.pictures import Packet
 from handcap.session.reader import Session, read
 from handcap.session.recovery import RecoveredTake, RecoveryReport, recover
+from handcap.session.rig_bundle import export_rig, import_rig
 from handcap.session.rig_file import read_rig, write_rig
+from handcap.session.rig_store import RigRecord, RigStore
 from handcap.session.stage_output import read_report, write_report, write_stage
 from handcap.session.take import Take
 from handcap.session.take_index import Damage
@@ -22,6 +24,8 @@ __all__ = [
     "Packet",
     "RecoveredTake",
     "RecoveryReport",
+    "RigRecord",
+    "RigStore",
     "Session",
     "SessionClock",
     "SessionMeta",
@@ -29,6 +33,8 @@ __all__ = [
     "Take",
     "TakeWriter",
     "create",
+    "export_rig",
+    "import_rig",
     "is_name",
     "new_folder",
     "read",

@@ -9,7 +9,7 @@ import numpy as np
 from handcap.clock import NS_PER_S, nanoseconds
 from handcap.geometry import Array
 from handcap.session.journal import ClockFit
-from handcap.types import ImuSamples, Stamps
+from handcap.types import ImuCalibration, ImuSamples, Stamps
 from handcap.wire.handcap_pb2 import Envelope, ImuSI
 
 
@@ -19,13 +19,17 @@ class ImuReader:
     Args:
         R_imu_chip: (3, 3).
         clock_fits: of the device, by time; needed for samples of a board only.
+        calibration: taken off in chip axes, before R_imu_chip: it belongs to the chip, wherever that is soldered.
 
     Attributes:
         dropped: samples left out because their stamps repeat or run back.
     """
 
-    def __init__(self, R_imu_chip: Array, clock_fits: Sequence[ClockFit] = ()) -> None:
+    def __init__(
+        self, R_imu_chip: Array, clock_fits: Sequence[ClockFit] = (), calibration: ImuCalibration | None = None
+    ) -> None:
         self._clock_fits = clock_fits
+        self._calibration = calibration
         self._R = None if np.array_equal(R_imu_chip, np.eye(3)) else R_imu_chip  # unturned numbers keep their bits
         self._parts: list[tuple[Stamps, Array, Array]] = []
         self._count = 0
@@ -63,6 +67,8 @@ class ImuReader:
         """The samples collected so far."""
         t_ns, gyro, accel = (np.concatenate(columns) for columns in zip(*self._parts, strict=True))
         self._parts, self._count = [], 0
+        if self._calibration is not None:
+            gyro, accel = self._calibration.corrected(gyro, accel)
         if self._R is not None:
             gyro, accel = gyro @ self._R.T, accel @ self._R.T
         return ImuSamples(t_ns, gyro, accel)

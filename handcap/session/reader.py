@@ -9,7 +9,7 @@ from handcap.errors import SessionError
 from handcap.session.folder import DERIVED, RIG_JSON, require_folder, require_name, take_folders
 from handcap.session.journal import TakeRecord, read_take_records
 from handcap.session.meta import SessionMeta, read_meta
-from handcap.session.rig_file import read_rig
+from handcap.session.rig_file import read_rig, require_devices
 from handcap.session.take import Take
 from handcap.types import Rig
 
@@ -20,12 +20,19 @@ def read(path: Path, rig_path: Path | None = None) -> Session:
     Args:
         path: the folder.
         rig_path: another rig.json, instead of the one in the session.
+
+    Raises:
+        SessionError: there is no session, or session.json is wrong.
+        RigError: rig.json is missing or wrong, or of other devices than those that recorded.
     """
     path = Path(path)
     if not path.exists():
         raise SessionError("no such folder", where=path, mend="check the path")
     require_folder(path.resolve())
-    return Session(path, read_meta(path), read_rig(path / RIG_JSON if rig_path is None else Path(rig_path)))
+    meta, calibration = read_meta(path), path / RIG_JSON if rig_path is None else Path(rig_path)
+    rig = read_rig(calibration)
+    require_devices(rig, meta.device_uids, calibration)
+    return Session(path, meta, rig)
 
 
 class Session:

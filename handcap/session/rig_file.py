@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,11 +12,24 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from handcap.cameras import MODELS
+from handcap.clock import parse_utc
 from handcap.encoder import JawEncoder
 from handcap.errors import RigError
 from handcap.geometry import Array, project_to_so3
 from handcap.session.folder import is_name, replace_file
-from handcap.types import CameraSigma, Device, Gripper, ImuModel, MountedCamera, Rig, Tag, TagBody, TagFamily
+from handcap.types import (
+    CameraSigma,
+    Device,
+    Gripper,
+    ImuCalibration,
+    ImuModel,
+    ImuSigma,
+    MountedCamera,
+    Rig,
+    Tag,
+    TagBody,
+    TagFamily,
+)
 
 VERSION = 1
 _ROTATION_TOLERANCE = 1e-3  # a matrix typed with four digits passes, a transposed or scaled one does not
@@ -40,9 +54,30 @@ def _pose(rows: list[list[float]]) -> list[list[float]]:
     return rows
 
 
+def _numbers(*shape: int, within: float, of: float = 0.0) -> Any:
+    """A check for rows of finite numbers that lie within so much of `of` times the identity."""
+
+    def check(rows: Any) -> Any:
+        values = np.array(rows, float)
+        middle = of * np.eye(3) if len(shape) == 2 else np.zeros(3)
+        if values.shape != shape or not np.all(np.isfinite(values)):
+            raise ValueError(f"must be {' rows of '.join(map(str, shape))} numbers")
+        if np.abs(values - middle).max() > within:
+            raise ValueError(f"is more than {within:g} away from what a sensor in SI units has")
+        return rows
+
+    return AfterValidator(check)
+
+
 def _name(text: str) -> str:
     if not is_name(text):
         raise ValueError("may hold only lower-case letters, digits and underscores")
+    return text
+
+
+def _date(text: str) -> str:
+    if parse_utc(text) is None:
+        raise ValueError("must be a date and time in UTC, as 2026-03-01T12:00:00Z")
     return text
 
 
@@ -53,12 +88,35 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
+Three = list[Finite]
+ThreeByThree = list[Three]
+
+
+class _ImuSigma(BaseModel):
+    gyro_matrix: Annotated[ThreeByThree, _numbers(3, 3, within=1)]
+    gyro_bias: Annotated[Three, _numbers(3, within=1)]
+    accel_matrix: Annotated[ThreeByThree, _numbers(3, 3, within=1)]
+    accel_bias: Annotated[Three, _numbers(3, within=5)]
+    gyro_g_sensitivity: Annotated[ThreeByThree, _numbers(3, 3, within=0.1)]
+
+
+class _ImuCalibration(BaseModel):
+    # A part that is further off than this is in other units, or broken.
+    gyro_matrix: Annotated[ThreeByThree, _numbers(3, 3, within=0.3, of=1)]
+    gyro_bias: Annotated[Three, _numbers(3, within=1)]
+    accel_matrix: Annotated[ThreeByThree, _numbers(3, 3, within=0.3, of=1)]
+    accel_bias: Annotated[Three, _numbers(3, within=5)]
+    gyro_g_sensitivity: Annotated[ThreeByThree, _numbers(3, 3, within=0.1)] = np.zeros((3, 3)).tolist()
+    sigma: _ImuSigma | None = None
+
+
 class _Imu(BaseModel):
     rate_hz: Positive
     gyro_noise_density: Positive
     accel_noise_density: Positive
     gyro_random_walk: Positive
     accel_random_walk: Positive
+    calibration: _ImuCalibration | None = None
 
 
 class _Device(BaseModel):
@@ -151,6 +209,9 @@ class _RigFile(BaseModel):
     cameras: dict[Name, _Camera]
     grippers: dict[Literal["left", "right"], _Gripper] = {}
     provenance: dict[str, Any] = {}
+    valid_until: Annotated[str, AfterValidator(_date)] | None = None
+    assigned_to: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    serials: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _check_tags(self) -> _RigFile:
@@ -185,10 +246,19 @@ def read_rig(path: Path) -> Rig:
     """rig.json, checked; rotations are turned into exact ones."""
     path = Path(path)
     try:
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise RigError("no such calibration", where=path, mend="calibrate the rig, or give --rig") from error
-    except (ValueError, OSError, RecursionError) as error:
+    except OSError as error:
+        raise RigError(f"cannot be read ({error})", where=path, mend="calibrate again, or copy it again") from error
+    return parse_rig(data, path)
+
+
+def parse_rig(data: bytes, path: Path) -> Rig:
+    """The bytes of a rig.json, checked; `path` is how messages call it."""
+    try:
+        values: Any = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise RigError(f"cannot be read ({error})", where=path, mend="calibrate again, or copy it again") from error
     version = values.get("version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > VERSION:
@@ -207,9 +277,38 @@ def read_rig(path: Path) -> Rig:
     return _rig(file)
 
 
+def require_devices(rig: Rig, uids: Mapping[str, str], where: Path) -> None:
+    """Refuse a calibration of other devices than those at hand; a uid that nobody knows says nothing.
+
+    Args:
+        rig: the calibration.
+        uids: serial number by device.
+        where: its file.
+
+    Raises:
+        RigError: names the uids of both.
+    """
+    foreign = [
+        f"{name} is {uids[name]}, the calibration is of {uid}"
+        for name, uid in rig.uids.items()
+        if uids.get(name) not in (None, uid)
+    ]
+    if foreign:
+        raise RigError(
+            f"a calibration of other devices: {'; '.join(foreign)}",
+            where=where,
+            mend="use the rig.json of these devices (`handcap rigs list` names it by their uids)",
+        )
+
+
 def _rig(file: _RigFile) -> Rig:
     devices = {
-        name: Device(ImuModel(**d.imu.model_dump()), project_to_so3(d.R_imu_chip), d.uid)
+        name: Device(
+            ImuModel(**d.imu.model_dump(exclude={"calibration"})),
+            project_to_so3(d.R_imu_chip),
+            d.uid,
+            None if d.imu.calibration is None else _calibration(d.imu.calibration),
+        )
         for name, d in file.devices.items()
     }
     cameras: dict[str, MountedCamera] = {}
@@ -222,7 +321,18 @@ def _rig(file: _RigFile) -> Rig:
     provenance = dict(file.provenance)
     if file.created is not None:
         provenance["created"] = file.created
-    return Rig(file.rig_id, devices, cameras, {side: _gripper(g) for side, g in file.grippers.items()}, provenance)
+    grippers = {side: _gripper(g) for side, g in file.grippers.items()}
+    return Rig(
+        file.rig_id, devices, cameras, grippers, provenance, file.valid_until, file.assigned_to, dict(file.serials)
+    )
+
+
+def _calibration(file: _ImuCalibration) -> ImuCalibration:
+    told = file.model_dump(exclude={"sigma"})
+    sigma = None
+    if file.sigma is not None:
+        sigma = ImuSigma(**{key: np.array(values) for key, values in file.sigma.model_dump().items()})
+    return ImuCalibration(sigma=sigma, **{key: np.array(values) for key, values in told.items()})
 
 
 def _gripper(g: _Gripper) -> Gripper:
@@ -243,6 +353,11 @@ def _exact(rows: list[list[float]]) -> Array:
 
 def write_rig(path: Path, rig: Rig) -> None:
     """Write rig.json; reading it back gives the same rig. `provenance["created"]` becomes the key `created`."""
+    replace_file(Path(path), rig_bytes(rig))
+
+
+def rig_bytes(rig: Rig) -> bytes:
+    """As `write_rig` writes it."""
     provenance = dict(rig.provenance)
     values = {
         "version": VERSION,
@@ -252,7 +367,7 @@ def write_rig(path: Path, rig: Rig) -> None:
             name: {
                 "uid": d.uid,
                 "R_imu_chip": d.R_imu_chip.tolist(),
-                "imu": {key: getattr(d.imu, key) for key in _Imu.model_fields},
+                "imu": asdict(d.imu) | ({} if d.calibration is None else {"calibration": _plain(d.calibration)}),
             }
             for name, d in rig.devices.items()
         },
@@ -274,7 +389,19 @@ def write_rig(path: Path, rig: Rig) -> None:
         "grippers": {side: _gripper_values(gripper) for side, gripper in rig.grippers.items()},
         "provenance": provenance,
     }
-    replace_file(Path(path), f"{json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode())
+    # A drawing has no such keys, and its bytes stay as they were.
+    values |= {} if rig.valid_until is None else {"valid_until": rig.valid_until}
+    values |= {} if rig.assigned_to is None else {"assigned_to": rig.assigned_to}
+    values |= {"serials": dict(rig.serials)} if rig.serials else {}
+    return f"{json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
+
+
+def _plain(calibration: ImuCalibration | ImuSigma) -> dict[str, Any]:
+    values = {key.name: getattr(calibration, key.name) for key in fields(calibration)}
+    return {
+        key: value.tolist() if isinstance(value, np.ndarray) else None if value is None else _plain(value)
+        for key, value in values.items()
+    }
 
 
 def _gripper_values(gripper: Gripper) -> dict[str, Any]:
