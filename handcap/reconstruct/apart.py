@@ -1,35 +1,46 @@
-"""Every device of a take solved in a process of its own, as many at a time as there are cores.
+"""Parts of a take solved in processes of their own, as many at a time as there are cores.
 
-Until they are tied together, devices know nothing of each other.
+Until they are tied together, devices know nothing of each other; until they are joined, stretches of a long take do
+not. What a process needs ends with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
-from handcap.child import Child, ChildEnded, Say, cores
+from handcap.child import Child, ChildEnded, Nursery, Say, cores
 from handcap.errors import ReconstructionError
+from handcap.reconstruct.hands.worn import WornBones
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams
+from handcap.reconstruct.rig_take import Recording, Whole
+from handcap.reconstruct.stretches import Stretch
+from handcap.session import Take
+
+_S = TypeVar("_S")
+_NEEDED = ("handcap.reconstruct.recorded", "handcap.reconstruct.whole", "pycolmap")
+_NEEDED_TWICE = ("handcap.reconstruct.patch_kernel",)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One device of one take.
+    """One device of one take, or all of them for a stretch of it.
 
     Attributes:
         session, rig, take: as for `run_session`.
-        device: which.
+        what: the device or the stretch.
     """
 
     session: Path
     rig: Path | None
     take: str
-    device: str
+    what: str | Stretch
     params: ReconstructParams
+    worn: WornBones | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,60 +51,108 @@ class Solved:
     undecodable: int
 
 
-def solve_apart(jobs: Sequence[Job], on_progress: Progress) -> dict[str, Solved]:
-    """Solve them all, by device; `on_progress` is told one step at a time and the share of the whole.
+@dataclass(frozen=True, eq=False, slots=True)
+class SolvedStretch:
+    """What became of it, and the stamps of pictures that did not decode, by camera."""
+
+    result: Whole
+    undecodable: dict[str, tuple[int, ...]]
+
+
+def solve_apart(jobs: Sequence[Job], on_progress: Progress) -> list[Solved]:
+    """Solve devices, in this order; `on_progress` is told one step at a time and the share of the whole.
 
     Raises:
         HandcapError: what stopped one of them.
     """
-    done: dict[str, float] = {}
+    return _apart(_solve, Solved, jobs, lambda job: f"the device {job.what!r}", on_progress)
+
+
+def solve_stretches(jobs: Sequence[Job], on_progress: Progress) -> list[SolvedStretch]:
+    """Solve stretches of a long take, in this order. Raises HandcapError."""
+    return _apart(_solve_stretch, SolvedStretch, jobs, lambda _: "a stretch of the take", on_progress)
+
+
+def _apart(
+    function: Callable[[Job, Say], None],
+    answer: type[_S],
+    jobs: Sequence[Job],
+    name: Callable[[Job], str],
+    on_progress: Progress,
+) -> list[_S]:
+    done = [0.0] * len(jobs)
     running: list[Child] = []
     lock = Lock()
 
-    def solve(job: Job) -> Solved:
+    def solve(k: int) -> _S:
         def report(what: str, share: float) -> None:
             with lock:
-                done[job.device] = share
-                on_progress(what, sum(done.values()) / len(jobs))
+                done[k] = share
+                on_progress(what, sum(done) / len(jobs))
 
-        return _solve_in_child(job, report, running)
-
-    with ThreadPoolExecutor(min(len(jobs), cores())) as pool:
         try:
-            return dict(zip((job.device for job in jobs), pool.map(solve, jobs), strict=True))
-        except BaseException:  # one that failed, or Ctrl-C: nobody waits for the others
-            for child in running:
+            child = Child(function, jobs[k], nursery)
+            running.append(child)
+            try:
+                for what in child:
+                    if isinstance(what, answer):
+                        return what
+                    report(*what)
+                raise AssertionError("a child says what it solved before it is done")
+            finally:
                 child.close()
-            raise
+        except ChildEnded as ended:
+            what = f"the process that solved {name(jobs[k])} {ended.how}"
+            raise ReconstructionError(what, where=jobs[k].session, mend=ended.mend) from None
 
-
-def _solve_in_child(job: Job, on_progress: Progress, running: list[Child]) -> Solved:
-    child = Child(_solve, job)
-    running.append(child)
+    nursery = Nursery([*_NEEDED, *(_NEEDED_TWICE if jobs[0].params.twice else ())])
     try:
-        for what in child:
-            if isinstance(what, Solved):
-                return what
-            on_progress(*what)
-        raise AssertionError("a child says what it solved before it is done")
-    except ChildEnded as ended:
-        raise ReconstructionError(
-            f"the process that solved the device {job.device!r} {ended.how}", where=job.session, mend=ended.mend
-        ) from None
+        with ThreadPoolExecutor(min(len(jobs), cores())) as pool:
+            try:
+                return list(pool.map(solve, range(len(jobs))))
+            except BaseException:  # one that failed, or Ctrl-C: nobody waits for the others
+                for child in running:
+                    child.close()
+                raise
     finally:
-        child.close()
+        nursery.close()
 
 
 def _solve(job: Job, say: Say) -> None:
+    from handcap.reconstruct.whole import solve_device
+
+    assert isinstance(job.what, str)
+    recording, take = _opened(job)
+    result = solve_device(recording, job.what, job.params, lambda what, share: say((what, share)))
+    say(Solved(result, len(take.undecodable(recording.cameras[job.what]))))
+
+
+def _solve_stretch(job: Job, say: Say) -> None:
+    from handcap.reconstruct.whole import reconstruct_whole
+
+    assert isinstance(job.what, Stretch)
+    recording, take = _opened(job)
+    some = replace(recording.part(job.what.start_ns, job.what.seen_ns), worn=job.worn)
+    whole = reconstruct_whole(some, job.params, lambda what, share: say((what, share)))
+    first = next(iter(whole.devices))
+    # Joint covariances are large, and only the first device's map is wanted.
+    devices = {
+        device: replace(
+            result, chain=None, **({} if device == first else {"map_points": None, "residuals": None, "room": None})
+        )
+        for device, result in whole.devices.items()
+    }
+    undecodable = {camera: take.undecodable(camera) for camera in recording.cameras.values()}
+    say(SolvedStretch(replace(whole, devices=devices), undecodable))
+
+
+def _opened(job: Job) -> tuple[Recording, Take]:
     import cv2
 
     from handcap import session as session_store
     from handcap.reconstruct.recorded import recorded
-    from handcap.reconstruct.whole import solve_device
 
-    cv2.setNumThreads(1)  # the other cores have devices of their own
+    cv2.setNumThreads(1)  # the other cores have work of their own
     session = session_store.read(job.session, job.rig)
     take = session.take(job.take)
-    recording = recorded(session, take, job.params.every, job.params.share)
-    result = solve_device(recording, job.device, job.params, lambda what, share: say((what, share)))
-    say(Solved(result, len(take.undecodable(recording.cameras[job.device]))))
+    return recorded(session, take, job.params.every, job.params.share), take

@@ -14,6 +14,7 @@ class VerdictParams:
     min_pictures: int = 8
     min_length_s: float = 1.0
     min_view_motion_deg: float = 0.5  # one pixel is about 0.1°: still views shift by less
+    motion_views: int = 4  # of a feature in keyframes, for its way through the view to count
     min_parallax_deg: float = 0.6
     min_imu_rate_hz: float = 50.0
     dark_level: float = 12.0

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from handcap.ahead import ahead
 from handcap.cameras import Camera
 from handcap.geometry import Array
-from handcap.reconstruct import patch_kernel
 from handcap.reconstruct.landmarks import Landmarks, Observations
 from handcap.reconstruct.optics import Optics
 
@@ -57,6 +56,8 @@ def aligned(
         pictures: starts the keyframes' pictures from the first, each time it is called.
     """
     params = params or PatchParams()
+    from handcap.reconstruct import patch_kernel  # compiled by numba, which a quick pass is spared
+
     if not len(seen):
         return seen
     start = np.flatnonzero(np.diff(seen.track, prepend=-1))

@@ -46,7 +46,9 @@ def recorded(session: Session, take: Take, every: int = 1, share: bool = True) -
         take.imu,
         take.jaw,
         missing,
-        lambda camera: _of_size(take.frames(camera, False, every), rig.cameras[camera], session.path),
+        lambda camera, of=1, only=None: _of_size(
+            take.frames(camera, False, every * of, only), rig.cameras[camera], session.path
+        ),
         earlier=Earlier(session, take.id) if share else None,
     )
 

@@ -28,6 +28,7 @@ from handcap.reconstruct.relocalise import RelocaliseParams
 from handcap.reconstruct.room import Room, RoomParams
 from handcap.reconstruct.session_map import SessionMapParams
 from handcap.reconstruct.sightings import TieParams
+from handcap.reconstruct.stretches import StretchParams
 from handcap.reconstruct.verdict import Judgement
 from handcap.reconstruct.workspace import WorkspaceParams
 from handcap.types import MountedCamera, Stamps
@@ -64,6 +65,7 @@ class ReconstructParams:
     verdict: VerdictParams = field(default_factory=VerdictParams)
     planes: PlaneParams = field(default_factory=PlaneParams)
     workspace: WorkspaceParams = field(default_factory=WorkspaceParams)
+    stretches: StretchParams = field(default_factory=StretchParams)
     start_keyframes: int = 45  # structure from motion over 9 s: enough turning and speeding up to fix scale and gravity
     start_attempts: int = 4
     least_start: int = 8  # keyframes of it that must come out; a covered lens may have cut the stretch in two
@@ -83,8 +85,13 @@ def field_params() -> ReconstructParams:
         share=False,
         twice=False,
         frontend=FrontendParams(points=160, spacing_px=9.0, max_width_px=480),
-        tie=TieParams(every=2, cameras=1),
-        jaw=JawParams(every=4),
+        keyframes=KeyframeParams(period_s=0.3),
+        start_keyframes=30,  # 9 s, as in the full pass
+        sfm=sfm.SfmParams(start_deg=8.0, start_tracks=50),  # where it mostly ends: half the time, the same poses
+        bundle=bundle.BundleParams(iterations=12, relative_tolerance=1e-4),
+        tie=TieParams(every=3, cameras=1, rounds=3),
+        jaw=JawParams(every=5),
+        verdict=VerdictParams(motion_views=3),  # 0.9 s, as in the full pass
     )
 
 

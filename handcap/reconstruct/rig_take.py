@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from handcap.causes import Cause, Verdict
@@ -22,6 +22,7 @@ class Frames(Protocol):
     def __call__(self, camera: str, of: int = 1, only: Collection[int] | None = None) -> Iterator[Frame]: ...
 
 
+_IMU_AROUND_NS = 1_000_000_000  # samples beside the pictures of a part: clocks differ, and their offset is looked for
 Spans = tuple[tuple[float, float], ...]
 
 
@@ -51,9 +52,29 @@ class Recording:
     imu: Callable[[str], ImuSamples]
     jaw: Callable[[str], JawReadings]
     missing: Mapping[str, Cause] = field(default_factory=dict)
-    colour: Callable[[str], Iterator[Frame]] | None = None
+    colour: Frames | None = None
     worn: WornBones | None = None
     earlier: Earlier | None = None
+
+    def part(self, start_ns: int, end_ns: int) -> Recording:
+        """What it holds of the pictures with stamps, as recorded, start_ns <= t < end_ns."""
+
+        def stamps(camera: str) -> Stamps:
+            t_ns = self.stamps(camera)
+            return t_ns[(t_ns >= start_ns) & (t_ns < end_ns)]
+
+        def within(frames: Frames) -> Frames:
+            def some(camera: str, of: int = 1, only: Collection[int] | None = None) -> Iterator[Frame]:
+                wanted = set(stamps(camera)[::of].tolist())
+                return frames(camera, only=wanted if only is None else wanted.intersection(only))
+
+            return some
+
+        def imu(device: str) -> ImuSamples:
+            return self.imu(device).between(start_ns - _IMU_AROUND_NS, end_ns + _IMU_AROUND_NS)
+
+        colour = None if self.colour is None else within(self.colour)
+        return replace(self, stamps=stamps, frames=within(self.frames), imu=imu, colour=colour)
 
     def others(self, device: str) -> list[str]:
         """Cameras on a device beside the one to follow."""

@@ -21,7 +21,9 @@ class SfmParams:
     pair_span: int = 12  # keyframes; farther pairs share few tracks
     min_shared: int = 20
     seed: int = 0
-    # A head that hardly moves aside gives COLMAP's first pair of pictures (16°, which it relaxes to 4°, 100 tracks)
+    start_deg: float = 16.0  # between the first two pictures, COLMAP's own; it tries ever less if it has to
+    start_tracks: int = 100
+    # A head that hardly moves aside gives COLMAP's first pair of pictures (16°, which it relaxes to 4°)
     # too little; what comes of less is checked against the IMU afterwards.
     weak_start_deg: float = 4.0
     weak_start_tracks: int = 50
@@ -62,11 +64,10 @@ def solve(
         options.ba_global_frames_ratio = options.ba_global_points_ratio = 1.4  # fewer full solves: same result here
         (Path(folder) / "images").mkdir()
         models: dict[int, Any] = {}
-        for weak in (False, True):
-            if weak:
-                options.mapper.init_min_tri_angle = params.weak_start_deg
-                options.mapper.init_min_num_inliers = params.weak_start_tracks
-            out = Path(folder) / f"model-{weak:d}"
+        starts = ((params.start_deg, params.start_tracks), (params.weak_start_deg, params.weak_start_tracks))
+        for weak, start in enumerate(starts):
+            options.mapper.init_min_tri_angle, options.mapper.init_min_num_inliers = start
+            out = Path(folder) / f"model-{weak}"
             models = pycolmap.incremental_mapping(
                 database, Path(folder) / "images", out, options, next_image_callback=on_image
             )

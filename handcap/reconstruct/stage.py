@@ -6,7 +6,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,14 +20,16 @@ from handcap import models
 from handcap import session as session_store
 from handcap.causes import Cause, Verdict
 from handcap.errors import ModelError, ReconstructionError
-from handcap.reconstruct.apart import Job, cores, solve_apart
+from handcap.reconstruct.apart import Job, SolvedStretch, cores, solve_apart, solve_stretches
 from handcap.reconstruct.hands.worn import worn_bones
+from handcap.reconstruct.long_take import reconstruct_long
 from handcap.reconstruct.map_file import write_map_ply, write_planes_ply
 from handcap.reconstruct.recorded import recorded
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams, field_params
 from handcap.reconstruct.rig_take import Recording, Whole
 from handcap.reconstruct.session_map import ROOM_FILE, STAGE, write_room
 from handcap.reconstruct.session_report import in_session_report
+from handcap.reconstruct.stretches import Stretch, stretches
 from handcap.reconstruct.surroundings import surroundings
 from handcap.reconstruct.whole import reconstruct_whole
 from handcap.session import Session, Take
@@ -131,17 +133,28 @@ def _run_take(
     recording = recorded(session, take, params.every, params.share)
     if params.hands.on and recording.earlier is not None:
         recording = replace(recording, worn=worn_bones(recording.earlier.reports))
-    undecodable: dict[str, int] = {}
-
-    def apart(on_progress: Progress) -> dict[str, Reconstruction]:
-        jobs = [Job(session.path, rig_path, take.id, device, params) for device in recording.cameras]
-        solved = solve_apart(jobs, on_progress)
-        undecodable.update({recording.cameras[device]: each.undecodable for device, each in solved.items()})
-        return {device: each.result for device, each in solved.items()}
-
     start = time.perf_counter()
-    several = len(recording.cameras) > 1 and cores() > 1
-    whole = reconstruct_whole(recording, params, on_progress, apart if several else None)
+    followed = recording.stamps(next(iter(recording.cameras.values())))
+    where = stretches(followed, params.stretches)
+    undecodable: dict[str, int] = {}
+    if len(where) > 1:
+
+        def solve(some: Sequence[Stretch], on_progress: Progress) -> list[SolvedStretch]:
+            jobs = [Job(session.path, rig_path, take.id, each, params, recording.worn) for each in some]
+            return solve_stretches(jobs, on_progress)
+
+        whole, bad = reconstruct_long(recording, where, solve, params.verdict, on_progress)
+        undecodable.update({camera: len(stamps) for camera, stamps in bad.items()})
+    else:
+
+        def apart(on_progress: Progress) -> dict[str, Reconstruction]:
+            jobs = [Job(session.path, rig_path, take.id, device, params) for device in recording.cameras]
+            solved = dict(zip(recording.cameras, solve_apart(jobs, on_progress), strict=True))
+            undecodable.update({recording.cameras[device]: each.undecodable for device, each in solved.items()})
+            return {device: each.result for device, each in solved.items()}
+
+        several = len(recording.cameras) > 1 and cores() > 1
+        whole = reconstruct_whole(recording, params, on_progress, apart if several else None)
     took_s = time.perf_counter() - start
     for camera in recording.cameras.values():
         undecodable[camera] = max(undecodable.get(camera, 0), len(take.undecodable(camera)))

@@ -97,7 +97,7 @@ def decode_video(packets: Iterable[Packet], grey: bool) -> Iterator[tuple[int, N
     for packet in packets:
         if packet.after_gap:
             broken = True
-        if broken and not _is_key(packet.data):
+        if broken and not is_key(packet.data):
             yield packet.t_ns, None
             continue
         broken = False
@@ -115,7 +115,7 @@ def decode_video(packets: Iterable[Packet], grey: bool) -> Iterator[tuple[int, N
         yield t_ns, None
 
 
-def _is_key(unit: bytes) -> bool:
+def is_key(unit: bytes) -> bool:
     """Whether an Annex B access unit holds an IDR slice, from which decoding can begin."""
     at = unit.find(b"\0\0\1")
     while 0 <= at < len(unit) - 3:

@@ -7,7 +7,7 @@ import heapq
 import logging
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from handcap.errors import SessionError
 from handcap.session.folder import is_name, segment_files
 from handcap.session.inertial import ImuReader, to_session_clock
 from handcap.session.journal import read_clock_fits
-from handcap.session.pictures import FORMATS, Packet, decode_picture, decode_video
+from handcap.session.pictures import FORMATS, Packet, decode_picture, decode_video, is_key
 from handcap.session.take_index import Damage, TakeIndex
 from handcap.types import Frame, ImuSamples, JawReadings, Stamps
 from handcap.wire.handcap_pb2 import Envelope, ImuSI
@@ -136,8 +136,11 @@ class Take:
             only: the stamps of those that are wanted, of these.
         """
         packets = self.packets(camera)
+        if only is not None:
+            packets = _until(packets, max(only, default=-1))
         if self._index.schemas[self._camera_topic(camera)] == _VIDEO:
-            decoded = islice(decode_video(packets, grey), 0, None, every)
+            begun, packets = (0, packets) if only is None else _from_key(packets, min(only, default=0))
+            decoded = islice(decode_video(packets, grey), -begun % every, None, every)
             decoded = (each for each in decoded if only is None or each[0] in only)
         else:
             wanted = (p for p in islice(packets, 0, None, every) if only is None or p.t_ns in only)
@@ -158,10 +161,14 @@ class Take:
         """Stamps, ns, of the pictures that `frames` could not decode so far."""
         return tuple(self._undecodable.get(camera, {}))
 
-    def imu_batches(self, device: str) -> Iterator[ImuSamples]:
-        """Inertial samples in imu axes (R_imu_chip applied), some thousand at a time, stamps strictly increasing.
+    def imu_batches(self, device: str, as_recorded: bool = False) -> Iterator[ImuSamples]:
+        """Inertial samples in imu axes, some thousand at a time, stamps strictly increasing.
 
-        Samples whose stamp repeats or runs back are left out and counted in `imu_dropped`.
+        The rig's calibration and R_imu_chip are applied. Samples whose stamp repeats or runs back are left out and
+        counted in `imu_dropped`.
+
+        Args:
+            as_recorded: apply neither: chip axes, uncalibrated.
         """
         if device not in self.devices or device not in self.session.rig.devices:
             known = ", ".join(name for name in self.devices if name in self.session.rig.devices) or "none"
@@ -171,7 +178,8 @@ class Take:
                 mend="name one of these devices, or record again with its IMU connected",
             )
         fits = read_clock_fits(self.session.path, self.id, device)
-        reader = ImuReader(self.session.rig.devices[device].R_imu_chip, fits)
+        known = self.session.rig.devices[device]
+        reader = ImuReader(np.eye(3), fits) if as_recorded else ImuReader(known.R_imu_chip, fits, known.calibration)
         for kind in ("imu", "wire"):
             if f"/{device}/{kind}" not in self._index.schemas:
                 continue
@@ -229,9 +237,9 @@ class Take:
         """Samples that the last full reading left out because their stamps did not increase."""
         return self._imu_dropped.get(device, 0)
 
-    def imu(self, device: str) -> ImuSamples:
+    def imu(self, device: str, as_recorded: bool = False) -> ImuSamples:
         """All inertial samples of a device at once; 56 bytes a sample. See `imu_batches` for long takes."""
-        parts = list(self.imu_batches(device))
+        parts = list(self.imu_batches(device, as_recorded))
         if not parts:
             return ImuSamples(np.empty(0, np.int64), np.empty((0, 3)), np.empty((0, 3)))
         return ImuSamples(
@@ -248,6 +256,25 @@ class Take:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             hashes[path.relative_to(self.session.path).as_posix()] = digest
         return hashes
+
+
+def _until(packets: Iterator[Packet], last_ns: int) -> Iterator[Packet]:
+    """Those up to a stamp; what comes later is not read."""
+    return takewhile(lambda packet: packet.t_ns <= last_ns, packets)
+
+
+def _from_key(packets: Iterator[Packet], first_ns: int) -> tuple[int, Iterator[Packet]]:
+    """Packets of a video from the key frame on that the picture at a stamp needs, and how many come before it."""
+    waiting: list[Packet] = []
+    begun = 0
+    for packet in packets:
+        if is_key(packet.data):
+            begun += len(waiting)
+            waiting.clear()
+        waiting.append(packet)
+        if packet.t_ns >= first_ns:
+            break
+    return begun, chain(waiting, packets)
 
 
 def _in_order(items: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
