@@ -21,6 +21,14 @@ HANDS: dict[str, dict[Language, str]] = {
     "left_hand": {"en": "left hand: ", "zh": "左手:"},
     "right_hand": {"en": "right hand: ", "zh": "右手:"},
 }
+# What grippers and boards with a motion sensor are called in a sentence.
+PARTS: dict[str, dict[Language, str]] = {
+    "left_tcp": {"en": "the left gripper", "zh": "左夹爪"},
+    "right_tcp": {"en": "the right gripper", "zh": "右夹爪"},
+    "imu_head": {"en": "the head", "zh": "头部"},
+    "imu_left": {"en": "the left gripper", "zh": "左夹爪"},
+    "imu_right": {"en": "the right gripper", "zh": "右夹爪"},
+}
 # What a camera is called in a sentence.
 CAMERAS: dict[str, dict[Language, str]] = {
     "head": {"en": "the head camera", "zh": "头部相机"},
@@ -29,6 +37,22 @@ CAMERAS: dict[str, dict[Language, str]] = {
     "left": {"en": "the left gripper's camera", "zh": "左夹爪相机"},
     "right": {"en": "the right gripper's camera", "zh": "右夹爪相机"},
 }
+
+# What a sensor of a board is called in a sentence.
+SENSORS: dict[str, dict[Language, str]] = {
+    "gyro": {"en": "the gyroscope", "zh": "陀螺仪"},
+    "accel": {"en": "the accelerometer", "zh": "加速度计"},
+}
+# How a device lies when one of its axes (x forward, y left, z up) points up or down.
+ATTITUDES: dict[str, dict[Language, str]] = {
+    "z_up": {"en": "upright, as it is worn (z axis up)", "zh": "正放,如佩戴时(z 轴朝上)"},
+    "z_down": {"en": "upside down (z axis down)", "zh": "倒放(z 轴朝下)"},
+    "y_up": {"en": "on its right side (y axis up)", "zh": "右侧朝下(y 轴朝上)"},
+    "y_down": {"en": "on its left side (y axis down)", "zh": "左侧朝下(y 轴朝下)"},
+    "x_up": {"en": "on its back, front up (x axis up)", "zh": "背面朝下,正面朝上(x 轴朝上)"},
+    "x_down": {"en": "on its front, face down (x axis down)", "zh": "正面朝下(x 轴朝下)"},
+}
+_BODIES = CAMERAS | SENSORS | ATTITUDES | PARTS
 
 
 @cache
@@ -80,9 +104,9 @@ class Cause:
 
     def _fill(self, sentence: str, lang: Language) -> str:
         start, end = self.span_s or (None, None)
-        body = CAMERAS.get(self.body or "", {}).get(lang, self.body)
+        body = _BODIES.get(self.body or "", {}).get(lang, self.body)
         values = {"body": body, "measured": self.measured, "limit": self.limit, "start": start, "end": end}
-        shown = {k: f"{v:.3g}" if isinstance(v, float) else str(v) for k, v in values.items()}
+        shown = {k: _number(v) if isinstance(v, float) else str(v) for k, v in values.items()}
         return sentence.format(**shown)
 
     def as_dict(self, lang: Language = "en") -> dict[str, Any]:
@@ -97,3 +121,8 @@ class Cause:
             "text": self.text(lang),
             "mend": self.mend(lang),
         }
+
+
+def _number(value: float) -> str:
+    """Three digits; whole from a thousand on, where others would write an exponent."""
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"

@@ -4,6 +4,7 @@ Every step writes a *part*: what it found, how sure that is, and why it is refus
 parts.
 """
 
+from handcap.calibrate.board_file import board_of, read_board
 from handcap.calibrate.part import Part, read_part, write_part
 
-__all__ = ["Part", "read_part", "write_part"]
+__all__ = ["Part", "board_of", "read_board", "read_part", "write_part"]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from handcap import __version__
-from handcap.cli import demo, export, import_, models, reconstruct, recover, review, simulate
+from handcap.cli import calibrate, convert, demo, export, import_, models, reconstruct, recover, review, rigs, simulate
 from handcap.cli.outcome import print_json, stdout_for_json
 from handcap.errors import HandcapError
 
@@ -28,7 +28,10 @@ app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
 app.add_typer(models.app, name="models")
 app.add_typer(import_.app, name="import")
+app.add_typer(rigs.app, name="rigs")
+app.add_typer(calibrate.app, name="calibrate")
 app.command("reconstruct")(reconstruct.reconstruct)
+app.command("convert")(convert.convert)
 app.command("recover")(recover.recover)
 app.add_typer(export.app, name="export")
 app.command("review")(review.review)
