@@ -138,6 +138,10 @@ class Nursery:
             raise ChildEnded(self._process.wait())
         return int(answer)
 
+    def kill(self) -> None:
+        """End it at once, whatever it is doing; whoever waits for its answer gets ChildEnded."""
+        self._process.kill()
+
     def close(self) -> None:
         """End it; its children end when they next say something."""
         self._asks.close()

@@ -155,7 +155,7 @@ def test_a_camera_at_rest_counts_once_and_every_keyframe_keeps_enough() -> None:
 def test_what_stops_a_device_in_a_process_of_its_own_is_told_as_if_it_were_here(tmp_path: Path) -> None:
     job = apart.Job(tmp_path / "nothing", None, "0001", "head", ReconstructParams())
     with pytest.raises(SessionError, match="nothing") as told:
-        apart.solve_apart([job, replace(job, device="left")], lambda what, share: None)
+        apart.solve_apart([job, replace(job, what="left")], lambda what, share: None)
     assert told.value.mend
 
 
@@ -181,5 +181,5 @@ def test_an_interrupted_solution_ends_its_processes_at_once(tmp_path: Path, monk
     began = time.monotonic()
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
-        apart.solve_apart([job, replace(job, device="right")], lambda what, share: None)
+        apart.solve_apart([job, replace(job, what="right")], lambda what, share: None)
     assert time.monotonic() - began < 20

@@ -111,6 +111,7 @@ def _apart(
             try:
                 return list(pool.map(solve, range(len(jobs))))
             except BaseException:  # one that failed, or Ctrl-C: nobody waits for the others
+                nursery.kill()
                 for child in running:
                     child.close()
                 raise
