@@ -71,6 +71,7 @@ def test_held_out_views_tell_which_lens_model_it_is(true: Camera) -> None:
     assert found is not None and found.lens.model == true.model
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     z: list[Array] = []
     for seed in range(12):
@@ -89,6 +90,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     assert 0.88 <= held <= 1.0, held
 
 
+@pytest.mark.slow
 def test_the_expected_error_is_the_error() -> None:
     rng = np.random.default_rng(3)
     at = grid_px(640, 480, 6, 4).reshape(-1, 2)
@@ -180,15 +182,20 @@ def _bulge(corners: Array, height_m: float) -> Array:
     "kind",
     [
         "board_not_tilted",
-        "picture_not_covered",
-        "board_bent",
-        "board_stretched",
-        "board_spacing",
-        "lens_model_wrong",
-        "two_cameras_mixed",
-        "views_disagree",
-        "corners_noisy",
         "few_views",
+        "two_cameras_mixed",
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in (
+                "picture_not_covered",
+                "board_bent",
+                "board_stretched",
+                "board_spacing",
+                "lens_model_wrong",
+                "views_disagree",
+                "corners_noisy",
+            )
+        ),
     ],
 )
 def test_a_spoiled_calibration_is_refused_for_its_own_reason(kind: str) -> None:
@@ -244,6 +251,7 @@ def test_the_published_focal_length_comes_out_the_published_way(shared_data: Cal
     assert ours.known.estimate.fit.rms_px < 0.55 * result.known.estimate.fit.rms_px
 
 
+@pytest.mark.slow
 def test_a_real_stereo_pair_is_measured_and_written_the_same_twice(
     shared_data: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -263,6 +271,7 @@ def test_a_real_stereo_pair_is_measured_and_written_the_same_twice(
     )
 
 
+@pytest.mark.slow
 def test_pictures_of_both_cameras_in_one_source_are_told_apart(shared_data: Callable[[str], Path]) -> None:
     result = calibrate_camera(open_source([str(shared_data(OPENCV))]), CHESS)
     assert result.part.verdict == "refused"
