@@ -122,6 +122,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--views", type=int, default=60)
     args = parser.parse_args()
+    if args.rendered < len(KINDS):
+        parser.error(f"--rendered {len(KINDS)} or more: each kind of rig and board lends its noise to the rest")
     names = {
         "kannala-brandt4": [*HEADS["head"].parameter_names],
         "pinhole-radtan": [*HEADS["head-wide"].parameter_names],
