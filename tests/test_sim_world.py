@@ -144,7 +144,7 @@ def test_any_mix_of_devices_is_a_rig(rig: str) -> None:
 
 
 def test_the_bench_closes_the_jaws_on_every_gauge_and_turns_every_face_up() -> None:
-    assert set(BENCH_TASKS) == {"still", "poses", "jaws", "charuco", "aprilgrid"}
+    assert set(BENCH_TASKS) == {"still", "poses", "jaws", "charuco", "aprilgrid", "check", "lens", "lens-aprilgrid"}
     jaws = world.build("bench", rigs.drawn("right", 1), rigs.parse("right"), "jaws", HeadParams(), 60.0, 1)
     held = [event for event in jaws.events if event.kind == "gauge" and event.side == "right"]
     opening_m = jaws.opening_m["right"].at([event.t_s + 0.5 for event in held])[:, 0]
