@@ -24,19 +24,73 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rhandcap.proto\x12\x07handcap\"\x8b\x01\n\x08\x45nvelope\x12\x0b\n\x03seq\x18\x01 \x01(\r\x12\x0c\n\x04t_us\x18\x02 \x01(\x04\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\r\x12&\n\timu_batch\x18\n \x01(\x0b\x32\x11.handcap.ImuBatchH\x00\x12#\n\x07\x65ncoder\x18\x0b \x01(\x0b\x32\x10.handcap.EncoderH\x00\x42\x06\n\x04\x62ody\"\xbb\x01\n\x08ImuBatch\x12\x19\n\x11\x66irst_sample_t_ns\x18\x01 \x01(\x04\x12\x11\n\tperiod_ns\x18\x02 \x01(\r\x12\x13\n\x0bgyro_counts\x18\x03 \x03(\x11\x12\x14\n\x0c\x61\x63\x63\x65l_counts\x18\x04 \x03(\x11\x12\x12\n\ngyro_scale\x18\x05 \x01(\x01\x12\x13\n\x0b\x61\x63\x63\x65l_scale\x18\x06 \x01(\x01\x12\x16\n\x0e\x66ifo_overflows\x18\x07 \x01(\r\x12\x15\n\rtemperature_c\x18\x08 \x01(\x02\"\xc5\x01\n\x07\x45ncoder\x12\x19\n\x11\x66irst_sample_t_ns\x18\x01 \x01(\x04\x12\x11\n\tperiod_ns\x18\x02 \x01(\r\x12\x14\n\x0c\x61ngle_counts\x18\x03 \x03(\r\x12\x17\n\x0f\x63ounts_per_turn\x18\x04 \x01(\r\x12\x14\n\x0cmagnet_found\x18\x05 \x01(\x08\x12\x17\n\x0fmagnet_too_weak\x18\x06 \x01(\x08\x12\x19\n\x11magnet_too_strong\x18\x07 \x01(\x08\x12\x13\n\x0bread_errors\x18\x08 \x01(\r\"=\n\x05ImuSI\x12\x0c\n\x04t_ns\x18\x01 \x03(\x10\x12\x12\n\ngyro_rad_s\x18\x02 \x03(\x01\x12\x12\n\naccel_m_s2\x18\x03 \x03(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rhandcap.proto\x12\x07handcap\"\xb3\x04\n\x08\x45nvelope\x12\x0b\n\x03seq\x18\x01 \x01(\r\x12\x0c\n\x04t_us\x18\x02 \x01(\x04\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\r\x12&\n\timu_batch\x18\n \x01(\x0b\x32\x11.handcap.ImuBatchH\x00\x12#\n\x07\x65ncoder\x18\x0b \x01(\x0b\x32\x10.handcap.EncoderH\x00\x12\x1f\n\x05hello\x18\x0c \x01(\x0b\x32\x0e.handcap.HelloH\x00\x12*\n\x0b\x66rame_stamp\x18\r \x01(\x0b\x32\x13.handcap.FrameStampH\x00\x12*\n\x0bvideo_frame\x18\x0e \x01(\x0b\x32\x13.handcap.VideoFrameH\x00\x12!\n\x06\x62utton\x18\x0f \x01(\x0b\x32\x0f.handcap.ButtonH\x00\x12*\n\x0bhand_joints\x18\x10 \x01(\x0b\x32\x13.handcap.HandJointsH\x00\x12,\n\x0csync_request\x18\x11 \x01(\x0b\x32\x14.handcap.SyncRequestH\x00\x12.\n\rsync_response\x18\x12 \x01(\x0b\x32\x15.handcap.SyncResponseH\x00\x12!\n\x06status\x18\x13 \x01(\x0b\x32\x0f.handcap.StatusH\x00\x12\x1b\n\x03log\x18\x14 \x01(\x0b\x32\x0c.handcap.LogH\x00\x12#\n\x07\x63ommand\x18\x15 \x01(\x0b\x32\x10.handcap.CommandH\x00\x12\x1b\n\x03\x61\x63k\x18\x16 \x01(\x0b\x32\x0c.handcap.AckH\x00\x42\x06\n\x04\x62ody\"\xb6\x01\n\x06Sensor\x12!\n\x04kind\x18\x01 \x01(\x0e\x32\x13.handcap.SensorKind\x12\r\n\x05model\x18\x02 \x01(\t\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.handcap.SensorState\x12\x10\n\x08identity\x18\x04 \x01(\r\x12\x0f\n\x07rate_hz\x18\x05 \x01(\x01\x12\x18\n\x10gyro_range_rad_s\x18\x06 \x01(\x01\x12\x18\n\x10\x61\x63\x63\x65l_range_m_s2\x18\x07 \x01(\x01\"\xc9\x01\n\x05Hello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\r\n\x05\x62oard\x18\x02 \x01(\t\x12\x0b\n\x03uid\x18\x03 \x01(\x06\x12\x18\n\x10\x66irmware_version\x18\x04 \x01(\t\x12\x10\n\x08git_hash\x18\x05 \x01(\t\x12 \n\x07sensors\x18\x06 \x03(\x0b\x32\x0f.handcap.Sensor\x12\x12\n\nboot_count\x18\x07 \x01(\r\x12(\n\x0breset_cause\x18\x08 \x01(\x0e\x32\x13.handcap.ResetCause\"\x98\x01\n\nFrameStamp\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\r\x12\r\n\x05\x66rame\x18\x02 \x01(\r\x12\x1b\n\x13\x65xposure_start_t_ns\x18\x03 \x01(\x04\x12\x13\n\x0b\x65xposure_ns\x18\x04 \x01(\r\x12\x13\n\x0bstrobe_seen\x18\x05 \x01(\x08\x12\x12\n\ngap_before\x18\x06 \x01(\x08\x12\x10\n\x08gap_code\x18\x07 \x01(\r\"\xff\x01\n\nVideoFrame\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\r\n\x05\x66rame\x18\x02 \x01(\r\x12\x14\n\x0c\x63\x61pture_t_ns\x18\x03 \x01(\x04\x12.\n\x08\x65ncoding\x18\x04 \x01(\x0e\x32\x1c.handcap.VideoFrame.Encoding\x12\r\n\x05width\x18\x05 \x01(\r\x12\x0e\n\x06height\x18\x06 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x07 \x01(\x0c\x12\x16\n\x0e\x66rames_dropped\x18\x08 \x01(\r\"G\n\x08\x45ncoding\x12\x14\n\x10\x45NCODING_UNKNOWN\x10\x00\x12\x12\n\x0e\x45NCODING_MJPEG\x10\x01\x12\x11\n\rENCODING_H264\x10\x02\"\x8f\x01\n\x06\x42utton\x12\"\n\x04\x65\x64ge\x18\x01 \x01(\x0e\x32\x14.handcap.Button.Edge\x12\x11\n\tedge_t_ns\x18\x02 \x01(\x04\x12\x0f\n\x07presses\x18\x03 \x01(\r\"=\n\x04\x45\x64ge\x12\x10\n\x0c\x45\x44GE_UNKNOWN\x10\x00\x12\x10\n\x0c\x45\x44GE_PRESSED\x10\x01\x12\x11\n\rEDGE_RELEASED\x10\x02\"-\n\nHandJoints\x12\x0c\n\x04t_ns\x18\x01 \x01(\x04\x12\x11\n\tangle_rad\x18\x02 \x03(\x02\"%\n\x0bSyncRequest\x12\x16\n\x0ehost_sent_t_ns\x18\x01 \x01(\x04\"\\\n\x0cSyncResponse\x12\x16\n\x0ehost_sent_t_ns\x18\x01 \x01(\x04\x12\x1b\n\x13\x62oard_received_t_ns\x18\x02 \x01(\x04\x12\x17\n\x0f\x62oard_sent_t_ns\x18\x03 \x01(\x04\"\xfc\x02\n\x06Status\x12\x18\n\x10imu_samples_lost\x18\x01 \x01(\r\x12\x1c\n\x14\x66rame_stamps_dropped\x18\x02 \x01(\r\x12\x18\n\x10messages_dropped\x18\x03 \x01(\r\x12\x12\n\nrx_bad_crc\x18\x04 \x01(\r\x12\x14\n\x0crx_bad_frame\x18\x05 \x01(\r\x12\x13\n\x0brx_too_long\x18\x06 \x01(\r\x12\x13\n\x0brx_overruns\x18\x07 \x01(\r\x12\x1b\n\x13imu_invalid_samples\x18\x08 \x01(\r\x12\x17\n\x0fimu_fifo_resets\x18\t \x01(\r\x12\x18\n\x10loop_late_us_max\x18\n \x01(\r\x12\x18\n\x10stack_free_bytes\x18\x0b \x01(\r\x12\x10\n\x08supply_v\x18\x0c \x01(\x02\x12\x1b\n\x13\x65ncoder_read_errors\x18\r \x01(\r\x12 \n\x07sensors\x18\x0e \x03(\x0b\x32\x0f.handcap.Sensor\x12\x11\n\timu_stuck\x18\x0f \x01(\r\"\x86\x01\n\x03Log\x12!\n\x05level\x18\x01 \x01(\x0e\x32\x12.handcap.Log.Level\x12\x0c\n\x04text\x18\x02 \x01(\t\"N\n\x05Level\x12\x11\n\rLEVEL_UNKNOWN\x10\x00\x12\x0e\n\nLEVEL_INFO\x10\x01\x12\x11\n\rLEVEL_WARNING\x10\x02\x12\x0f\n\x0bLEVEL_ERROR\x10\x03\"\xd1\x02\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\r\x12%\n\x08identify\x18\n \x01(\x0b\x32\x11.handcap.IdentifyH\x00\x12!\n\x06stream\x18\x0b \x01(\x0b\x32\x0f.handcap.StreamH\x00\x12+\n\x0cset_imu_rate\x18\x0c \x01(\x0b\x32\x13.handcap.SetImuRateH\x00\x12*\n\x0bset_trigger\x18\r \x01(\x0b\x32\x13.handcap.SetTriggerH\x00\x12\x1f\n\x05light\x18\x0e \x01(\x0b\x32\x0e.handcap.LightH\x00\x12;\n\x14reboot_to_bootloader\x18\x0f \x01(\x0b\x32\x1b.handcap.RebootToBootloaderH\x00\x12\x31\n\x0fmark_take_start\x18\x10 \x01(\x0b\x32\x16.handcap.MarkTakeStartH\x00\x42\x06\n\x04what\"\n\n\x08Identify\"\x14\n\x06Stream\x12\n\n\x02on\x18\x01 \x01(\x08\"\x1d\n\nSetImuRate\x12\x0f\n\x07rate_hz\x18\x01 \x01(\r\"?\n\nSetTrigger\x12\n\n\x02on\x18\x01 \x01(\x08\x12\x10\n\x08rate_mhz\x18\x02 \x01(\r\x12\x13\n\x0b\x65xposure_us\x18\x03 \x01(\r\"\x0f\n\rMarkTakeStart\"C\n\x05Light\x12\x0b\n\x03red\x18\x01 \x01(\r\x12\r\n\x05green\x18\x02 \x01(\r\x12\x0c\n\x04\x62lue\x18\x03 \x01(\r\x12\x10\n\x08\x62link_ms\x18\x04 \x01(\r\"\x14\n\x12RebootToBootloader\"\xb8\x01\n\x03\x41\x63k\x12\n\n\x02id\x18\x01 \x01(\r\x12%\n\x07outcome\x18\x02 \x01(\x0e\x32\x14.handcap.Ack.Outcome\x12\x0c\n\x04text\x18\x03 \x01(\t\"p\n\x07Outcome\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x00\x12\x10\n\x0cOUTCOME_DONE\x10\x01\x12\x13\n\x0fOUTCOME_REFUSED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\x12\x15\n\x11OUTCOME_NOT_KNOWN\x10\x04\"\xbb\x01\n\x08ImuBatch\x12\x19\n\x11\x66irst_sample_t_ns\x18\x01 \x01(\x04\x12\x11\n\tperiod_ns\x18\x02 \x01(\r\x12\x13\n\x0bgyro_counts\x18\x03 \x03(\x11\x12\x14\n\x0c\x61\x63\x63\x65l_counts\x18\x04 \x03(\x11\x12\x12\n\ngyro_scale\x18\x05 \x01(\x01\x12\x13\n\x0b\x61\x63\x63\x65l_scale\x18\x06 \x01(\x01\x12\x16\n\x0e\x66ifo_overflows\x18\x07 \x01(\r\x12\x15\n\rtemperature_c\x18\x08 \x01(\x02\"\xc5\x01\n\x07\x45ncoder\x12\x19\n\x11\x66irst_sample_t_ns\x18\x01 \x01(\x04\x12\x11\n\tperiod_ns\x18\x02 \x01(\r\x12\x14\n\x0c\x61ngle_counts\x18\x03 \x03(\r\x12\x17\n\x0f\x63ounts_per_turn\x18\x04 \x01(\r\x12\x14\n\x0cmagnet_found\x18\x05 \x01(\x08\x12\x17\n\x0fmagnet_too_weak\x18\x06 \x01(\x08\x12\x19\n\x11magnet_too_strong\x18\x07 \x01(\x08\x12\x13\n\x0bread_errors\x18\x08 \x01(\r\"=\n\x05ImuSI\x12\x0c\n\x04t_ns\x18\x01 \x03(\x10\x12\x12\n\ngyro_rad_s\x18\x02 \x03(\x01\x12\x12\n\naccel_m_s2\x18\x03 \x03(\x01*M\n\x0fProtocolVersion\x12\x1c\n\x18PROTOCOL_VERSION_UNKNOWN\x10\x00\x12\x1c\n\x18PROTOCOL_VERSION_CURRENT\x10\x01*\xb3\x01\n\nSensorKind\x12\x17\n\x13SENSOR_KIND_UNKNOWN\x10\x00\x12\x13\n\x0fSENSOR_KIND_IMU\x10\x01\x12\x17\n\x13SENSOR_KIND_ENCODER\x10\x02\x12\x17\n\x13SENSOR_KIND_TRIGGER\x10\x03\x12\x16\n\x12SENSOR_KIND_BUTTON\x10\x04\x12\x15\n\x11SENSOR_KIND_LIGHT\x10\x05\x12\x16\n\x12SENSOR_KIND_CAMERA\x10\x06*\xf0\x01\n\x0bSensorState\x12\x18\n\x14SENSOR_STATE_UNKNOWN\x10\x00\x12\x18\n\x14SENSOR_STATE_RUNNING\x10\x01\x12\x18\n\x14SENSOR_STATE_STOPPED\x10\x02\x12\x17\n\x13SENSOR_STATE_ABSENT\x10\x03\x12\x1f\n\x1bSENSOR_STATE_WRONG_IDENTITY\x10\x04\x12\x1e\n\x1aSENSOR_STATE_BAD_REGISTERS\x10\x05\x12!\n\x1dSENSOR_STATE_FAILED_SELF_TEST\x10\x06\x12\x16\n\x12SENSOR_STATE_STUCK\x10\x07*\x84\x01\n\nResetCause\x12\x17\n\x13RESET_CAUSE_UNKNOWN\x10\x00\x12\x15\n\x11RESET_CAUSE_POWER\x10\x01\x12\x13\n\x0fRESET_CAUSE_PIN\x10\x02\x12\x18\n\x14RESET_CAUSE_WATCHDOG\x10\x03\x12\x17\n\x13RESET_CAUSE_COMMAND\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'handcap_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PROTOCOLVERSION']._serialized_start=3458
+  _globals['_PROTOCOLVERSION']._serialized_end=3535
+  _globals['_SENSORKIND']._serialized_start=3538
+  _globals['_SENSORKIND']._serialized_end=3717
+  _globals['_SENSORSTATE']._serialized_start=3720
+  _globals['_SENSORSTATE']._serialized_end=3960
+  _globals['_RESETCAUSE']._serialized_start=3963
+  _globals['_RESETCAUSE']._serialized_end=4095
   _globals['_ENVELOPE']._serialized_start=27
-  _globals['_ENVELOPE']._serialized_end=166
-  _globals['_IMUBATCH']._serialized_start=169
-  _globals['_IMUBATCH']._serialized_end=356
-  _globals['_ENCODER']._serialized_start=359
-  _globals['_ENCODER']._serialized_end=556
-  _globals['_IMUSI']._serialized_start=558
-  _globals['_IMUSI']._serialized_end=619
+  _globals['_ENVELOPE']._serialized_end=590
+  _globals['_SENSOR']._serialized_start=593
+  _globals['_SENSOR']._serialized_end=775
+  _globals['_HELLO']._serialized_start=778
+  _globals['_HELLO']._serialized_end=979
+  _globals['_FRAMESTAMP']._serialized_start=982
+  _globals['_FRAMESTAMP']._serialized_end=1134
+  _globals['_VIDEOFRAME']._serialized_start=1137
+  _globals['_VIDEOFRAME']._serialized_end=1392
+  _globals['_VIDEOFRAME_ENCODING']._serialized_start=1321
+  _globals['_VIDEOFRAME_ENCODING']._serialized_end=1392
+  _globals['_BUTTON']._serialized_start=1395
+  _globals['_BUTTON']._serialized_end=1538
+  _globals['_BUTTON_EDGE']._serialized_start=1477
+  _globals['_BUTTON_EDGE']._serialized_end=1538
+  _globals['_HANDJOINTS']._serialized_start=1540
+  _globals['_HANDJOINTS']._serialized_end=1585
+  _globals['_SYNCREQUEST']._serialized_start=1587
+  _globals['_SYNCREQUEST']._serialized_end=1624
+  _globals['_SYNCRESPONSE']._serialized_start=1626
+  _globals['_SYNCRESPONSE']._serialized_end=1718
+  _globals['_STATUS']._serialized_start=1721
+  _globals['_STATUS']._serialized_end=2101
+  _globals['_LOG']._serialized_start=2104
+  _globals['_LOG']._serialized_end=2238
+  _globals['_LOG_LEVEL']._serialized_start=2160
+  _globals['_LOG_LEVEL']._serialized_end=2238
+  _globals['_COMMAND']._serialized_start=2241
+  _globals['_COMMAND']._serialized_end=2578
+  _globals['_IDENTIFY']._serialized_start=2580
+  _globals['_IDENTIFY']._serialized_end=2590
+  _globals['_STREAM']._serialized_start=2592
+  _globals['_STREAM']._serialized_end=2612
+  _globals['_SETIMURATE']._serialized_start=2614
+  _globals['_SETIMURATE']._serialized_end=2643
+  _globals['_SETTRIGGER']._serialized_start=2645
+  _globals['_SETTRIGGER']._serialized_end=2708
+  _globals['_MARKTAKESTART']._serialized_start=2710
+  _globals['_MARKTAKESTART']._serialized_end=2725
+  _globals['_LIGHT']._serialized_start=2727
+  _globals['_LIGHT']._serialized_end=2794
+  _globals['_REBOOTTOBOOTLOADER']._serialized_start=2796
+  _globals['_REBOOTTOBOOTLOADER']._serialized_end=2816
+  _globals['_ACK']._serialized_start=2819
+  _globals['_ACK']._serialized_end=3003
+  _globals['_ACK_OUTCOME']._serialized_start=2891
+  _globals['_ACK_OUTCOME']._serialized_end=3003
+  _globals['_IMUBATCH']._serialized_start=3006
+  _globals['_IMUBATCH']._serialized_end=3193
+  _globals['_ENCODER']._serialized_start=3196
+  _globals['_ENCODER']._serialized_end=3393
+  _globals['_IMUSI']._serialized_start=3395
+  _globals['_IMUSI']._serialized_end=3456
 # @@protoc_insertion_point(module_scope)
