@@ -127,7 +127,7 @@ def _imu(rig: Rig, part: Part) -> Rig:
         if missing:
             raise ValueError(f"does not know {', '.join(missing)}")
         before = Device(ImuModel(**known), uid=part.uid)
-    calibration = _imu_calibration(part)
+    calibration = imu_calibration(part)
     device = replace(before, imu=replace(before.imu, **known), calibration=calibration or before.calibration)
     return replace(rig, devices={**rig.devices, part.subject: device})
 
@@ -135,8 +135,12 @@ def _imu(rig: Rig, part: Part) -> Rig:
 _MATRICES = tuple(field.name for field in fields(ImuSigma))
 
 
-def _imu_calibration(part: Part) -> ImuCalibration | None:
-    """Scale, misalignment and bias; None where the part does not know them."""
+def imu_calibration(part: Part) -> ImuCalibration | None:
+    """Scale, misalignment and bias of an imu part, chip axes; None where it does not know them.
+
+    Raises:
+        TypeError, ValueError: its values are none.
+    """
     if any(part.values.get(key) is None for key in ("accel_matrix", "accel_bias", "gyro_matrix", "gyro_bias")):
         return None
     values = {key: np.array(part.values[key], float) for key in _MATRICES if part.values.get(key) is not None}

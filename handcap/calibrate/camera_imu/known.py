@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from handcap.calibrate.camera_imu.estimate import Lens
 from handcap.calibrate.part import Part, read_part
+from handcap.calibrate.put import imu_calibration
 from handcap.cameras import MODELS
 from handcap.errors import CalibrationError
 from handcap.geometry import Array
@@ -69,8 +69,20 @@ def lens_parts(paths: Sequence[Path]) -> dict[str, tuple[Path, Part]]:
     return parts
 
 
-def corrected(samples: ImuSamples, model: ImuModel, part: Part, where: str) -> tuple[ImuSamples, ImuModel]:
+def corrected(
+    recorded: ImuSamples, R_imu_chip: Array, model: ImuModel, part: Part, where: str
+) -> tuple[ImuSamples, ImuModel]:
     """Samples and noise by the part of `calibrate imu`: what it knows is taken, the rest stays.
+
+    Args:
+        recorded: in chip axes, as the part is; no earlier calibration applied.
+        R_imu_chip: (3, 3).
+        model: of the sensor's noise, as stated so far.
+        part: of the step imu.
+        where: its file.
+
+    Returns:
+        Samples in imu axes, and the noise.
 
     Raises:
         CalibrationError: the part was refused, is damaged, or of another step.
@@ -79,23 +91,16 @@ def corrected(samples: ImuSamples, model: ImuModel, part: Part, where: str) -> t
         what = "was refused" if part.step == "imu" else f"is of the step {part.step!r}"
         raise CalibrationError(what, where=where, mend=f"{_MEND} imu`")
     try:
-        gyro = _undone(samples.gyro_imu, part.values, "gyro")
-        accel = _undone(samples.accel_imu, part.values, "accel")
+        calibration = imu_calibration(part)
+        gyro, accel = recorded.gyro_imu, recorded.accel_imu
+        if calibration is not None:
+            gyro, accel = calibration.corrected(gyro, accel)
         noise = {key: float(part.values[key]) for key in _NOISE if part.values.get(key) is not None}
         if any(value <= 0 for value in noise.values()):
             raise ValueError("a noise that is not positive")
     except (TypeError, ValueError, np.linalg.LinAlgError) as error:
         raise CalibrationError(f"is no whole sensor ({error})", where=where, mend=f"{_MEND} imu`") from error
-    return ImuSamples(samples.t_ns, gyro, accel), replace(model, **noise)
+    return ImuSamples(recorded.t_ns, gyro @ R_imu_chip.T, accel @ R_imu_chip.T), replace(model, **noise)
 
 
 _NOISE = ("gyro_noise_density", "accel_noise_density", "gyro_random_walk", "accel_random_walk")
-
-
-def _undone(felt: Array, values: Mapping[str, Any], sensor: str) -> Array:
-    """measured = matrix @ true + bias, turned round."""
-    bias, matrix = values.get(f"{sensor}_bias"), values.get(f"{sensor}_matrix")
-    felt = felt if bias is None else felt - np.array(bias, float).reshape(3)
-    if matrix is None:
-        return felt
-    return np.asarray(np.linalg.solve(np.array(matrix, float).reshape(3, 3), felt.T).T, float)

@@ -98,9 +98,12 @@ def run(
 
             watched[name] = watch(take, name, lenses[name].mount.camera, board, params.watch, seen)
         on_progress(f"Solving ({device})", 0.0)
-        samples, model = take.imu(device), session.rig.devices[device].imu
-        if sensor is not None:
-            samples, model = corrected(samples, model, sensor, str(imu_path))
+        known = session.rig.devices[device]
+        if sensor is None:
+            samples, model = take.imu(device), known.imu
+        else:
+            recorded = take.imu(device, as_recorded=True)
+            samples, model = corrected(recorded, known.R_imu_chip, known.imu, sensor, str(imu_path))
         found = _estimated(board, watched, lenses, samples, model, params)
         on_progress(f"Solving ({device})", 1.0)
         for name in own:
