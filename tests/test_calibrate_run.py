@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 from recording import imu_block, session_meta
+from scipy.linalg import polar
 
+from handcap.boards import parse_board
+from handcap.calibrate.clash import require_own_markers
 from handcap.calibrate.guide import FLOOR_S, PARTS, Guide, plan
 from handcap.calibrate.page import Page
 from handcap.calibrate.part import Part, write_part
 from handcap.causes import Cause
 from handcap.cli.app import main
 from handcap.errors import CalibrationError, RigError
+from handcap.geometry import inverse, se3, so3_log
 from handcap.session import create, read_rig
 from handcap.sim import rigs as virtual
 
@@ -62,9 +66,9 @@ def done(guide: Guide, *stems: str, **changed: Any) -> None:
         part = left_by(step, subject, **changed)
         write_part(guide.folder / PARTS, part, Page(stem, part.verdict))
     run = json.loads((guide.folder / "run.json").read_text())
-    of = {"imu": "poses", "camera": "board", "gripper": "jaws"}
+    of = {"imu": "poses", "camera": "lens", "camera-imu": "mount", "gripper": "jaws"}
     for stem in stems:
-        key = of[stem.split("-")[0]]
+        key = of[stem.rpartition("-")[0]]
         run["recordings"][key] = {"session": "s", "take": "0001", "seconds": 60.0}
     (guide.folder / "run.json").write_text(json.dumps(run))
 
@@ -97,7 +101,7 @@ def test_a_run_goes_on_where_it_was_left(guide: Guide, tmp_path: Path) -> None:
     done(guide, "imu-right")
     done(guide, "camera-right", "camera-imu-right")
     now = Guide(guide.folder).progress()
-    assert now.done == ("still", "poses", "board") and now.next_step is not None and now.next_step.key == "jaws"
+    assert now.done == ("still", "poses", "lens", "mount") and now.next_step is not None and now.next_step.key == "jaws"
     # A second beginning changes nothing of what is there.
     assert Guide.begin(guide.folder, virtual.drawn("gripper", 7), "R07").progress().done == now.done
 
@@ -140,6 +144,16 @@ def test_parts_become_a_rig(guide: Guide, tmp_path: Path) -> None:
     assert rig.rig_id == "R07" and rig.uids == {"right": UID} and rig.valid_until == "2026-05-30T09:00:00Z"
 
 
+def test_a_board_whose_markers_are_on_the_fingers_is_refused_before_a_gripper_s_camera(guide: Guide) -> None:
+    cameras = [*DRAWING.cameras]
+    with pytest.raises(CalibrationError, match=r"markers 0, 1 are on the right gripper's fingers") as told:
+        require_own_markers(parse_board("charuco:8x6:0.05:0.0375"), DRAWING, cameras)
+    assert "5x5_100" in (told.value.mend or "")
+    require_own_markers(parse_board("charuco:8x6:0.05:0.0375:5x5_100"), DRAWING, cameras)
+    require_own_markers(parse_board("aprilgrid:6x6:0.055:0.3"), DRAWING, cameras)
+    require_own_markers(parse_board("charuco:8x6:0.05:0.0375"), virtual.drawn("full", 1), ["head_left"])
+
+
 def test_another_rig_s_folder_is_not_gone_on_with(guide: Guide) -> None:
     with pytest.raises(CalibrationError, match="here 'R07' is calibrated, not 'R08'"):
         Guide.begin(guide.folder, DRAWING, "R08")
@@ -158,7 +172,7 @@ def test_the_command_says_the_next_step_in_plain_words(tmp_path: Path, capfd: py
 
     session = resting(tmp_path / "still")
     code, said = handcap("--session", session)
-    assert code == 0 and "step 2 of 4" in said and "each of its six sides" in said and "--session SESSION" in said
+    assert code == 0 and "step 2 of 5" in said and "each of its six sides" in said and "--session SESSION" in said
     assert "六个面" in handcap("--lang", "zh")[1]
     code, said = handcap("--json")
     told = json.loads(said)
@@ -178,9 +192,20 @@ def test_the_virtual_rig_is_calibrated_from_nothing_to_in_force(
         main(["calibrate", "run", "--rig-id", "V01", "--folder", str(tmp_path / "run"), *arguments, "--json"])
     told = json.loads(capfd.readouterr().out)
     assert not left.value.code, told
-    assert told["summary"]["done"] == ["still", "poses", "board", "jaws"] and told["summary"]["hands_on_s"] <= FLOOR_S
-    rig, true = read_rig(tmp_path / "run/rig.json"), read_rig(tmp_path / "run/recordings/board/truth/rig.json")
-    apart = np.linalg.inv(true.cameras["right"].T_imu_cam) @ rig.cameras["right"].T_imu_cam
-    assert np.rad2deg(np.arccos(np.clip((np.trace(apart[:3, :3]) - 1) / 2, -1, 1))) <= 0.05
-    assert np.linalg.norm(apart[:3, 3]) <= 0.002
-    assert abs(rig.cameras["right"].dt_imu_cam_s - 0.003) <= 1e-4
+    assert (
+        told["summary"]["done"] == ["still", "poses", "lens", "mount", "jaws"]
+        and told["summary"]["hands_on_s"] <= FLOOR_S
+    )
+    rig, mount = read_rig(tmp_path / "run/rig.json"), tmp_path / "run/recordings/mount/truth"
+    found, true = rig.cameras["right"], read_rig(mount / "rig.json").cameras["right"]
+    # imu axes are those in which the accelerometer's matrix is symmetric: turned from the truth's by its polar factor.
+    matrix = np.array(json.loads((mount / "truth.json").read_text())["imus"]["right"]["accel_matrix"])
+    turned = se3(polar(matrix, side="left")[0], [0.0, 0.0, 0.0])
+    apart = inverse(turned @ true.T_imu_cam) @ found.T_imu_cam
+    angle_deg, arm_mm = np.rad2deg(np.linalg.norm(so3_log(apart[:3, :3]))), 1e3 * np.linalg.norm(apart[:3, 3])
+    offset_ms = 1e3 * (found.dt_imu_cam_s - 0.003)
+    print(
+        f"virtual gripper: {angle_deg:.3f}°, {arm_mm:.2f} mm, {offset_ms:.3f} ms, {found.line_delay_s / 28e-6 - 1:.2%}"
+    )
+    assert angle_deg <= 0.05 and arm_mm <= 2.0 and abs(offset_ms) <= 0.1
+    assert abs(found.line_delay_s / 28e-6 - 1) <= 0.02

@@ -76,6 +76,8 @@ BOARDS = sorted((Path(__file__).resolve().parents[1] / "calibration/boards").glo
         ("charuco:9x6:0.028:0.021", "a4"),
         ("charuco:12x8:0.02:0.015:5x5_100", "letter"),
         ("aprilgrid:6x4:0.03:0.3", "a4"),
+        ("chessboard:9x6:0.025", "a4"),
+        ("chessboard:10x7:0.0173", "250x300"),
     ],
 )
 def test_every_corner_is_found_where_the_description_says(tmp_path: Path, text: str, paper: str) -> None:

@@ -74,6 +74,18 @@ def test_a_rig_is_in_force_drifting_or_expired(put: Callable[..., Any], tmp_path
     assert put(rig(created="2026-03-09T09:00:00Z"), NOW + 3 * DAY).state(NOW + 3 * DAY) == "in force"
 
 
+def test_a_check_is_kept_for_the_very_calibration_it_was_of(put: Callable[..., Any], tmp_path: Path) -> None:
+    store = RigStore(tmp_path / "store")
+    put(rig())
+    record = store.checked(tmp_path / "rig.json", "drifting", "the head camera's mount", NOW + DAY)
+    assert record is not None and record.state(NOW + DAY) == "drifting"
+    write_rig(tmp_path / "other.json", rig(dt_s=0.001))
+    assert store.checked(tmp_path / "other.json", "recalibrate", "", NOW + DAY) is None
+    write_rig(tmp_path / "foreign.json", rig("R08", 8))
+    assert store.checked(tmp_path / "foreign.json", "in force", "", NOW + DAY) is None
+    assert store.record("R07").state(NOW + DAY) == "drifting" and store.ids() == ["R07"]
+
+
 def test_a_rig_is_with_whom_it_was_last_given_to(put: Callable[..., Any], tmp_path: Path) -> None:
     store = RigStore(tmp_path / "store")
     assert put(replace(rig(), assigned_to="ann")).assigned_to == "ann"

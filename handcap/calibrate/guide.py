@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from handcap import session as session_store
 from handcap.boards import Board
+from handcap.calibrate.clash import require_own_markers
 from handcap.calibrate.join import JoinParams, Wishes
 from handcap.calibrate.part import Part, read_part
 from handcap.calibrate.put import put
@@ -27,7 +28,7 @@ from handcap.session.rig_file import read_rig, require_devices, rig_bytes
 from handcap.session.stage_output import as_json
 from handcap.types import SIDES, Rig
 
-Key = Literal["still", "poses", "board", "jaws"]
+Key = Literal["still", "poses", "lens", "mount", "jaws"]
 OnProgress = Callable[[str, float], None]
 BASE, RUN, PARTS, RIG = "base.json", "run.json", "parts", "rig.json"
 FLOOR_S = 15 * 60.0  # what a full rig may take of somebody's hands
@@ -40,14 +41,17 @@ class GuideParams:
     Attributes:
         still_s: noise densities to a few percent; random walks need hours and stay the part's nominal ones.
         poses_s: eighteen attitudes of 4.5 s, all devices at once.
-        board_s: before the board, for each device that has a camera: forty views at the pace of a hand.
+        lens_s: before the board, for each device that has a camera: forty views at the pace of a hand.
+        mount_s: likewise, moving briskly: a lens wants the board in the corners of the picture, a mount wants it never
+            lost, and one recording does both badly (on the virtual rig, it was refused).
         jaws_s: for each gripper: seven blocks there and back at four seconds.
         set_up_s: to begin and end any recording, and to take the rig in hand.
     """
 
     still_s: float = 120.0
     poses_s: float = 90.0
-    board_s: float = 60.0
+    lens_s: float = 60.0
+    mount_s: float = 30.0
     jaws_s: float = 60.0
     set_up_s: float = 30.0
 
@@ -127,14 +131,17 @@ def plan(rig: Rig, params: GuideParams | None = None) -> tuple[Step, ...]:
     params = params or GuideParams()
     seeing = list(dict.fromkeys(camera.device for camera in rig.cameras.values()))
     imus = tuple(f"imu-{device}" for device in rig.devices)
-    lenses = tuple(f"camera-{name}" for name in rig.cameras) + tuple(f"camera-imu-{name}" for name in rig.cameras)
     steps = [
         Step("still", params.still_s, params.set_up_s, (), _still(params.still_s)),
         Step("poses", params.poses_s, params.poses_s + params.set_up_s, imus, _poses(params.poses_s)),
     ]
     if seeing:
-        seconds = params.board_s * len(seeing)
-        steps.append(Step("board", seconds, seconds + params.set_up_s, lenses, _board(params.board_s, seeing)))
+        lens_s, mount_s = params.lens_s * len(seeing), params.mount_s * len(seeing)
+        lenses, mounts = (tuple(f"{step}-{name}" for name in rig.cameras) for step in ("camera", "camera-imu"))
+        steps += [
+            Step("lens", lens_s, lens_s + params.set_up_s, lenses, _lens(params.lens_s, seeing)),
+            Step("mount", mount_s, mount_s + params.set_up_s, mounts, _mount(params.mount_s, seeing)),
+        ]
     sides = tuple(side for side in SIDES if side in rig.grippers)
     if sides:
         seconds = params.jaws_s * len(sides)
@@ -158,13 +165,23 @@ def _poses(seconds: float) -> dict[Language, str]:
     }
 
 
-def _board(seconds: float, devices: Sequence[str]) -> dict[Language, str]:
+def _lens(seconds: float, devices: Sequence[str]) -> dict[Language, str]:
     names = ", ".join(devices)
     return {
-        "en": f"Fix the board to a wall. Take each of {names} in hand for {seconds:.0f} s and look at the board from "
-        "near and far, tilted every way, into all corners of the picture; keep turning and shaking it briskly.",
-        "zh": f"将标定板固定在墙上。依次手持 {names},各 {seconds:.0f} 秒:远近不同、各个倾斜方向观察标定板,"
-        "让它出现在画面的每个角落,并不断轻快地转动和晃动设备。",
+        "en": f"Fix the board to a wall. Take each of {names} in hand for {seconds:.0f} s and look at the board "
+        "calmly, from near and far and tilted every way, until it has been in every corner of the picture.",
+        "zh": f"将标定板固定在墙上。依次手持 {names},各 {seconds:.0f} 秒:从远近不同处、以各种倾斜角度"
+        "平稳地观察标定板,直到它出现过画面的每个角落。",
+    }
+
+
+def _mount(seconds: float, devices: Sequence[str]) -> dict[Language, str]:
+    names = ", ".join(devices)
+    return {
+        "en": f"Before the same board, take each of {names} in hand for {seconds:.0f} s: turn it about all three axes "
+        "and move it briskly to and fro, and keep the whole board in the picture.",
+        "zh": f"面对同一块标定板,依次手持 {names},各 {seconds:.0f} 秒:绕三个轴转动并轻快地来回移动,"
+        "始终让整块标定板留在画面内。",
     }
 
 
@@ -302,10 +319,10 @@ class Guide:
                 return Made(())
             case "poses":
                 return self._imus(session, take_id, lang)
-            case "board":
-                if board is None:
-                    raise CalibrationError("nobody says which board", mend="give --board, as it was printed")
-                return self._cameras(session, take_id, board, lang, on_progress)
+            case "lens":
+                return self._lenses(session, take_id, self._own(board), lang, on_progress)
+            case "mount":
+                return self._mounts(session, take_id, self._own(board), lang, on_progress)
             case "jaws":
                 return self._grippers(session, take_id, lang, on_progress)
 
@@ -326,35 +343,33 @@ class Guide:
             outputs += write_part(self.folder / PARTS, parts[-1], page_of(result, device, lang))
         return Made(tuple(parts), tuple(outputs))
 
-    def _cameras(self, session: Path, take_id: str, board: Board, lang: Language, on_progress: OnProgress) -> Made:
-        from handcap.calibrate import camera as lenses
-        from handcap.calibrate import camera_imu as mounts
+    def _lenses(self, session: Path, take_id: str, board: Board, lang: Language, on_progress: OnProgress) -> Made:
+        from handcap.calibrate import camera as step
 
-        out = self.folder / PARTS
         parts: list[Part] = []
         outputs: list[Path] = []
         for name in self.rig.cameras:
-            source = lenses.open_source([str(session)], name, take_id)
-            result = lenses.calibrate_camera(source, board, on_progress=on_progress)
+            source = step.open_source([str(session)], name, take_id)
+            result = step.calibrate_camera(source, board, on_progress=on_progress)
             parts.append(result.part)
-            outputs += lenses.write_camera(out, result, lang)
-        if any(part.verdict == "refused" for part in parts):
-            return Made(tuple(parts), tuple(outputs))  # a mount on a lens that nobody knows would mean nothing
-        drawing = self._so_far("imu")
-        paths = [out / f"{part.stem}.json" for part in parts]
-        found = mounts.run(
+            outputs += step.write_camera(self.folder / PARTS, result, lang)
+        return Made(tuple(parts), tuple(outputs))
+
+    def _mounts(self, session: Path, take_id: str, board: Board, lang: Language, on_progress: OnProgress) -> Made:
+        from handcap.calibrate import camera_imu as step
+
+        out = self.folder / PARTS
+        found = step.run(
             session,
             board,
             take_id=take_id,
-            rig_path=drawing,
-            lens_paths=paths,
+            rig_path=self._so_far("imu"),
+            lens_paths=[out / f"camera-{name}.json" for name in self.rig.cameras],
             out=out,
             lang=lang,
             on_progress=on_progress,
         )
-        parts += [each.part for each in found]
-        outputs += [path for each in found for path in each.outputs]
-        return Made(tuple(parts), tuple(outputs))
+        return Made(tuple(each.part for each in found), tuple(path for each in found for path in each.outputs))
 
     def _grippers(self, session: Path, take_id: str, lang: Language, on_progress: OnProgress) -> Made:
         from handcap.calibrate.gripper import calibrate_gripper
@@ -369,6 +384,12 @@ class Guide:
             on_progress=on_progress,
         )
         return Made(tuple(each.part for each in found), tuple(path for each in found for path in each.outputs))
+
+    def _own(self, board: Board | None) -> Board:
+        if board is None:
+            raise CalibrationError("nobody says which board", mend="give --board, as it was printed")
+        require_own_markers(board, self.rig, [*self.rig.cameras])
+        return board
 
     def _so_far(self, *steps: str) -> Path:
         """The drawing with what these steps found, as a file for the next."""

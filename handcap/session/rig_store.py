@@ -233,6 +233,18 @@ class RigStore:
             self._event(rig_id, now, {"kind": "verified", "state": state, "text": text})
         return self.record(rig_id)
 
+    def checked(self, path: Path, state: Checked, text: str, now: datetime) -> RigRecord | None:
+        """Keep what a daily check said of a rig.json, where that very file is in force; None where it is not.
+
+        Raises:
+            RigError: the file cannot be read, or the store is damaged.
+            SessionError: the store cannot be written.
+        """
+        data = read_small(Path(path))
+        sha256, rig_id = hashlib.sha256(data).hexdigest(), parse_rig(data, Path(path)).rig_id
+        in_force = self.record(rig_id).in_force if rig_id in self.ids() else None
+        return self.verified(rig_id, state, text, now) if in_force is not None and in_force.sha256 == sha256 else None
+
     def find(self, uids: Mapping[str, str]) -> RigRecord:
         """The rig whose devices are plugged in.
 

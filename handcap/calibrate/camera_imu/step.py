@@ -16,6 +16,7 @@ from handcap.calibrate.camera_imu.estimate import CameraImu, CameraImuParams, Le
 from handcap.calibrate.camera_imu.known import corrected, lens_of, lens_parts
 from handcap.calibrate.camera_imu.report import compared, page
 from handcap.calibrate.camera_imu.watch import Watched, WatchParams, watch
+from handcap.calibrate.clash import require_own_markers
 from handcap.calibrate.part import Part, read_part, write_part
 from handcap.causes import Cause, Language
 from handcap.errors import CalibrationError, UsageError
@@ -77,6 +78,7 @@ def run(
     session = session_store.read(session_path, rig_path)
     take = session.take(_only(session, take_id))
     names = _cameras(session.rig, take, cameras)
+    require_own_markers(board, session.rig, names)
     parts = lens_parts(lens_paths)
     sensor = None if imu_path is None else read_part(imu_path)
     devices = list(dict.fromkeys(session.rig.cameras[name].device for name in names))

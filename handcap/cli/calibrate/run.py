@@ -23,7 +23,8 @@ _VERDICTS: dict[Verdict, dict[Language, str]] = {
     "partial": {"en": "usable, with reservations", "zh": "可用,但有保留"},
     "refused": {"en": "refused", "zh": "不合格"},
 }
-_BENCH_BOARD = "charuco:8x6:0.05:0.0375"
+# A gripper's camera has markers of the bench's ChArUco board on its fingers.
+_BENCH_BOARDS = {"charuco": "charuco:8x6:0.05:0.0375", "aprilgrid": "aprilgrid:6x6:0.055:0.3"}
 
 
 def run(
@@ -43,7 +44,7 @@ def run(
     serial: Annotated[int, typer.Option(help="Which specimen of the virtual rig.", min=0)] = 1,
     folder: Annotated[Path | None, typer.Option(help="Where the run is kept; default: calibration/RIG_ID.")] = None,
     store: Annotated[Path | None, typer.Option(help="Rig store; default: the user's own.")] = None,
-    again: Annotated[str | None, typer.Option(help="Make this step again: still, poses, board or jaws.")] = None,
+    again: Annotated[str | None, typer.Option(help="Make this step again: still, poses, lens, mount or jaws.")] = None,
     as_json: AsJson = False,
     lang: Lang = "en",
 ) -> None:
@@ -58,12 +59,12 @@ def run(
         from handcap.sim import rigs as drawings
 
         guide = Guide.begin(where, drawings.drawn(virtual_rig, serial), rig_id)
-        guide.settle(board=guide.board or board or _BENCH_BOARD)
+        guide.settle(board=_BENCH_BOARDS[_bench_board(guide)])
     elif base is not None or waiting:
         guide = Guide.begin(where, read_rig(base) if base is not None else read(waiting[0]).rig, rig_id)
     else:
         guide = Guide(where)
-    guide.settle(board, None if gauges is None else _numbers(gauges))
+    guide.settle(None if virtual else board, None if gauges is None else _numbers(gauges))
     told = _Told(as_json, lang)
     if again is not None:
         known = {step.key: step for step in guide.progress().steps}
@@ -114,12 +115,15 @@ def _numbers(text: str) -> list[float]:
 
 def _standing(now: Progress, lang: Language) -> list[str]:
     done, steps, hands = len(now.done), len(now.steps), now.hands_s / 60
+    recorded = _minutes(now.recorded_s)
+    if now.next_step is None:
+        return [
+            {"en": f"all {steps} steps done; recorded {recorded}", "zh": f"{steps} 步全部完成;共录制 {recorded}"}[lang]
+        ]
     return [
         {
-            "en": f"step {min(done + 1, steps)} of {steps}; recorded {_minutes(now.recorded_s)}, "
-            f"about {hands:.0f} min of work in all",
-            "zh": f"第 {min(done + 1, steps)} 步,共 {steps} 步;已录制 {_minutes(now.recorded_s)},"
-            f"总共约需动手 {hands:.0f} 分钟",
+            "en": f"step {done + 1} of {steps}; recorded {recorded}, about {hands:.0f} min of work in all",
+            "zh": f"第 {done + 1} 步,共 {steps} 步;已录制 {recorded},总共约需动手 {hands:.0f} 分钟",
         }[lang]
     ]
 
@@ -144,6 +148,10 @@ def _how_to_go_on(rig_id: str, lang: Language) -> str:
     return {"en": f"next: record that, then {again}", "zh": f"下一步:录制后运行 {again}"}[lang]
 
 
+def _bench_board(guide: Guide) -> str:
+    return "aprilgrid" if guide.rig.grippers else "charuco"
+
+
 def _recorded(guide: Guide, step: Step, rig: str, serial: int, as_json: bool) -> Path:
     """The virtual rig's recording of a step, made unless it is there."""
     from handcap import sim
@@ -153,7 +161,8 @@ def _recorded(guide: Guide, step: Step, rig: str, serial: int, as_json: bool) ->
     out = guide.folder / "recordings" / step.key
     if out.is_dir():
         return out
-    task = {"board": "charuco"}.get(step.key, step.key)
+    before = _bench_board(guide)
+    task = {"mount": before, "lens": "lens" if before == "charuco" else f"lens-{before}"}.get(step.key, step.key)
     # A rolling shutter as cheap sensors have, and a clock that is off by a few milliseconds. Where only the motion
     # sensors are wanted, a picture a second will do.
     seldom = step.key in ("still", "poses")
@@ -182,7 +191,7 @@ def _recorded(guide: Guide, step: Step, rig: str, serial: int, as_json: bool) ->
 def _taken(guide: Guide, step: Step, source: Path, as_json: bool, lang: Language) -> Made:
     from handcap.calibrate import board_of
 
-    board = board_of(guide.board) if step.key == "board" and guide.board is not None else None
+    board = board_of(guide.board) if step.key in ("lens", "mount") and guide.board is not None else None
     with progress(as_json) as on_progress:
         return guide.take(step, source, board, lang=lang, on_progress=on_progress)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ def verify(
     rig: Annotated[Path | None, typer.Option(help="Calibration in question, instead of the session's.")] = None,
     take: Annotated[str | None, typer.Option(help="Which take; default: the last.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the part; default: derived/TAKE/calibrate.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Rig store that keeps the answer; default: the user's.")] = None,
     as_json: AsJson = False,
     lang: Lang = "en",
 ) -> None:
@@ -28,6 +30,8 @@ def verify(
     from handcap.calibrate.verify import verify as stage
     from handcap.calibrate.verify.checks import body_of
     from handcap.calibrate.verify.page import KINDS, STATES, subject_name
+    from handcap.session import RigStore
+    from handcap.session.folder import RIG_JSON
 
     with progress(as_json) as on_progress:
         result = stage(
@@ -48,8 +52,16 @@ def verify(
     for cause in result.part.causes:
         lines += [f"  {cause.text(lang)}", f"    → {cause.mend(lang)}"]
     lines.append(f"  {result.outputs[1]}")
+    kept = None
+    if result.state != "not checked":
+        off = [line.strip() for line in lines[1:] if "sigma" in line]
+        calibration = rig if rig is not None else session / RIG_JSON
+        kept = RigStore(store).checked(calibration, result.state, "; ".join(off), datetime.now(UTC))
+    if kept is not None:
+        lines.append({"en": f"  kept for {kept.rig_id}", "zh": f"  已记入 {kept.rig_id}"}[lang])
     details = {
         "state": result.state,
+        "kept_for": None if kept is None else kept.rig_id,
         "off": {f"{c.kind}-{c.subject}": c.sigmas for c in result.checks if c.state in ("drifting", "recalibrate")},
         "causes": [cause.as_dict(lang) for cause in result.part.causes],
     }
