@@ -210,21 +210,37 @@ def _from_neighbours(xy: Array, px: Array, known: NDArray[np.bool_]) -> tuple[Ar
     Returns:
         (n, 2) px, and (n,) px per unit of xy; NaN without enough neighbours.
     """
-    away = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
+    away = _apart(xy)
     away[:, ~known] = np.inf
-    np.fill_diagonal(away, np.inf)
     k = min(_NEIGHBOURS, int(known.sum()) - 1)
-    if k < _ENOUGH_NEIGHBOURS:
-        return np.full(px.shape, np.nan), np.full(len(px), np.nan)
-    near = np.argsort(away, axis=1, kind="stable")[:, :k]
-    unit = np.take_along_axis(away, near, axis=1)[:, :1]
-    from_xy = (xy[near] - xy[:, None]) / unit[..., None]
+    return _foretold(xy, px, np.arange(len(px)), _nearest(away, k))
+
+
+def _apart(xy: Array) -> Array:
+    """(n, n) distances between places (n, 2); none is its own neighbour."""
+    away = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
+    np.fill_diagonal(away, np.inf)
+    return away
+
+
+def _nearest(away: Array, k: int) -> Ids:
+    """(m, k) the nearest of each row of distances (m, n), nearest first."""
+    return np.argsort(away, axis=1, kind="stable")[:, : max(k, 0)]
+
+
+def _foretold(xy: Array, px: Array, rows: Ids, near: Ids) -> tuple[Array, Array]:
+    """As `_from_neighbours`, of the corners (m,) `rows` by their neighbours (m, k)."""
+    if near.shape[1] < _ENOUGH_NEIGHBOURS:
+        return np.full((len(rows), 2), np.nan), np.full(len(rows), np.nan)
+    from_xy = xy[near] - xy[rows, None]
+    unit = np.linalg.norm(from_xy[:, :1], axis=-1)
+    from_xy = from_xy / unit[..., None]
     mean = px[near].mean(axis=1)
     spread = np.maximum(np.std(px[near], axis=(1, 2)), 1e-9)
     to_px = (px[near] - mean[:, None]) / spread[:, None, None]
     # u (g x + h y + 1) = a x + b y + c, and likewise v: eight unknowns, two equations a neighbour.
     x, y, zero, one = from_xy[..., 0], from_xy[..., 1], np.zeros(near.shape), np.ones(near.shape)
-    rows = np.concatenate(
+    equations = np.concatenate(
         [
             np.stack([x, y, one, zero, zero, zero, -to_px[..., 0] * x, -to_px[..., 0] * y], axis=-1),
             np.stack([zero, zero, zero, x, y, one, -to_px[..., 1] * x, -to_px[..., 1] * y], axis=-1),
@@ -232,8 +248,8 @@ def _from_neighbours(xy: Array, px: Array, known: NDArray[np.bool_]) -> tuple[Ar
         axis=1,
     )
     goal = np.concatenate([to_px[..., 0], to_px[..., 1]], axis=1)
-    normal = np.einsum("nik,nil->nkl", rows, rows) + 1e-9 * np.eye(8)
-    h = np.linalg.solve(normal, np.einsum("nik,ni->nk", rows, goal)[..., None])[..., 0]
+    normal = equations.transpose(0, 2, 1) @ equations + 1e-9 * np.eye(8)
+    h = np.linalg.solve(normal, equations.transpose(0, 2, 1) @ goal[..., None])[..., 0]
     # The derivative of the homography at the corner itself, which lies at x = y = 0.
     stretch = h[:, [0, 1, 3, 4]] - h[:, [2, 2, 5, 5]] * h[:, [6, 7, 6, 7]]
     area = np.abs(stretch[:, 0] * stretch[:, 3] - stretch[:, 1] * stretch[:, 2])
@@ -247,14 +263,23 @@ def _where_neighbours_put_them(xy: Array, px: Array, share: float) -> NDArray[np
     The worst is left out of all others' neighbours before the next is judged: one wrong corner spoils no other.
     """
     known = np.ones(len(px), bool)
+    away = _apart(xy)
+    near = _nearest(away, min(_NEIGHBOURS, len(px) - 1))
+    off, rows = np.zeros(len(px)), np.arange(len(px))
     while known.any():
-        foretold, unit_px = _from_neighbours(xy, px, known)
-        off = np.linalg.norm(px - foretold, axis=-1) / np.maximum(unit_px, 1e-9)
-        off = np.where(known & np.isfinite(off), off, 0.0)
+        foretold, unit_px = _foretold(xy, px, rows, near[rows])
+        judged = np.linalg.norm(px[rows] - foretold, axis=-1) / np.maximum(unit_px, 1e-9)
+        off[rows] = np.where(np.isfinite(judged), judged, 0.0)
         worst = int(np.argmax(off))
         if off[worst] <= share:
             break
-        known[worst] = False
+        known[worst], off[worst], away[:, worst] = False, 0.0, np.inf
+        k = min(_NEIGHBOURS, int(known.sum()) - 1)
+        if k < near.shape[1]:
+            rows, near = np.flatnonzero(known), _nearest(away, k)
+        else:  # only those who knew it are judged anew
+            rows = np.flatnonzero(known & np.any(near == worst, axis=1))
+            near[rows] = _nearest(away[rows], k)
     return known
 
 
