@@ -239,9 +239,34 @@ def gravity_start(poses: ViewPoses, imu: ImuSamples, start: Start, params: Check
     if best < params.axes_better * asis:
         code = "accel_axes" if np.linalg.det(axes) > 0 else "accel_mirrored"
         raise Refused(Cause(code, measured=asis, limit=best))
-    if told.any() and not 1 / params.size < found[6] < params.size:
-        raise Refused(Cause("board_size", measured=float(100 / max(found[6], 0.01)), limit=100 * (params.size - 1)))
+    if told.any():
+        _check_size(accel, by_motion, table[:, :6], prior[:, :6], params)
     return -found[:3]
+
+
+def _check_size(accel: Array, by_motion: Array, others: Array, prior: Array, params: CheckParams) -> None:
+    """Refuse a board whose motion is of a wholly other size than the accelerometer felt. Raises Refused.
+
+    Accelerations by pictures are noisy where the board is small in them, and noise in what explains makes the share
+    seem smaller: explained the other way round it seems larger. The truth lies between the two.
+
+    Args:
+        accel, by_motion: (n, 3) felt, and by pictures.
+        others: (3 n, 6) what gravity and bias add to them.
+        prior: (3, 6) rows that keep the bias small.
+    """
+    rows = np.vstack([others, prior])
+
+    def without_others(values: Array) -> Array:
+        right = np.r_[values.reshape(-1), np.zeros(3)]
+        return right - rows @ np.linalg.lstsq(rows, right, rcond=None)[0]
+
+    felt, seen = without_others(accel), without_others(by_motion)
+    both = float(felt @ seen)
+    least, most = both / max(float(seen @ seen), 1e-12), float(felt @ felt) / max(both, 1e-12)
+    if both > 0 and (least >= params.size or most <= 1 / params.size):
+        share = least if least >= params.size else most
+        raise Refused(Cause("board_size", measured=100 / share, limit=100 * (params.size - 1)))
 
 
 def _averaged(values: Array, box: int) -> Array:
