@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--rendered", type=int, default=20)
     parser.add_argument("--corners", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=12.0)
-    parser.add_argument("--views", type=int, default=60)
+    parser.add_argument("--views", type=int, default=120)
     args = parser.parse_args()
     if args.rendered < len(KINDS):
         parser.error(f"--rendered {len(KINDS)} or more: each kind of rig and board lends its noise to the rest")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from handcap.boards import Board, board_text
 from handcap.calibrate.camera.bundle import Fit, Setup, Sightings, fit, sightings
 from handcap.calibrate.camera.curved import straightened
-from handcap.calibrate.camera.estimate import LensEstimate, estimate_lens, poses_only, variance_inflation
+from handcap.calibrate.camera.estimate import LensEstimate, common_cov, estimate_lens, poses_only, variance_inflation
 from handcap.calibrate.camera.judge import Found, verdict_of
 from handcap.calibrate.camera.sources import Source, same_moments
 from handcap.calibrate.camera.step import (
@@ -225,6 +225,10 @@ def _tied(
         fixed = replace(params.estimate.bundle, free_lenses=False, free_bend=False)
         result = fit(setup, seen, fixed)
     cov = result.shared_cov * variance_inflation(result)
+    at = 0
+    for lens in result.setup.lenses:
+        own = slice(at, at := at + len(lens.params))
+        cov[own, own] += common_cov(lens, params.estimate)
     epipolar, of_pair = _epipolar(result, seen)
     left_out = [names[k] for k in sorted(set(range(len(frames))) - set(good.tolist()))]
     kept = sum(len(frames[k]) == 2 for k in good)
