@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -95,10 +96,8 @@ class SerialPort:
             raise ConnectionError(str(error)) from error
 
     def close(self) -> None:
-        try:
+        with suppress(OSError):  # unplugged: nothing is left to close
             self._serial.close()
-        except OSError:  # unplugged: nothing is left to close
-            pass
 
 
 class TcpPort:
