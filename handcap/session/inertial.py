@@ -46,9 +46,13 @@ class ImuReader:
             ValueError: the numbers do not come in threes, one per stamp.
             DecodeError: not such a message.
         """
-        t_ns, gyro, accel = _si_samples(data) if kind == "imu" else _wire_samples(data)
-        if kind == "wire" and len(t_ns):
-            t_ns = to_session_clock(t_ns, self._clock_fits)
+        if kind == "imu":
+            t_ns, gyro, accel = _si_samples(data)
+        else:
+            envelope = Envelope.FromString(bytes(data))
+            t_ns, gyro, accel = _wire_samples(envelope)
+            if len(t_ns):
+                t_ns = to_session_clock(t_ns, of_boot(self._clock_fits, envelope.boot_id))
         if gyro.size != 3 * len(t_ns) or accel.size != 3 * len(t_ns):
             raise ValueError(f"{len(t_ns)} stamps with {gyro.size} and {accel.size} numbers")
         if not len(t_ns):
@@ -74,6 +78,11 @@ class ImuReader:
         return ImuSamples(t_ns, gyro, accel)
 
 
+def of_boot(fits: Sequence[ClockFit], boot_id: int) -> list[ClockFit]:
+    """Those that hold for one boot of a board."""
+    return [fit for fit in fits if fit.boot_id in (None, boot_id)]
+
+
 def to_session_clock(t_device_ns: Stamps, fits: Sequence[ClockFit]) -> Stamps:
     """Stamps of a board's clock on the session clock: `dt_session_device` between two fits by straight line.
 
@@ -95,9 +104,8 @@ def _si_samples(data: memoryview) -> tuple[Stamps, Array, Array]:
     return np.array(message.t_ns, np.int64), np.array(message.gyro_rad_s, float), np.array(message.accel_m_s2, float)
 
 
-def _wire_samples(data: memoryview) -> tuple[Stamps, Array, Array]:
+def _wire_samples(envelope: Envelope) -> tuple[Stamps, Array, Array]:
     """Raw counts of an Envelope in SI; nothing if it carries another body."""
-    envelope = Envelope.FromString(bytes(data))
     if envelope.WhichOneof("body") != "imu_batch":
         return np.empty(0, np.int64), np.empty(0), np.empty(0)
     batch = envelope.imu_batch

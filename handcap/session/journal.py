@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS faults (
   n INTEGER PRIMARY KEY, take TEXT, t_ns INTEGER, device TEXT, code TEXT NOT NULL, detail TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS clock_fits (
   n INTEGER PRIMARY KEY, take TEXT, device TEXT NOT NULL, t_ns INTEGER NOT NULL,
-  dt_session_device_s REAL NOT NULL, skew REAL NOT NULL, residual_s REAL);
+  dt_session_device_s REAL NOT NULL, skew REAL NOT NULL, residual_s REAL, boot_id INTEGER);
 """
 
 
@@ -54,11 +54,13 @@ class ClockFit:
         t_ns: when the fit holds best, session clock.
         dt_session_device_s: dt at that time.
         skew: growth of dt, seconds per second.
+        boot_id: of the board, whose clock begins again with each boot; None: of all.
     """
 
     t_ns: int
     dt_session_device_s: float
     skew: float
+    boot_id: int | None = None
 
 
 class Journal:
@@ -71,6 +73,8 @@ class Journal:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
+            if "boot_id" not in _columns(self._db, "clock_fits"):  # begun by an older handcap
+                self._db.execute("ALTER TABLE clock_fits ADD COLUMN boot_id INTEGER")
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
@@ -115,13 +119,21 @@ class Journal:
         )
 
     def clock_fit(
-        self, device: str, t_ns: int, dt_session_device_s: float, skew: float, residual_s: float, *, take: str | None
+        self,
+        device: str,
+        t_ns: int,
+        dt_session_device_s: float,
+        skew: float,
+        residual_s: float,
+        *,
+        take: str | None,
+        boot_id: int | None = None,
     ) -> None:
-        """t_session = t_device + dt at session time `t_ns`, growing by `skew` seconds per second."""
+        """t_session = t_device + dt at session time `t_ns`, growing by `skew` a second, in one boot or all."""
         self._run(
-            "INSERT INTO clock_fits (take, device, t_ns, dt_session_device_s, skew, residual_s) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            (take, device, t_ns, dt_session_device_s, skew, residual_s),
+            "INSERT INTO clock_fits (take, device, t_ns, dt_session_device_s, skew, residual_s, boot_id) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (take, device, t_ns, dt_session_device_s, skew, residual_s, boot_id),
         )
 
     def takes(self) -> dict[str, TakeRecord]:
@@ -146,11 +158,20 @@ def read_take_records(session: Path) -> dict[str, TakeRecord]:
 
 def read_clock_fits(session: Path, take: str, device: str) -> list[ClockFit]:
     """Fits of a device's clock during a take, or without a take, by time."""
-    sql = (
-        "SELECT t_ns, dt_session_device_s, skew FROM clock_fits "
-        "WHERE device = ? AND (take = ? OR take IS NULL) ORDER BY t_ns"
-    )
-    return _reading(session, lambda db: [ClockFit(*row) for row in db.execute(sql, (device, take))], [])
+
+    def query(db: sqlite3.Connection) -> list[ClockFit]:
+        boot = "boot_id" if "boot_id" in _columns(db, "clock_fits") else "NULL"
+        sql = (
+            f"SELECT t_ns, dt_session_device_s, skew, {boot} FROM clock_fits "
+            "WHERE device = ? AND (take = ? OR take IS NULL) ORDER BY t_ns"
+        )
+        return [ClockFit(*row) for row in db.execute(sql, (device, take))]
+
+    return _reading(session, query, [])
+
+
+def _columns(db: sqlite3.Connection, table: str) -> set[str]:
+    return {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
 
 
 def _reading(session: Path, query: Callable[[sqlite3.Connection], _T], absent: _T) -> _T:

@@ -22,7 +22,7 @@ from handcap.clock import NS_PER_S
 from handcap.encoder import COUNTS_PER_TURN
 from handcap.errors import SessionError
 from handcap.session.folder import is_name, segment_files
-from handcap.session.inertial import ImuReader, to_session_clock
+from handcap.session.inertial import ImuReader, of_boot, to_session_clock
 from handcap.session.journal import read_clock_fits
 from handcap.session.pictures import FORMATS, Packet, decode_picture, decode_video, is_key
 from handcap.session.take_index import Damage, TakeIndex
@@ -220,14 +220,15 @@ class Take:
         t_ns: list[Stamps] = []
         counts: list[NDArray[np.int64]] = []
         for _, envelope in self.wire(device) if fits else ():
-            said = envelope.encoder
-            if not envelope.HasField("encoder") or not said.magnet_found or said.counts_per_turn != COUNTS_PER_TURN:
+            said, mine = envelope.encoder, of_boot(fits, envelope.boot_id)
+            told = envelope.HasField("encoder") and said.magnet_found and said.counts_per_turn == COUNTS_PER_TURN
+            if not (told and mine):
                 continue
             count = len(said.angle_counts)
             if said.first_sample_t_ns + count * said.period_ns > _LONGEST_NS:
                 continue
             device_ns = np.int64(said.first_sample_t_ns) + np.arange(count, dtype=np.int64) * said.period_ns
-            t_ns.append(to_session_clock(device_ns, fits))
+            t_ns.append(to_session_clock(device_ns, mine))
             counts.append(np.array(said.angle_counts, np.int64) % COUNTS_PER_TURN)
         stamps = np.concatenate([*t_ns, np.empty(0, np.int64)])
         later = stamps > np.maximum.accumulate(np.concatenate([[np.int64(-1)], stamps]))[:-1]
