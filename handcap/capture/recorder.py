@@ -133,6 +133,15 @@ class Recorder:
         """End the running take; it is on the disk when this returns. Raises SessionError."""
         return self._ask(self._end)
 
+    def discard_take(self, take: str, why: str) -> None:
+        """A take that has ended is never to be exported. Raises SessionError."""
+
+        def discard() -> str:
+            self.session.journal.take_discarded(take, why)
+            return take
+
+        self._ask(discard)
+
     def close(self) -> None:
         """End a running take and stop."""
         with self._changed:

@@ -90,6 +90,9 @@ def select(session: Session, accept: Accept = "auto") -> Selection:
 
 def _refusal(session: Session, take: str, accept: Accept, decision: Decision | None) -> tuple[str, str] | None:
     """Why a take does not qualify and what would change that; None when it does."""
+    record = session.journal().get(take)
+    if record is not None and record.state == "discarded":
+        return f"thrown away ({record.reason})", "record it again: what the collector threw away is never exported"
     folder = session.derived(take, _STAGE)
     if not (folder / "report.json").exists():
         return "not reconstructed yet", f"run `handcap reconstruct {session.path}`"

@@ -13,7 +13,7 @@ from handcap.errors import SessionError
 from handcap.session.folder import JOURNAL
 
 _T = TypeVar("_T")
-TakeState = Literal["open", "ended", "interrupted", "recovered"]
+TakeState = Literal["open", "ended", "interrupted", "recovered", "discarded"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS takes (
@@ -32,7 +32,8 @@ class TakeRecord:
     """A take as journalled.
 
     Attributes:
-        state: "open" while recorded (or when the recorder died), "ended", "interrupted" (by an error), "recovered".
+        state: "open" while recorded (or when the recorder died), "ended", "interrupted" (by an error), "recovered",
+            "discarded" (thrown away by whoever recorded it: never exported).
         first_ns, last_ns: span of its stamps, session clock; None while unknown.
         counts: topic to number of pictures or samples, None while unknown: nothing is claimed that was not saved.
     """
@@ -64,12 +65,12 @@ class ClockFit:
 
 
 class Journal:
-    """An open journal. Every call is one transaction, on the disk when it returns."""
+    """An open journal, for one thread at a time. Every call is one transaction, on the disk when it returns."""
 
     def __init__(self, session: Path) -> None:
         self._path = session / JOURNAL
         try:
-            self._db = sqlite3.connect(self._path, isolation_level=None)
+            self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
@@ -111,6 +112,10 @@ class Journal:
             "last_ns = excluded.last_ns, counts = excluded.counts, reason = excluded.reason",
             (take, state, first_ns, last_ns, text, reason),
         )
+
+    def take_discarded(self, take: str, reason: str) -> None:
+        """A take that has ended was thrown away; what was counted of it stays."""
+        self._run("UPDATE takes SET state = 'discarded', reason = ? WHERE id = ?", (reason, take))
 
     def fault(self, code: str, detail: str, *, take: str | None, t_ns: int | None, device: str | None) -> None:
         self._run(

@@ -1,0 +1,147 @@
+"""The second verdict: `handcap reconstruct --field`, take after take, in the background and never in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from handcap.causes import Language
+
+_LONGEST_S = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class FieldVerdict:
+    """What the field pass says of a take.
+
+    Attributes:
+        verdict: "ok", "partial", "refused"; "unjudged" where the pass itself failed.
+        lines: sentences for the collector, the worst first.
+    """
+
+    take: str
+    verdict: str
+    lines: Sequence[str]
+
+
+class FieldPasses:
+    """One pass at a time, at the lowest priority, in a process of its own.
+
+    Args:
+        session: folder.
+        lang: of the sentences.
+    """
+
+    def __init__(self, session: Path, lang: Language = "en") -> None:
+        self._session, self._lang = session, lang
+        self._waiting: deque[str] = deque()
+        self._forgotten: set[str] = set()
+        self._changed = threading.Condition()
+        self._running: subprocess.Popen[str] | None = None
+        self._now: str | None = None
+        self._took_s: list[float] = []
+        self._closing = False
+        self.verdicts: dict[str, FieldVerdict] = {}
+        self._thread = threading.Thread(target=self._run, name="handcap field pass", daemon=True)
+        self._thread.start()
+
+    def add(self, take: str) -> None:
+        with self._changed:
+            self._waiting.append(take)
+            self._changed.notify_all()
+
+    def forget(self, take: str) -> None:
+        """Nobody wants to know any more."""
+        with self._changed:
+            self._forgotten.add(take)
+            self._changed.notify_all()
+
+    @property
+    def unjudged(self) -> list[str]:
+        """Takes without a verdict yet."""
+        with self._changed:
+            waiting = [*([self._now] if self._now else []), *self._waiting]
+        return [take for take in waiting if take not in self._forgotten]
+
+    @property
+    def minutes_left(self) -> float | None:
+        """Until all are judged, by how long the last took; None before the first."""
+        if not self._took_s:
+            return None
+        recent = self._took_s[-5:]
+        return len(self.unjudged) * sum(recent) / len(recent) / 60
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Until all are judged; False on time-out."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting and self._now is None, timeout_s)
+
+    def close(self) -> None:
+        """Stop; takes that were not judged stay so."""
+        with self._changed:
+            self._closing = True
+            self._waiting.clear()
+            if self._running is not None:
+                self._running.terminate()
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._now = None
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: bool(self._waiting) or self._closing)
+                if self._closing:
+                    return
+                take = self._waiting.popleft()
+                if take in self._forgotten:
+                    continue
+                self._now = take
+            began = time.monotonic()
+            self.verdicts[take] = self._judged(take)
+            self._took_s.append(time.monotonic() - began)
+
+    def _judged(self, take: str) -> FieldVerdict:
+        command = [sys.executable, "-m", "handcap.cli.app", "reconstruct", str(self._session), "--take", take]
+        command += ["--field", "--json", "--lang", self._lang]
+        with self._changed:
+            if self._closing:
+                return FieldVerdict(take, "unjudged", ())
+            self._running = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,  # Ctrl-C is the recorder's
+                preexec_fn=_last_in_line,
+            )
+        try:
+            said, _ = self._running.communicate(timeout=_LONGEST_S)
+            told = json.loads(said)
+        except subprocess.TimeoutExpired:
+            self._running.kill()
+            self._running.communicate()
+            return FieldVerdict(take, "unjudged", (f"took longer than {_LONGEST_S / 60:.0f} min",))
+        except ValueError:
+            return FieldVerdict(take, "unjudged", (f"ended with code {self._running.returncode}",))
+        finally:
+            with self._changed:
+                self._running = None
+        summary = told["summary"]
+        causes = summary.get("causes", {}).get(take, [])
+        lines = [f"{cause['text']} {cause['mend']}" for cause in causes]
+        return FieldVerdict(take, summary["takes"].get(take, "unjudged"), lines)
+
+
+def _last_in_line() -> None:
+    os.nice(15)
