@@ -68,6 +68,13 @@ bool link_listen(link_t *link, const char *address, uint16_t port, char *problem
   return true;
 }
 
+uint16_t link_port(const link_t *link) {
+  address_t address = {0};
+  socklen_t length = sizeof address;
+  getsockname(link->listen_fd, &address.any, &length);
+  return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
+}
+
 void link_destroy(link_t *link) {
   link_drop(link);
   if (link->listen_fd >= 0) close(link->listen_fd);

@@ -20,9 +20,10 @@ typedef struct {
   size_t framed_bytes, sent_bytes; /* of the message that is on its way */
 } link_t;
 
-/* `address` is a number, IPv4 or IPv6. */
+/* `address` is a number, IPv4 or IPv6; port 0 takes any that is free. */
 bool link_listen(link_t *link, const char *address, uint16_t port, char *problem, size_t problem_size);
 void link_destroy(link_t *link);
+uint16_t link_port(const link_t *link);
 
 /* A host has come; false where it was turned away, because another is here. */
 bool link_accept(link_t *link);

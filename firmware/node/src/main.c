@@ -82,7 +82,7 @@ static int serve(const options_t *options, source_t *source) {
                                     .source_rate_hz = source->rate_hz, .uid = options->uid};
   if (!camera_init(&camera, source, &pictures)) return complain("no thread for the camera");
   fprintf(stderr, "handcap-node: %s as %s, %s, listening on %s port %u\n", model, options->name,
-          node.iio == NULL ? "no inertial sensor" : iio.model, options->bind, options->port);
+          node.iio == NULL ? "no inertial sensor" : iio.model, options->bind, link_port(&link_to_host));
   node_run(&node);
   free(node.picture);
   if (node.imu_running) iio_stop(&iio);

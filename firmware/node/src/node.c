@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "version.h"
 
 #define SMALL_MESSAGE_MAX 1016 /* anything but a picture, encoded */
 #define PICTURE_HEAD_MAX 256   /* of a picture's message, all but its bytes */
@@ -21,8 +22,6 @@
 #define IMU_BATCH_PATIENCE_NS (50 * NS_PER_MS)
 #define IMU_RETRY_NS NS_PER_S
 #define TURN_MESSAGES 16 /* then others get their turn */
-
-/* ---- words ---- */
 
 __attribute__((format(printf, 3, 4))) static void say(node_t *node, handcap_Log_Level level, const char *format, ...) {
   char text[256];
@@ -89,8 +88,6 @@ static node_losses_t losses(node_t *node) {
                          .too_long = deframer->too_long,
                          .imu_stuck = node->imu_stuck};
 }
-
-/* ---- messages ---- */
 
 static void fill_hello(node_t *node, handcap_Hello *hello) {
   hello->protocol_version = handcap_ProtocolVersion_PROTOCOL_VERSION_CURRENT;
@@ -168,8 +165,8 @@ static bool take_batch(node_t *node) {
   return node->has_batch;
 }
 
-/* What is to be said next, the most urgent first. False where there is nothing. */
-static bool next_message(node_t *node, handcap_Envelope *envelope) {
+/* What is to be said next, the most urgent first. How many bytes it encodes to at most; 0 where there is nothing. */
+static size_t next_message(node_t *node, handcap_Envelope *envelope) {
   if (node->hello_wanted) {
     node->hello_wanted = false;
     envelope->which_body = handcap_Envelope_hello_tag;
@@ -186,10 +183,11 @@ static bool next_message(node_t *node, handcap_Envelope *envelope) {
   } else if (take_picture(node)) {
     envelope->which_body = handcap_Envelope_video_frame_tag;
     fill_picture(node, &envelope->body.video_frame);
+    return node->picture->size + PICTURE_HEAD_MAX;
   } else {
-    return false;
+    return 0;
   }
-  return true;
+  return SMALL_MESSAGE_MAX;
 }
 
 static void let_go_of_sent(node_t *node) {
@@ -204,24 +202,22 @@ static void let_go_of_sent(node_t *node) {
 static bool put_next(node_t *node) {
   static handcap_Envelope envelope;
   envelope = (handcap_Envelope)handcap_Envelope_init_zero;
-  if (!next_message(node, &envelope)) return false;
-  bool picture = envelope.which_body == handcap_Envelope_video_frame_tag;
+  size_t size_max = next_message(node, &envelope);
+  if (size_max == 0) return false;
   envelope.seq = node->seq++;
   envelope.t_us = clock_now_ns() / 1000;
   envelope.boot_id = node->boot_id;
-  if (link_put(node->link, &envelope, picture ? node->picture->size + PICTURE_HEAD_MAX : SMALL_MESSAGE_MAX)) {
+  if (link_put(node->link, &envelope, size_max)) {
     node->on_the_way = envelope.which_body;
     return true;
   }
   /* No memory. The host sees the number of the message missing, and a picture is counted. */
-  if (picture) {
+  if (envelope.which_body == handcap_Envelope_video_frame_tag) {
     picture_queue_reject(node->pictures, node->picture);
     node->picture = NULL;
   }
   return false;
 }
-
-/* ---- the host ---- */
 
 static void lose_link(node_t *node, const char *why) {
   link_drop(node->link);
@@ -348,8 +344,6 @@ static bool has_something_to_say(const node_t *node) {
   return picture_queue_state(node->pictures).bytes > 0;
 }
 
-/* ---- sensors ---- */
-
 static void hear_of_camera(node_t *node) {
   uint64_t count;
   if (read(node->camera->news_fd, &count, sizeof count) < 0) return;
@@ -407,8 +401,6 @@ static void hear_imu(node_t *node, short events, uint64_t now_ns) {
     imu_failed(node, now_ns);
   }
 }
-
-/* ---- the loop ---- */
 
 static void tend_status(node_t *node, uint64_t now_ns) {
   node_losses_t now = losses(node);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "version.h"
+
 static const char help[] =
     "handcap-node: send a camera's pictures, and an inertial sensor's samples, to handcap over TCP.\n"
     "\n"
@@ -17,7 +19,7 @@ static const char help[] =
     "  --quality N       of the JPEG made from raw pictures, 1 to 100 (85)\n"
     "  --control N=V     set a camera control, as v4l2-ctl spells it; may be repeated\n"
     "  --name NAME       which camera of the rig this is: head, head_left, head_right, left, right (head)\n"
-    "  --bind ADDRESS    where to listen (127.0.0.1)          --port N     (7047)\n"
+    "  --bind ADDRESS    where to listen (127.0.0.1)          --port N     (7047; 0: any)\n"
     "  --buffer-mib N    pictures kept while nobody reads, then the oldest are dropped (64)\n"
     "  --imu WHICH       auto, none, or the IIO device's name (auto)\n"
     "  --iio-root PATH   where /sys and /dev of the inertial sensor lie (/)\n"
@@ -117,7 +119,7 @@ static bool take(options_t *options, int which, const char *text) {
       options->camera.jpeg_quality = (int)value;
       return true;
     case PORT:
-      if (!whole_number(text, 10, 1, 65535, &value)) return wrong("port", text, "1 to 65535");
+      if (!whole_number(text, 10, 0, 65535, &value)) return wrong("port", text, "0 to 65535");
       options->port = (uint16_t)value;
       return true;
     case BUFFER:
