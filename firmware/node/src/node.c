@@ -324,6 +324,12 @@ static void hear(node_t *node, uint64_t received_t_ns) {
   }
 }
 
+static void hear_host(node_t *node, short events, uint64_t now_ns) {
+  if (events & POLLIN) hear(node, now_ns);
+  /* Gone, though not all that it said may have been read: nobody waits for the answers. */
+  if (events & (POLLRDHUP | POLLHUP | POLLERR) && node->link->fd >= 0) lose_link(node, "it closed the link");
+}
+
 static void speak(node_t *node) {
   for (int i = 0; i < TURN_MESSAGES; i++) {
     if (!link_busy(node->link)) {
@@ -408,7 +414,8 @@ static void tend_status(node_t *node, uint64_t now_ns) {
   if (now_ns - node->status_t_ns < STATUS_PERIOD_NS && !(moved && now_ns - node->losses_t_ns >= LOSSES_PERIOD_NS)) {
     return;
   }
-  if (now.pictures_damaged != node->told.pictures_damaged) {
+  if (now.pictures_damaged != node->damaged_told) {
+    node->damaged_told = now.pictures_damaged;
     say(node, handcap_Log_Level_LEVEL_WARNING, "camera: %u pictures came damaged since the start and were not sent",
         now.pictures_damaged);
   }
@@ -429,12 +436,12 @@ static int patience_ms(const node_t *node, uint64_t now_ns) {
 
 static void prepare(const node_t *node, struct pollfd *waiting) {
   bool host = node->link->fd >= 0;
-  short hear = room_for_bytes(node) > 0 ? POLLIN : 0, speak = host && has_something_to_say(node) ? POLLOUT : 0;
+  short heard = room_for_bytes(node) > 0 ? POLLIN : 0, spoken = host && has_something_to_say(node) ? POLLOUT : 0;
   waiting[SIGNALS] = (struct pollfd){.fd = node->signal_fd, .events = POLLIN};
   waiting[ARRIVALS] = (struct pollfd){.fd = node->link->listen_fd, .events = POLLIN};
   waiting[NEWS] = (struct pollfd){.fd = node->camera->news_fd, .events = POLLIN};
   waiting[INERTIAL] = (struct pollfd){.fd = node->imu_running ? node->iio->fd : -1, .events = POLLIN};
-  waiting[HOST] = (struct pollfd){.fd = host ? node->link->fd : -1, .events = (short)(hear | speak)};
+  waiting[HOST] = (struct pollfd){.fd = host ? node->link->fd : -1, .events = (short)(heard | spoken | POLLRDHUP)};
 }
 
 void node_run(node_t *node) {
@@ -445,7 +452,7 @@ void node_run(node_t *node) {
     if (poll(waiting, WAITED_FOR, patience_ms(node, clock_now_ns())) < 0 && errno != EINTR) return;
     uint64_t now_ns = clock_now_ns(); /* t2 of a request that this turn reads */
     if (waiting[SIGNALS].revents) return;
-    if (waiting[HOST].revents & (POLLIN | POLLHUP | POLLERR)) hear(node, now_ns);
+    hear_host(node, waiting[HOST].revents, now_ns);
     if (waiting[ARRIVALS].revents && link_accept(node->link)) greet(node);
     if (waiting[INERTIAL].revents) hear_imu(node, waiting[INERTIAL].revents, now_ns);
     if (waiting[NEWS].revents) hear_of_camera(node);

@@ -64,6 +64,7 @@ typedef struct {
   uint32_t link_lost_dropped;
   camera_state_t camera_told;
   node_losses_t told;
+  uint32_t damaged_told;
   uint64_t status_t_ns, losses_t_ns;
   uint32_t loop_late_us_max;
 } node_t;
