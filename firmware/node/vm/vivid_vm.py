@@ -119,7 +119,7 @@ def cpio(files: dict[str, tuple[int, bytes]]) -> bytes:
 
 def initramfs(system_folder: Path, node: Path, node_options: list[str]) -> bytes:
     folder, program, text = 0o040755, 0o100755, 0o100644
-    files: dict[str, tuple[int, bytes]] = {name: (folder, b"") for name in ("bin", "dev", "proc", "sys", "modules")}
+    files: dict[str, tuple[int, bytes]] = dict.fromkeys(("bin", "dev", "proc", "sys", "modules"), (folder, b""))
     files["init"] = (program, INIT.encode())
     files["node-options"] = (text, " ".join(node_options).encode())
     files["bin/busybox"] = (program, (system_folder / "busybox").read_bytes())
@@ -131,7 +131,11 @@ def initramfs(system_folder: Path, node: Path, node_options: list[str]) -> bytes
 
 def qemu_command(system_folder: Path, initrd: Path, port: int) -> list[str]:
     return [
-        *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "qemu64", "-m", "512", "-nographic", "-no-reboot"),
+        # qemu64: wider vector instructions are slower than none when each is emulated. icount: the machine's clock
+        # follows its instructions and leaps over idleness, so that it may run slower or faster than the host's; a busy
+        # host never makes its camera lose a picture.
+        *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "qemu64", "-icount", "shift=1,sleep=off"),
+        *("-m", "512", "-nographic", "-no-reboot"),
         *("-kernel", str(system_folder / "vmlinuz"), "-initrd", str(initrd)),
         *("-append", "console=ttyS0 quiet panic=-1"),
         *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:{NODE_PORT}"),
@@ -161,8 +165,8 @@ def main() -> None:
         initrd = Path(work) / "initrd"
         node = build_node(Path(work) / "build")
         initrd.write_bytes(initramfs(system(options.cache), node, after or ["--size", "640x360"]))
-        # Its own group would not get the terminal's interrupt.
-        raise SystemExit(subprocess.run(qemu_command(options.cache / "system", initrd, options.port), check=False).returncode)
+        command = qemu_command(options.cache / "system", initrd, options.port)
+        raise SystemExit(subprocess.run(command, check=False).returncode)
 
 
 if __name__ == "__main__":
