@@ -30,7 +30,7 @@ static light_t light;
 static uint8_t frame[HC_SENT_MAX];
 
 uint64_t hal_now_ns(void) {
-  return clock_us() * 1000U;
+  return ns_of_us(clock_us());
 }
 
 bool hal_set_imu_rate(uint32_t rate_hz) {
@@ -137,7 +137,7 @@ static bool take_edge(uint32_t pin, uint32_t edge) {
 void pin_handler(void) {
   uint64_t t_us = clock_us();
   if (take_edge(PIN_IMU_INT1, GPIO_EDGE_HIGH(PIN_IMU_INT1))) {
-    icm42688_edge(&imu, t_us * 1000U);
+    icm42688_edge(&imu, ns_of_us(t_us));
   }
   if (take_edge(PIN_STROBE, GPIO_EDGE_HIGH(PIN_STROBE))) {
     camera_trigger_strobe(&trigger, t_us, true);
@@ -146,7 +146,7 @@ void pin_handler(void) {
     camera_trigger_strobe(&trigger, t_us, false);
   }
   if (take_edge(PIN_BUTTON, GPIO_EDGE_LOW(PIN_BUTTON) | GPIO_EDGE_HIGH(PIN_BUTTON))) {
-    button_edge(&button, t_us * 1000U);
+    button_edge(&button, ns_of_us(t_us));
   }
 }
 
@@ -170,7 +170,7 @@ static void read_imu(void) {
                                   .period_ns = imu.period_ns,
                                   .gyro_scale = ICM42688_GYRO_SCALE,
                                   .accel_scale = ICM42688_ACCEL_SCALE,
-                                  .temperature_c = imu.temperature_c,
+                                  .temperature_c = icm42688_temperature_c(&imu),
                               });
   }
 }
@@ -244,14 +244,15 @@ int main(void) {
   hc_core_init(&core, &identity);
   interrupts_start();
   for (;;) {
+    hc_core_wake(&core);
     receive();
     read_imu();
     read_encoder();
     read_trigger();
     read_button();
     show_light();
-    hc_core_turn(&core);
     send();
+    hc_core_rest(&core);
     __asm volatile("wfi");
   }
 }
