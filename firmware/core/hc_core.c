@@ -115,9 +115,10 @@ void hc_core_button(hc_core_t *core, const handcap_Button *button) {
   core->button[core->buttons.written++ % HC_BUTTONS] = *button;
 }
 
-void hc_core_wake(hc_core_t *core) {
+uint64_t hc_core_wake(hc_core_t *core) {
   core->wake_t_ns = hal_now_ns();
   hal_watchdog_feed();
+  return core->wake_t_ns;
 }
 
 void hc_core_rest(hc_core_t *core) {

@@ -418,7 +418,7 @@ static void the_longest_turn_is_told_and_then_measured_anew(void **state) {
   (void)state;
   static const uint32_t turns_us[] = {10, 900, 30};
   for (size_t i = 0; i < 3; i++) {
-    hc_core_wake(&core);
+    assert_true(hc_core_wake(&core) == board.now_ns);
     board.now_ns += turns_us[i] * 1000U;
     hc_core_rest(&core);
     board.now_ns += 5000000U; /* asleep: not the loop's fault */
