@@ -66,9 +66,7 @@ def mutants_of(path: Path) -> list[Mutant]:
             continue
         for operator, others in OPERATORS.items():
             for at in (match.start() for match in re.finditer(re.escape(operator), code)):
-                found += [
-                    Mutant(path, number, line[:at] + other + line[at + len(operator) :]) for other in others
-                ]
+                found += [Mutant(path, number, line[:at] + other + line[at + len(operator) :]) for other in others]
         # A statement that stands alone on its line is left out; declarations with values would not compile without.
         if re.fullmatch(r" +[A-Za-z_][\w\->.\[\]& %]*( =|\+\+| \+=|\().*;", code.rstrip()) and "return" not in code:
             found.append(Mutant(path, number, ";"))
@@ -90,7 +88,9 @@ def objects(folder: Path) -> list[Path]:
     ]
     for source in sources:
         subprocess.run(["gcc", *FLAGS, "-c", source, "-o", folder / f"{source.stem}.o"], check=True)
-    return [folder / f"{source.stem}.o" for source in sources if source.parent.name != "tests" or "board" in source.stem]
+    return [
+        folder / f"{source.stem}.o" for source in sources if source.parent.name != "tests" or "board" in source.stem
+    ]
 
 
 def failing_test(common: list[Path], folder: Path, work: Path, mutant: Mutant | None) -> str | None:
