@@ -1,6 +1,6 @@
 """Finish an RP2040 image: fill in the boot stage's CRC, write it as raw bytes and as UF2, state its size.
 
-    python3 image.py IN.bin OUT.bin OUT.uf2
+python3 image.py IN.bin OUT.bin OUT.uf2
 """
 
 from __future__ import annotations
