@@ -246,7 +246,7 @@ class SimulatedBoard:
                 period_ns=5_000_000,
                 angle_counts=[100] * PER_BATCH,
                 counts_per_turn=4096,
-                magnet_found=self.magnet == "found",
+                magnet_found=self.magnet != "none",
                 magnet_too_weak=self.magnet == "weak",
             )
             self._say(encoder=angles)

@@ -361,7 +361,8 @@ class Board:
             told = f"board {hello.uid:016x} answers here instead of {self.uid}"
             self._note("foreign", arrived_ns, told)
             if self._epoch == 0:
-                raise DeviceError(told, where=self.name, mend="plug the right board in, or name another port")
+                mend = "plug the right board in, or name another port"
+                raise DeviceError(told, where=self.name, mend=mend, cause="device_is_another")
             raise _NotOurs(told)
         if not self._any_version:
             try:
@@ -396,6 +397,7 @@ class Board:
                     f"board {uid:016x} is open already, on {other}",
                     where=self.name,
                     mend="name each board once; if these are two boards, one of them answers for the other: unplug it",
+                    cause="device_twice",
                 )
             _open_uids[uid] = self.name
             self._claimed = uid
