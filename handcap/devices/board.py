@@ -107,7 +107,8 @@ class Board:
         self._candidates = candidates
         self._port: Port | None = open_port(name)
         node = self._port.holds_back
-        self._inbox = Inbox(self.params.most_messages, self.params.most_bytes_node if node else self.params.most_bytes)
+        most_bytes = self.params.most_bytes_node if node else self.params.most_bytes
+        self._inbox = Inbox(self.params.most_messages, most_bytes, drops=not node)
         self._stream = MessageStream(self._port.longest_frame)
         # A node answers as quickly as its network lets it.
         self._tracker = ClockTracker(TrackerParams(shortest_round_trip_s=None) if node else TrackerParams())
