@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import pytest
 
+from handcap.devices import open_board
 from handcap.wire.framing import NODE_FRAME_MAX, frame
 from handcap.wire.handcap_pb2 import (
     Ack,
@@ -381,6 +382,26 @@ def test_pictures_go_on_when_a_lost_host_returns_and_the_loss_is_told(node_progr
     assert_every_missing_picture_is_counted(after, before=after[0].frame - after[0].frames_dropped)
 
 
+def test_handcap_reads_a_node_as_it_reads_a_board(node_program: Path, jpegs: Path) -> None:
+    options = ("--source", str(jpegs), "--uid", "00c0ffee00c0ffee")
+    with running(node_program, *options) as node, open_board(f"tcp://127.0.0.1:{node.port}") as board:
+        assert board.uid == "00c0ffee00c0ffee"
+        board.stream(True)
+        pictures: list[VideoFrame] = []
+        until = time.monotonic() + PATIENCE_S
+        while len(pictures) < 60:
+            assert time.monotonic() < until
+            messages = board.receive(1.0)
+            pictures += [one.envelope.video_frame for one in messages if one.body == "video_frame"]
+        clock, losses = board.clock, board.losses
+    assert_whole(pictures, contents(jpegs))
+    assert [picture.frame for picture in pictures] == list(range(len(pictures)))
+    assert not losses.any, losses
+    # One machine, one clock: the fit must find that the two are the same.
+    assert clock is not None
+    assert abs(clock.dt_ns) < 1_000_000 + 5e9 * clock.sigma_s
+
+
 def test_a_second_host_is_told_who_has_the_node(node_program: Path, jpegs: Path) -> None:
     with running(node_program, "--source", str(jpegs)) as node, Host(node.port) as host:
         host.switch(1, on=True)
@@ -661,14 +682,13 @@ def in_virtual_machine(repository: Path, *options: str) -> Iterator[tuple[int, l
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     line = [sys.executable, str(repository / "firmware/node/vm/vivid_vm.py"), "--port", str(port), "--", *options]
-    # Its own group, so that QEMU below it ends too.
     machine = subprocess.Popen(
         line,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
-        start_new_session=True,
+        start_new_session=True,  # a group of its own, so that QEMU below it ends too
     )
     assert machine.stdout is not None
     said: list[str] = []
