@@ -137,17 +137,16 @@ static bool is_inertial(iio_t *iio, const char *name) {
 iio_found_t iio_find(iio_t *iio, const char *root, const char *name) {
   memset(iio, 0, sizeof *iio);
   iio->fd = -1;
-  char devices[IIO_PATH / 2];
-  if (snprintf(devices, sizeof devices, "%s/sys/bus/iio/devices", root) >= (int)sizeof devices) return IIO_NONE;
+  char devices[IIO_PATH], nodes[IIO_PATH];
+  if (!attribute_path(devices, root, "sys/bus/iio/devices") || !attribute_path(nodes, root, "dev")) return IIO_NONE;
   struct dirent **entries = NULL;
   int count = scandir(devices, &entries, NULL, alphasort);
   bool found = false;
   for (int i = 0; i < count; i++) {
     const char *entry = entries[i]->d_name;
-    if (!found && strncmp(entry, "iio:device", 10) == 0 && strlen(entry) < 64) {
-      snprintf(iio->folder, sizeof iio->folder, "%s/%s", devices, entry);
-      snprintf(iio->node, sizeof iio->node, "%.400s/dev/%s", root, entry);
-      found = is_inertial(iio, name);
+    if (!found && strncmp(entry, "iio:device", 10) == 0) {
+      found = attribute_path(iio->folder, devices, entry) && attribute_path(iio->node, nodes, entry) &&
+              is_inertial(iio, name);
     }
     free(entries[i]);
   }

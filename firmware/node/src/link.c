@@ -59,7 +59,7 @@ bool link_listen(link_t *link, const char *address, uint16_t port, char *problem
   int fd = socket(bound.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   int on = 1;
   if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (fd < 0 || bind(fd, &bound.any, length) != 0 || listen(fd, 4) != 0) {
+  if (fd < 0 || bind(fd, &bound.any, length) != 0 || listen(fd, 64) != 0) {
     snprintf(problem, problem_size, "cannot listen on %s port %u: %s", address, port, strerror(errno));
     if (fd >= 0) close(fd);
     return false;
