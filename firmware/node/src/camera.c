@@ -9,14 +9,18 @@
 
 static void tell(const camera_t *camera) {
   uint64_t one = 1;
-  while (write(camera->news_fd, &one, sizeof one) < 0 && errno == EINTR) continue;
+  while (write(camera->news_fd, &one, sizeof one) < 0 && errno == EINTR) {
+    /* interrupted: once more */
+  }
 }
 
 static void set_state(camera_t *camera, camera_state_t state) {
   bool told = camera->state == state;
   camera->state = state;
   snprintf(camera->problem, sizeof camera->problem, "%s", state == CAMERA_ABSENT ? camera->source->problem : "");
-  if (!told) tell(camera);
+  if (!told) {
+    tell(camera);
+  }
 }
 
 /* Lets go of the lock for at most a second, or until someone wants something else. */
@@ -47,7 +51,9 @@ static void stream(camera_t *camera) {
       tell(camera);
     }
     pthread_mutex_lock(&camera->lock);
-    if (result == SOURCE_DAMAGED) camera->damaged++;
+    if (result == SOURCE_DAMAGED) {
+      camera->damaged++;
+    }
   }
   camera->source->stop(camera->source);
   if (result == SOURCE_GONE) {
@@ -65,7 +71,9 @@ static void *run(void *argument) {
     if (camera->wanted && camera->state != CAMERA_ENDED) {
       stream(camera);
     } else {
-      if (camera->state != CAMERA_ENDED) set_state(camera, CAMERA_STOPPED);
+      if (camera->state != CAMERA_ENDED) {
+        set_state(camera, CAMERA_STOPPED);
+      }
       pthread_cond_wait(&camera->changed, &camera->lock);
     }
   }
@@ -82,8 +90,12 @@ bool camera_init(camera_t *camera, source_t *source, picture_queue_t *queue) {
   pthread_cond_init(&camera->changed, &attributes);
   pthread_condattr_destroy(&attributes);
   pthread_mutex_init(&camera->lock, NULL);
-  if (camera->news_fd >= 0 && pthread_create(&camera->thread, NULL, run, camera) == 0) return true;
-  if (camera->news_fd >= 0) close(camera->news_fd);
+  if (camera->news_fd >= 0 && pthread_create(&camera->thread, NULL, run, camera) == 0) {
+    return true;
+  }
+  if (camera->news_fd >= 0) {
+    close(camera->news_fd);
+  }
   source->close(source);
   return false;
 }

@@ -30,12 +30,18 @@ static bool attribute_path(char *path, const char *folder, const char *attribute
 
 static bool read_attribute(const char *folder, const char *attribute, char *text, size_t size) {
   char path[IIO_PATH];
-  if (!attribute_path(path, folder, attribute)) return false;
+  if (!attribute_path(path, folder, attribute)) {
+    return false;
+  }
   int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
+  if (fd < 0) {
+    return false;
+  }
   ssize_t got = read(fd, text, size - 1);
   close(fd);
-  if (got <= 0) return false;
+  if (got <= 0) {
+    return false;
+  }
   text[got] = '\0';
   text[strcspn(text, "\n")] = '\0';
   return true;
@@ -43,9 +49,13 @@ static bool read_attribute(const char *folder, const char *attribute, char *text
 
 static bool write_attribute(const char *folder, const char *attribute, const char *text) {
   char path[IIO_PATH];
-  if (!attribute_path(path, folder, attribute)) return false;
+  if (!attribute_path(path, folder, attribute)) {
+    return false;
+  }
   int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-  if (fd < 0) return false;
+  if (fd < 0) {
+    return false;
+  }
   ssize_t length = (ssize_t)strlen(text);
   bool well = write(fd, text, (size_t)length) == length;
   return close(fd) == 0 && well;
@@ -61,7 +71,9 @@ static double read_number(const char *folder, const char *first, const char *sec
   const char *names[] = {first, second, third};
   char text[64];
   for (size_t i = 0; i < 3; i++) {
-    if (read_attribute(folder, names[i], text, sizeof text)) return strtod(text, NULL);
+    if (read_attribute(folder, names[i], text, sizeof text)) {
+      return strtod(text, NULL);
+    }
   }
   return 0.0;
 }
@@ -70,9 +82,13 @@ static double read_number(const char *folder, const char *first, const char *sec
 static bool parse_type(const char *text, iio_channel_t *channel) {
   char endian = 0, sign = 0;
   unsigned bits = 0, storage = 0, shift = 0;
-  if (sscanf(text, "%ce:%c%u/%u>>%u", &endian, &sign, &bits, &storage, &shift) != 5) return false;
+  if (sscanf(text, "%ce:%c%u/%u>>%u", &endian, &sign, &bits, &storage, &shift) != 5) {
+    return false;
+  }
   bool sizes = storage == 8 || storage == 16 || storage == 32 || storage == 64;
-  if ((endian != 'l' && endian != 'b') || sign != 's' || !sizes || bits == 0 || bits + shift > storage) return false;
+  if ((endian != 'l' && endian != 'b') || sign != 's' || !sizes || bits == 0 || bits + shift > storage) {
+    return false;
+  }
   channel->big_endian = endian == 'b';
   channel->bits = bits;
   channel->storage_bytes = storage / 8;
@@ -84,18 +100,26 @@ static bool read_channel(iio_t *iio, int which) {
   char attribute[64], text[64];
   const char *name = channel_names[which];
   snprintf(attribute, sizeof attribute, "scan_elements/%s_type", name);
-  if (!read_attribute(iio->folder, attribute, text, sizeof text)) return fail(iio, "%s has no %s", iio->model, name);
-  if (!parse_type(text, &iio->channels[which])) return fail(iio, "%s: %s has the type %.40s", iio->model, name, text);
+  if (!read_attribute(iio->folder, attribute, text, sizeof text)) {
+    return fail(iio, "%s has no %s", iio->model, name);
+  }
+  if (!parse_type(text, &iio->channels[which])) {
+    return fail(iio, "%s: %s has the type %.40s", iio->model, name, text);
+  }
   if (which != CHANNEL_TIME && iio->channels[which].bits > 16) {
     return fail(iio, "%s: %s has %u bits, and the wire's counts have 16", iio->model, name, iio->channels[which].bits);
   }
   snprintf(attribute, sizeof attribute, "scan_elements/%s_index", name);
-  if (!read_attribute(iio->folder, attribute, text, sizeof text)) return fail(iio, "%s: %s", iio->model, attribute);
+  if (!read_attribute(iio->folder, attribute, text, sizeof text)) {
+    return fail(iio, "%s: %s", iio->model, attribute);
+  }
   iio->channels[which].index = (uint32_t)strtoul(text, NULL, 10);
   return true;
 }
 
-static size_t round_up(size_t value, size_t step) { return (value + step - 1) / step * step; }
+static size_t round_up(size_t value, size_t step) {
+  return (value + step - 1) / step * step;
+}
 
 /* Channels stand in the order of their index, each at a multiple of its own size, the whole of the largest. */
 static bool lay_out_scan(iio_t *iio) {
@@ -104,12 +128,16 @@ static bool lay_out_scan(iio_t *iio) {
   for (int turn = 0; turn < IIO_CHANNELS; turn++) {
     int next = -1;
     for (int which = 0; which < IIO_CHANNELS; which++) {
-      if (!placed[which] && (next < 0 || iio->channels[which].index < iio->channels[next].index)) next = which;
+      if (!placed[which] && (next < 0 || iio->channels[which].index < iio->channels[next].index)) {
+        next = which;
+      }
     }
     size_t size = iio->channels[next].storage_bytes;
     iio->channels[next].at = round_up(at, size);
     at = iio->channels[next].at + size;
-    if (size > largest) largest = size;
+    if (size > largest) {
+      largest = size;
+    }
     placed[next] = true;
   }
   iio->scan_bytes = round_up(at, largest);
@@ -121,16 +149,24 @@ static bool read_traits(iio_t *iio) {
       read_number(iio->folder, "sampling_frequency", "in_anglvel_sampling_frequency", "in_accel_sampling_frequency");
   iio->gyro_scale = read_number(iio->folder, "in_anglvel_scale", "in_anglvel_x_scale", "scale");
   iio->accel_scale = read_number(iio->folder, "in_accel_scale", "in_accel_x_scale", "scale");
-  if (!(iio->gyro_scale > 0.0) || !(iio->accel_scale > 0.0)) return fail(iio, "%s: no scale", iio->model);
+  if (!(iio->gyro_scale > 0.0) || !(iio->accel_scale > 0.0)) {
+    return fail(iio, "%s: no scale", iio->model);
+  }
   for (int which = 0; which < IIO_CHANNELS; which++) {
-    if (!read_channel(iio, which)) return false;
+    if (!read_channel(iio, which)) {
+      return false;
+    }
   }
   return lay_out_scan(iio);
 }
 
 static bool is_inertial(iio_t *iio, const char *name) {
-  if (!read_attribute(iio->folder, "name", iio->model, sizeof iio->model)) return false;
-  if (name != NULL) return strcmp(name, iio->model) == 0;
+  if (!read_attribute(iio->folder, "name", iio->model, sizeof iio->model)) {
+    return false;
+  }
+  if (name != NULL) {
+    return strcmp(name, iio->model) == 0;
+  }
   return has_attribute(iio->folder, "in_anglvel_x_raw") && has_attribute(iio->folder, "in_accel_x_raw");
 }
 
@@ -138,7 +174,9 @@ iio_found_t iio_find(iio_t *iio, const char *root, const char *name) {
   memset(iio, 0, sizeof *iio);
   iio->fd = -1;
   char devices[IIO_PATH], nodes[IIO_PATH];
-  if (!attribute_path(devices, root, "sys/bus/iio/devices") || !attribute_path(nodes, root, "dev")) return IIO_NONE;
+  if (!attribute_path(devices, root, "sys/bus/iio/devices") || !attribute_path(nodes, root, "dev")) {
+    return IIO_NONE;
+  }
   struct dirent **entries = NULL;
   int count = scandir(devices, &entries, NULL, alphasort);
   bool found = false;
@@ -151,7 +189,9 @@ iio_found_t iio_find(iio_t *iio, const char *root, const char *name) {
     free(entries[i]);
   }
   free(entries);
-  if (!found) return IIO_NONE;
+  if (!found) {
+    return IIO_NONE;
+  }
   return read_traits(iio) ? IIO_FOUND : IIO_UNFIT;
 }
 
@@ -161,12 +201,18 @@ static void choose_trigger(const iio_t *iio) {
   snprintf(devices, sizeof devices, "%s", iio->folder);
   *strrchr(devices, '/') = '\0';
   DIR *folder = opendir(devices);
-  if (folder == NULL) return;
+  if (folder == NULL) {
+    return;
+  }
   const struct dirent *entry;
   while ((entry = readdir(folder)) != NULL) {
     char trigger[IIO_PATH], name[64];
-    if (strncmp(entry->d_name, "trigger", 7) != 0 || !attribute_path(trigger, devices, entry->d_name)) continue;
-    if (!read_attribute(trigger, "name", name, sizeof name)) continue;
+    if (strncmp(entry->d_name, "trigger", 7) != 0 || !attribute_path(trigger, devices, entry->d_name)) {
+      continue;
+    }
+    if (!read_attribute(trigger, "name", name, sizeof name)) {
+      continue;
+    }
     if (strncmp(name, iio->model, strlen(iio->model)) == 0) {
       write_attribute(iio->folder, "trigger/current_trigger", name);
     }
@@ -178,7 +224,9 @@ static bool enable_channels(iio_t *iio) {
   for (int which = 0; which < IIO_CHANNELS; which++) {
     char attribute[64];
     snprintf(attribute, sizeof attribute, "scan_elements/%s_en", channel_names[which]);
-    if (!write_attribute(iio->folder, attribute, "1")) return fail(iio, "%s: %s: not writable", iio->model, attribute);
+    if (!write_attribute(iio->folder, attribute, "1")) {
+      return fail(iio, "%s: %s: not writable", iio->model, attribute);
+    }
   }
   return true;
 }
@@ -189,18 +237,26 @@ bool iio_start(iio_t *iio) {
   if (!write_attribute(iio->folder, "current_timestamp_clock", "monotonic")) {
     return fail(iio, "%s: its clock cannot be set to CLOCK_MONOTONIC", iio->model);
   }
-  if (!enable_channels(iio)) return false;
+  if (!enable_channels(iio)) {
+    return false;
+  }
   choose_trigger(iio);
   write_attribute(iio->folder, "buffer/length", BUFFER_SCANS);
   iio->fd = open(iio->node, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (iio->fd < 0) return fail(iio, "%.100s: %s", iio->node, strerror(errno));
-  if (write_attribute(iio->folder, "buffer/enable", "1")) return true;
+  if (iio->fd < 0) {
+    return fail(iio, "%.100s: %s", iio->node, strerror(errno));
+  }
+  if (write_attribute(iio->folder, "buffer/enable", "1")) {
+    return true;
+  }
   iio_stop(iio);
   return fail(iio, "%s: its buffer does not start", iio->model);
 }
 
 void iio_stop(iio_t *iio) {
-  if (iio->fd < 0) return;
+  if (iio->fd < 0) {
+    return;
+  }
   write_attribute(iio->folder, "buffer/enable", "0");
   close(iio->fd);
   iio->fd = -1;
@@ -213,8 +269,10 @@ static int64_t channel_value(const iio_channel_t *channel, const uint8_t *scan) 
     value = value << 8 | scan[channel->at + place];
   }
   value >>= channel->shift;
-  if (channel->bits == 64) return (int64_t)value;
-  uint64_t sign = 1ull << (channel->bits - 1);
+  if (channel->bits == 64) {
+    return (int64_t)value;
+  }
+  uint64_t sign = 1ULL << (channel->bits - 1);
   value &= (sign << 1) - 1;
   return (int64_t)((value ^ sign) - sign);
 }
@@ -233,9 +291,13 @@ bool iio_read(iio_t *iio, imu_queue_t *queue) {
   memcpy(bytes, iio->rest, iio->rest_bytes);
   size_t room = 4096 / iio->scan_bytes * iio->scan_bytes; /* the kernel gives whole scans only */
   ssize_t got = read(iio->fd, bytes + iio->rest_bytes, room);
-  if (got < 0) return errno == EAGAIN || errno == EINTR || fail(iio, "%s is gone: %s", iio->model, strerror(errno));
+  if (got < 0) {
+    return errno == EAGAIN || errno == EINTR || fail(iio, "%s is gone: %s", iio->model, strerror(errno));
+  }
   size_t count = iio->rest_bytes + (size_t)got, at = 0;
-  for (; count - at >= iio->scan_bytes; at += iio->scan_bytes) push_scan(iio, bytes + at, queue);
+  for (; count - at >= iio->scan_bytes; at += iio->scan_bytes) {
+    push_scan(iio, bytes + at, queue);
+  }
   iio->rest_bytes = count - at;
   memcpy(iio->rest, bytes + at, iio->rest_bytes);
   return true;

@@ -18,9 +18,13 @@ static void on_error(j_common_ptr jpeg) {
   longjmp(error->failed, 1);
 }
 
-static void on_message(j_common_ptr jpeg) { (void)jpeg; }
+static void on_message(j_common_ptr jpeg) {
+  (void)jpeg;
+}
 
-static uint8_t clamp(int value) { return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value); }
+static uint8_t clamp(int value) {
+  return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+}
 
 /* Full range from limited range, ITU-R BT.601: 219 steps of luma, 224 of chroma about 128. */
 static void range_tables(bool limited, uint8_t luma[256], uint8_t chroma[256]) {
@@ -44,7 +48,9 @@ typedef struct {
 static void split_row(const raw_t *raw, const uint8_t *from, uint8_t *y, uint8_t *cb, uint8_t *cr) {
   size_t width = raw->format->width;
   if (raw->format->kind == RAW_GREY) {
-    for (size_t x = 0; x < width; x++) y[x] = raw->luma[from[x]];
+    for (size_t x = 0; x < width; x++) {
+      y[x] = raw->luma[from[x]];
+    }
   } else {
     for (size_t x = 0; x + 1 < width; x += 2, from += 4) {
       y[x] = raw->luma[from[0]];
@@ -53,8 +59,12 @@ static void split_row(const raw_t *raw, const uint8_t *from, uint8_t *y, uint8_t
       cr[x / 2] = raw->chroma[from[3]];
     }
   }
-  for (size_t x = width; x < raw->y_width; x++) y[x] = y[width - 1];
-  if (raw->format->kind == RAW_GREY) return;
+  for (size_t x = width; x < raw->y_width; x++) {
+    y[x] = y[width - 1];
+  }
+  if (raw->format->kind == RAW_GREY) {
+    return;
+  }
   for (size_t x = width / 2; x < raw->c_width; x++) {
     cb[x] = cb[width / 2 - 1];
     cr[x] = cr[width / 2 - 1];
@@ -74,7 +84,9 @@ static void write_blocks(struct jpeg_compress_struct *jpeg, const raw_t *raw, co
   while (jpeg->next_scanline < format->height) {
     for (size_t row = 0; row < ROWS; row++) {
       size_t source = jpeg->next_scanline + row;
-      if (source >= format->height) source = format->height - 1;
+      if (source >= format->height) {
+        source = format->height - 1;
+      }
       split_row(raw, data + source * format->stride, y[row], cb[row], cr[row]);
     }
     jpeg_write_raw_data(jpeg, planes, ROWS);
@@ -96,19 +108,29 @@ static void set_up(struct jpeg_compress_struct *jpeg, const raw_format_t *format
 }
 
 static bool fits(const raw_format_t *format, size_t size) {
-  if (format->width == 0 || format->height == 0 || format->width > 16384 || format->height > 16384) return false;
-  if (format->kind == RAW_YUYV && format->width % 2 != 0) return false;
-  if (format->stride < row_bytes(format)) return false;
+  if (format->width == 0 || format->height == 0 || format->width > 16384 || format->height > 16384) {
+    return false;
+  }
+  if (format->kind == RAW_YUYV && format->width % 2 != 0) {
+    return false;
+  }
+  if (format->stride < row_bytes(format)) {
+    return false;
+  }
   return size >= (format->height - 1) * format->stride + row_bytes(format);
 }
 
 picture_t *jpeg_encode(const raw_format_t *format, const uint8_t *data, size_t size) {
-  if (!fits(format, size)) return NULL;
+  if (!fits(format, size)) {
+    return NULL;
+  }
   raw_t raw = {.format = format, .y_width = ((size_t)format->width + 15) / 16 * 16};
   raw.c_width = raw.y_width / 2;
   range_tables(format->limited_range, raw.luma, raw.chroma);
   raw.planes = calloc(ROWS, raw.y_width + 2 * raw.c_width);
-  if (raw.planes == NULL) return NULL;
+  if (raw.planes == NULL) {
+    return NULL;
+  }
 
   struct jpeg_compress_struct jpeg = {0};
   error_t error = {0};
@@ -130,7 +152,9 @@ picture_t *jpeg_encode(const raw_format_t *format, const uint8_t *data, size_t s
   jpeg_destroy_compress(&jpeg);
   free(bytes);
   free(raw.planes);
-  if (picture == NULL) return NULL;
+  if (picture == NULL) {
+    return NULL;
+  }
   picture->encoding = ENCODING_MJPEG;
   picture->width = format->width;
   picture->height = format->height;

@@ -53,15 +53,20 @@ bool link_listen(link_t *link, const char *address, uint16_t port, char *problem
   address_t bound;
   socklen_t length = 0;
   if (!parse_address(address, port, &bound, &length)) {
-    snprintf(problem, problem_size, "--bind %s: not an IP address; 127.0.0.1, 0.0.0.0 or one of this machine's", address);
+    snprintf(problem, problem_size, "--bind %s: not an IP address; 127.0.0.1, 0.0.0.0 or one of this machine's",
+             address);
     return false;
   }
   int fd = socket(bound.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   int on = 1;
-  if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (fd >= 0) {
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  }
   if (fd < 0 || bind(fd, &bound.any, length) != 0 || listen(fd, 64) != 0) {
     snprintf(problem, problem_size, "cannot listen on %s port %u: %s", address, port, strerror(errno));
-    if (fd >= 0) close(fd);
+    if (fd >= 0) {
+      close(fd);
+    }
     return false;
   }
   link->listen_fd = fd;
@@ -77,25 +82,37 @@ uint16_t link_port(const link_t *link) {
 
 void link_destroy(link_t *link) {
   link_drop(link);
-  if (link->listen_fd >= 0) close(link->listen_fd);
+  if (link->listen_fd >= 0) {
+    close(link->listen_fd);
+  }
   free(link->message);
   free(link->framed);
 }
 
 static bool make_room(uint8_t **bytes, size_t *room, size_t wanted) {
-  if (*room >= wanted) return true;
+  if (*room >= wanted) {
+    return true;
+  }
   uint8_t *larger = realloc(*bytes, wanted);
-  if (larger == NULL) return false;
+  if (larger == NULL) {
+    return false;
+  }
   *bytes = larger;
   *room = wanted;
   return true;
 }
 
 bool link_put(link_t *link, const handcap_Envelope *envelope, size_t size_max) {
-  if (!make_room(&link->message, &link->message_room, size_max + HC_CRC_LEN)) return false;
-  if (!make_room(&link->framed, &link->framed_room, HC_COBS_MAX(size_max + HC_CRC_LEN) + 1)) return false;
+  if (!make_room(&link->message, &link->message_room, size_max + HC_CRC_LEN)) {
+    return false;
+  }
+  if (!make_room(&link->framed, &link->framed_room, HC_COBS_MAX(size_max + HC_CRC_LEN) + 1)) {
+    return false;
+  }
   pb_ostream_t stream = pb_ostream_from_buffer(link->message, size_max);
-  if (!pb_encode(&stream, handcap_Envelope_fields, envelope)) return false;
+  if (!pb_encode(&stream, handcap_Envelope_fields, envelope)) {
+    return false;
+  }
   link->framed_bytes = hc_frame(link->message, stream.bytes_written, link->framed);
   link->sent_bytes = 0;
   return true;
@@ -113,7 +130,9 @@ static void turn_away(link_t *link, int fd) {
   pb_ostream_t stream = pb_ostream_from_buffer(message, 512);
   if (pb_encode(&stream, handcap_Envelope_fields, &envelope)) {
     size_t length = hc_frame(message, stream.bytes_written, framed);
-    if (send(fd, framed, length, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) errno = 0; /* it may have gone already */
+    if (send(fd, framed, length, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+      errno = 0; /* it may have gone already */
+    }
   }
   close(fd);
 }
@@ -126,7 +145,9 @@ bool link_accept(link_t *link) {
   address_t address = {0};
   socklen_t length = sizeof address;
   int fd = accept4(link->listen_fd, &address.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  if (fd < 0) return false;
+  if (fd < 0) {
+    return false;
+  }
   if (link->fd >= 0) {
     turn_away(link, fd);
     return false;
@@ -149,7 +170,9 @@ bool link_accept(link_t *link) {
 }
 
 void link_drop(link_t *link) {
-  if (link->fd >= 0) close(link->fd);
+  if (link->fd >= 0) {
+    close(link->fd);
+  }
   link->fd = -1;
 }
 
@@ -157,8 +180,12 @@ link_result_t link_flush(link_t *link) {
   while (link_busy(link)) {
     const uint8_t *from = link->framed + link->sent_bytes;
     ssize_t sent = send(link->fd, from, link->framed_bytes - link->sent_bytes, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0) return errno == EAGAIN ? LINK_BLOCKED : LINK_LOST;
+    if (sent < 0 && errno == EINTR) {
+      continue;
+    }
+    if (sent < 0) {
+      return errno == EAGAIN ? LINK_BLOCKED : LINK_LOST;
+    }
     link->sent_bytes += (size_t)sent;
   }
   return LINK_OPEN;

@@ -31,7 +31,9 @@ __attribute__((format(printf, 3, 4))) static void say(node_t *node, handcap_Log_
   va_end(arguments);
   fprintf(stderr, "handcap-node: %s\n", text);
   /* Answers need the room more: half of it is for words at most, and these stand on stderr too. */
-  if (node->link->fd < 0 || node->replies_written - node->replies_read >= NODE_REPLIES / 2) return;
+  if (node->link->fd < 0 || node->replies_written - node->replies_read >= NODE_REPLIES / 2) {
+    return;
+  }
   node_reply_t *reply = &node->replies[node->replies_written++ % NODE_REPLIES];
   *reply = (node_reply_t){.which = handcap_Envelope_log_tag};
   reply->body.log.level = level;
@@ -40,17 +42,24 @@ __attribute__((format(printf, 3, 4))) static void say(node_t *node, handcap_Log_
 
 static handcap_SensorState camera_sensor_state(node_t *node) {
   switch (camera_view(node->camera).state) {
-    case CAMERA_RUNNING: return handcap_SensorState_SENSOR_STATE_RUNNING;
-    case CAMERA_ABSENT: return handcap_SensorState_SENSOR_STATE_ABSENT;
+    case CAMERA_RUNNING:
+      return handcap_SensorState_SENSOR_STATE_RUNNING;
+    case CAMERA_ABSENT:
+      return handcap_SensorState_SENSOR_STATE_ABSENT;
     case CAMERA_STOPPED:
-    case CAMERA_ENDED: break;
+    case CAMERA_ENDED:
+      break;
   }
   return handcap_SensorState_SENSOR_STATE_STOPPED;
 }
 
 static handcap_SensorState imu_sensor_state(const node_t *node) {
-  if (node->imu_running) return handcap_SensorState_SENSOR_STATE_RUNNING;
-  if (!node->streaming) return handcap_SensorState_SENSOR_STATE_STOPPED;
+  if (node->imu_running) {
+    return handcap_SensorState_SENSOR_STATE_RUNNING;
+  }
+  if (!node->streaming) {
+    return handcap_SensorState_SENSOR_STATE_STOPPED;
+  }
   return node->imu_stuck > 0 ? handcap_SensorState_SENSOR_STATE_STUCK : handcap_SensorState_SENSOR_STATE_ABSENT;
 }
 
@@ -73,7 +82,9 @@ static pb_size_t fill_sensors(node_t *node, handcap_Sensor *sensors, bool troubl
   for (pb_size_t i = 0; i < known; i++) {
     bool well = all[i].state == handcap_SensorState_SENSOR_STATE_RUNNING ||
                 all[i].state == handcap_SensorState_SENSOR_STATE_STOPPED;
-    if (!well || !troubled_only) sensors[count++] = all[i];
+    if (!well || !troubled_only) {
+      sensors[count++] = all[i];
+    }
   }
   return count;
 }
@@ -147,20 +158,30 @@ static void fill_picture(const node_t *node, handcap_VideoFrame *frame) {
 
 static void fill_reply(handcap_Envelope *envelope, const node_reply_t *reply) {
   envelope->which_body = reply->which;
-  if (reply->which == handcap_Envelope_ack_tag) envelope->body.ack = reply->body.ack;
-  if (reply->which == handcap_Envelope_log_tag) envelope->body.log = reply->body.log;
-  if (reply->which != handcap_Envelope_sync_response_tag) return;
+  if (reply->which == handcap_Envelope_ack_tag) {
+    envelope->body.ack = reply->body.ack;
+  }
+  if (reply->which == handcap_Envelope_log_tag) {
+    envelope->body.log = reply->body.log;
+  }
+  if (reply->which != handcap_Envelope_sync_response_tag) {
+    return;
+  }
   envelope->body.sync_response = reply->body.sync;
   envelope->body.sync_response.board_sent_t_ns = clock_now_ns();
 }
 
 static bool take_picture(node_t *node) {
-  if (node->picture == NULL) node->picture = picture_queue_pop(node->pictures, &node->picture_dropped);
+  if (node->picture == NULL) {
+    node->picture = picture_queue_pop(node->pictures, &node->picture_dropped);
+  }
   return node->picture != NULL;
 }
 
 static bool take_batch(node_t *node) {
-  if (node->iio == NULL) return false;
+  if (node->iio == NULL) {
+    return false;
+  }
   node->has_batch = node->has_batch || imu_queue_pop(node->samples, &node->batch);
   return node->has_batch;
 }
@@ -195,7 +216,9 @@ static void let_go_of_sent(node_t *node) {
     free(node->picture);
     node->picture = NULL;
   }
-  if (node->on_the_way == handcap_Envelope_imu_batch_tag) node->has_batch = false;
+  if (node->on_the_way == handcap_Envelope_imu_batch_tag) {
+    node->has_batch = false;
+  }
   node->on_the_way = 0;
 }
 
@@ -203,7 +226,9 @@ static bool put_next(node_t *node) {
   static handcap_Envelope envelope;
   envelope = (handcap_Envelope)handcap_Envelope_init_zero;
   size_t size_max = next_message(node, &envelope);
-  if (size_max == 0) return false;
+  if (size_max == 0) {
+    return false;
+  }
   envelope.seq = node->seq++;
   envelope.t_us = clock_now_ns() / 1000;
   envelope.boot_id = node->boot_id;
@@ -234,10 +259,13 @@ static void greet(node_t *node) {
   node->status_wanted = true;
   memset(node->done, 0, sizeof node->done); /* another host may count its commands from 1 again */
   say(node, handcap_Log_Level_LEVEL_INFO, "%s is here", node->link->peer);
-  if (!node->streaming || node->link_lost_t_ns == 0) return;
+  if (!node->streaming || node->link_lost_t_ns == 0) {
+    return;
+  }
   double away_s = (double)(clock_now_ns() - node->link_lost_t_ns) / 1e9;
   say(node, dropped > 0 ? handcap_Log_Level_LEVEL_WARNING : handcap_Log_Level_LEVEL_INFO,
-      "the link was away for %.1f s: %u pictures were thrown away for want of room, the others follow", away_s, dropped);
+      "the link was away for %.1f s: %u pictures were thrown away for want of room, the others follow", away_s,
+      dropped);
 }
 
 static void reply(node_t *node, const node_reply_t *answer) {
@@ -272,7 +300,9 @@ static void take_command(node_t *node, const handcap_Command *command) {
   if (command->id != 0) {
     const handcap_Ack *known = NULL;
     for (int i = 0; i < NODE_COMMANDS_REMEMBERED; i++) {
-      if (node->done[i].id == command->id) known = &node->done[i];
+      if (node->done[i].id == command->id) {
+        known = &node->done[i];
+      }
     }
     if (known == NULL) {
       handcap_Ack *place = &node->done[node->done_next++ % NODE_COMMANDS_REMEMBERED];
@@ -311,59 +341,91 @@ static size_t room_for_bytes(const node_t *node) {
 static void hear(node_t *node, uint64_t received_t_ns) {
   uint8_t bytes[NODE_REPLIES * 6];
   size_t room = room_for_bytes(node);
-  if (room == 0) return;
+  if (room == 0) {
+    return;
+  }
   ssize_t got = recv(node->link->fd, bytes, room, 0);
-  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+    return;
+  }
   if (got <= 0) {
     lose_link(node, got == 0 ? "it closed the link" : strerror(errno));
     return;
   }
   hc_deframer_t *deframer = &node->link->deframer;
   for (ssize_t i = 0; i < got; i++) {
-    if (hc_deframer_push(deframer, bytes[i])) take_message(node, deframer->bytes, deframer->len, received_t_ns);
+    if (hc_deframer_push(deframer, bytes[i])) {
+      take_message(node, deframer->bytes, deframer->len, received_t_ns);
+    }
   }
 }
 
 static void hear_host(node_t *node, short events, uint64_t now_ns) {
-  if (events & POLLIN) hear(node, now_ns);
+  if (events & POLLIN) {
+    hear(node, now_ns);
+  }
   /* Gone, though not all that it said may have been read: nobody waits for the answers. */
-  if (events & (POLLRDHUP | POLLHUP | POLLERR) && node->link->fd >= 0) lose_link(node, "it closed the link");
+  if (events & (POLLRDHUP | POLLHUP | POLLERR) && node->link->fd >= 0) {
+    lose_link(node, "it closed the link");
+  }
 }
 
 static void speak(node_t *node) {
   for (int i = 0; i < TURN_MESSAGES; i++) {
     if (!link_busy(node->link)) {
       let_go_of_sent(node);
-      if (!put_next(node)) return;
+      if (!put_next(node)) {
+        return;
+      }
     }
     link_result_t result = link_flush(node->link);
-    if (result == LINK_LOST) lose_link(node, strerror(errno));
-    if (result != LINK_OPEN) return;
+    if (result == LINK_LOST) {
+      lose_link(node, strerror(errno));
+    }
+    if (result != LINK_OPEN) {
+      return;
+    }
     let_go_of_sent(node);
   }
 }
 
 static bool has_something_to_say(const node_t *node) {
-  if (link_busy(node->link) || node->hello_wanted || node->status_wanted || node->picture != NULL) return true;
-  if (node->replies_read != node->replies_written) return true;
-  if (node->iio != NULL && (node->has_batch || node->samples->read != node->samples->written)) return true;
+  if (link_busy(node->link) || node->hello_wanted || node->status_wanted || node->picture != NULL) {
+    return true;
+  }
+  if (node->replies_read != node->replies_written) {
+    return true;
+  }
+  if (node->iio != NULL && (node->has_batch || node->samples->read != node->samples->written)) {
+    return true;
+  }
   return picture_queue_state(node->pictures).bytes > 0;
 }
 
 static void hear_of_camera(node_t *node) {
   uint64_t count;
-  if (read(node->camera->news_fd, &count, sizeof count) < 0) return;
+  if (read(node->camera->news_fd, &count, sizeof count) < 0) {
+    return;
+  }
   camera_view_t view = camera_view(node->camera);
-  if (view.state == node->camera_told) return;
+  if (view.state == node->camera_told) {
+    return;
+  }
   node->camera_told = view.state;
   node->status_wanted = true;
   switch (view.state) {
     case CAMERA_ABSENT:
       say(node, handcap_Log_Level_LEVEL_ERROR, "camera: %s; trying again every second", view.problem);
       break;
-    case CAMERA_ENDED: say(node, handcap_Log_Level_LEVEL_INFO, "the file source is at its end"); break;
-    case CAMERA_RUNNING: say(node, handcap_Log_Level_LEVEL_INFO, "camera: running"); break;
-    case CAMERA_STOPPED: say(node, handcap_Log_Level_LEVEL_INFO, "camera: stopped"); break;
+    case CAMERA_ENDED:
+      say(node, handcap_Log_Level_LEVEL_INFO, "the file source is at its end");
+      break;
+    case CAMERA_RUNNING:
+      say(node, handcap_Log_Level_LEVEL_INFO, "camera: running");
+      break;
+    case CAMERA_STOPPED:
+      say(node, handcap_Log_Level_LEVEL_INFO, "camera: stopped");
+      break;
   }
 }
 
@@ -380,16 +442,24 @@ static void imu_failed(node_t *node, uint64_t now_ns) {
 }
 
 static void tend_imu(node_t *node, uint64_t now_ns) {
-  if (node->iio == NULL) return;
+  if (node->iio == NULL) {
+    return;
+  }
   if (!node->streaming) {
-    if (node->imu_running) stop_imu(node);
+    if (node->imu_running) {
+      stop_imu(node);
+    }
     return;
   }
   if (!node->imu_running) {
-    if (now_ns < node->imu_retry_t_ns) return;
+    if (now_ns < node->imu_retry_t_ns) {
+      return;
+    }
     node->imu_running = iio_start(node->iio);
     node->imu_heard_t_ns = now_ns;
-    if (!node->imu_running) imu_failed(node, now_ns);
+    if (!node->imu_running) {
+      imu_failed(node, now_ns);
+    }
   } else if (now_ns - node->imu_heard_t_ns > IMU_RETRY_NS) {
     node->imu_stuck++;
     snprintf(node->iio->problem, sizeof node->iio->problem, "%s gives no samples", node->iio->model);
@@ -401,7 +471,9 @@ static void tend_imu(node_t *node, uint64_t now_ns) {
 static void hear_imu(node_t *node, short events, uint64_t now_ns) {
   if (events & POLLIN) {
     node->imu_heard_t_ns = now_ns;
-    if (!iio_read(node->iio, node->samples)) imu_failed(node, now_ns);
+    if (!iio_read(node->iio, node->samples)) {
+      imu_failed(node, now_ns);
+    }
   } else if (events & (POLLERR | POLLHUP | POLLNVAL)) {
     snprintf(node->iio->problem, sizeof node->iio->problem, "%s is gone", node->iio->model);
     imu_failed(node, now_ns);
@@ -420,7 +492,9 @@ static void tend_status(node_t *node, uint64_t now_ns) {
         now.pictures_damaged);
   }
   node->told = now;
-  if (now_ns - node->status_t_ns >= STATUS_PERIOD_NS) node->status_t_ns = now_ns;
+  if (now_ns - node->status_t_ns >= STATUS_PERIOD_NS) {
+    node->status_t_ns = now_ns;
+  }
   node->losses_t_ns = now_ns;
   node->status_wanted = true;
 }
@@ -429,7 +503,9 @@ enum { SIGNALS, ARRIVALS, NEWS, INERTIAL, HOST, WAITED_FOR };
 
 /* How long nothing needs doing by the clock. */
 static int patience_ms(const node_t *node, uint64_t now_ns) {
-  if (node->imu_running && node->samples->filling.count > 0) return 50;
+  if (node->imu_running && node->samples->filling.count > 0) {
+    return 50;
+  }
   uint64_t due = node->status_t_ns + STATUS_PERIOD_NS;
   return due <= now_ns ? 0 : (int)((due - now_ns) / NS_PER_MS) + 1;
 }
@@ -444,22 +520,41 @@ static void prepare(const node_t *node, struct pollfd *waiting) {
   waiting[HOST] = (struct pollfd){.fd = host ? node->link->fd : -1, .events = (short)(heard | spoken | POLLRDHUP)};
 }
 
+/* All that one turn of the loop does but wait. */
+static void attend(node_t *node, const struct pollfd *waiting, uint64_t now_ns) {
+  hear_host(node, waiting[HOST].revents, now_ns);
+  if (waiting[ARRIVALS].revents != 0 && link_accept(node->link)) {
+    greet(node);
+  }
+  if (waiting[INERTIAL].revents != 0) {
+    hear_imu(node, waiting[INERTIAL].revents, now_ns);
+  }
+  if (waiting[NEWS].revents != 0) {
+    hear_of_camera(node);
+  }
+  tend_imu(node, now_ns);
+  tend_status(node, now_ns);
+  if (node->link->fd >= 0) {
+    speak(node);
+  }
+}
+
 void node_run(node_t *node) {
   struct pollfd waiting[WAITED_FOR];
   node->status_t_ns = node->losses_t_ns = clock_now_ns();
   for (;;) {
     prepare(node, waiting);
-    if (poll(waiting, WAITED_FOR, patience_ms(node, clock_now_ns())) < 0 && errno != EINTR) return;
+    if (poll(waiting, WAITED_FOR, patience_ms(node, clock_now_ns())) < 0 && errno != EINTR) {
+      return;
+    }
     uint64_t now_ns = clock_now_ns(); /* t2 of a request that this turn reads */
-    if (waiting[SIGNALS].revents) return;
-    hear_host(node, waiting[HOST].revents, now_ns);
-    if (waiting[ARRIVALS].revents && link_accept(node->link)) greet(node);
-    if (waiting[INERTIAL].revents) hear_imu(node, waiting[INERTIAL].revents, now_ns);
-    if (waiting[NEWS].revents) hear_of_camera(node);
-    tend_imu(node, now_ns);
-    tend_status(node, now_ns);
-    if (node->link->fd >= 0) speak(node);
+    if (waiting[SIGNALS].revents != 0) {
+      return;
+    }
+    attend(node, waiting, now_ns);
     uint64_t turn_us = (clock_now_ns() - now_ns) / 1000;
-    if (turn_us > node->loop_late_us_max) node->loop_late_us_max = (uint32_t)turn_us;
+    if (turn_us > node->loop_late_us_max) {
+      node->loop_late_us_max = (uint32_t)turn_us;
+    }
   }
 }

@@ -2,13 +2,19 @@
 
 #include <stdlib.h>
 
-static size_t cost(const picture_t *picture) { return sizeof *picture + picture->size; }
+static size_t cost(const picture_t *picture) {
+  return sizeof *picture + picture->size;
+}
 
 static picture_t *take_oldest(picture_queue_t *queue) {
   picture_t *picture = queue->oldest;
-  if (picture == NULL) return NULL;
+  if (picture == NULL) {
+    return NULL;
+  }
   queue->oldest = picture->next;
-  if (queue->oldest == NULL) queue->newest = NULL;
+  if (queue->oldest == NULL) {
+    queue->newest = NULL;
+  }
   queue->bytes -= cost(picture);
   picture->next = NULL;
   return picture;
@@ -25,7 +31,9 @@ void picture_queue_init(picture_queue_t *queue, size_t bytes_max) {
 }
 
 void picture_queue_destroy(picture_queue_t *queue) {
-  while (queue->oldest != NULL) free(take_oldest(queue));
+  while (queue->oldest != NULL) {
+    free(take_oldest(queue));
+  }
   pthread_mutex_destroy(&queue->lock);
 }
 
@@ -45,7 +53,9 @@ void picture_queue_push(picture_queue_t *queue, picture_t *picture) {
     drop_oldest(queue);
     dropped = true;
   }
-  while (dropped && queue->oldest != NULL && !queue->oldest->key) drop_oldest(queue);
+  while (dropped && queue->oldest != NULL && !queue->oldest->key) {
+    drop_oldest(queue);
+  }
   queue->wants_key = dropped && queue->oldest == NULL;
   pthread_mutex_unlock(&queue->lock);
 }

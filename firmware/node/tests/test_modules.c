@@ -40,10 +40,12 @@ static void a_full_queue_drops_the_oldest_pictures_and_counts_them(void **state)
   (void)state;
   picture_queue_t queue;
   picture_queue_init(&queue, 3 * PICTURE_COST(1000));
-  for (uint32_t frame = 0; frame < 10; frame++) picture_queue_push(&queue, picture_numbered(frame, 1000, true));
+  for (uint32_t frame = 0; frame < 10; frame++)
+    picture_queue_push(&queue, picture_numbered(frame, 1000, true));
   assert_int_equal(picture_queue_state(&queue).dropped, 7);
   assert_true(picture_queue_state(&queue).bytes <= 3 * PICTURE_COST(1000));
-  for (uint32_t frame = 7; frame < 10; frame++) assert_int_equal(pop_number(&queue), frame);
+  for (uint32_t frame = 7; frame < 10; frame++)
+    assert_int_equal(pop_number(&queue), frame);
   uint32_t dropped = 0;
   assert_null(picture_queue_pop(&queue, &dropped));
   assert_int_equal(dropped, 7);
@@ -79,7 +81,8 @@ static void pictures_without_their_key_picture_are_dropped_until_the_next_one_co
   (void)state;
   picture_queue_t queue;
   picture_queue_init(&queue, 2 * PICTURE_COST(1000));
-  for (uint32_t frame = 0; frame < 6; frame++) picture_queue_push(&queue, picture_numbered(frame, 1000, frame == 0));
+  for (uint32_t frame = 0; frame < 6; frame++)
+    picture_queue_push(&queue, picture_numbered(frame, 1000, frame == 0));
   assert_int_equal(picture_queue_state(&queue).bytes, 0);
   assert_int_equal(picture_queue_state(&queue).dropped, 6);
   assert_true(picture_queue_state(&queue).wants_key);
@@ -100,7 +103,8 @@ static void a_picture_must_have_bytes_and_fit_the_wire(void **state) {
 static picture_t *encode(raw_kind_t kind, uint32_t width, uint32_t height, bool limited, const uint8_t *pixel) {
   size_t pixel_bytes = kind == RAW_YUYV ? 2 : 1, size = pixel_bytes * width * height;
   uint8_t *raw = malloc(size);
-  for (size_t i = 0; i < size; i++) raw[i] = pixel[kind == RAW_YUYV ? i % 4 : 0];
+  for (size_t i = 0; i < size; i++)
+    raw[i] = pixel[kind == RAW_YUYV ? i % 4 : 0];
   raw_format_t format = {kind, width, height, pixel_bytes * width, limited, 95};
   picture_t *picture = jpeg_encode(&format, raw, size);
   free(raw);
@@ -120,7 +124,8 @@ static void decode_corner(const picture_t *picture, uint8_t rgb[3]) {
   assert_int_equal(jpeg.output_width, picture->width);
   assert_int_equal(jpeg.output_height, picture->height);
   uint8_t *row = malloc((size_t)jpeg.output_width * 3);
-  while (jpeg.output_scanline < jpeg.output_height) jpeg_read_scanlines(&jpeg, &row, 1);
+  while (jpeg.output_scanline < jpeg.output_height)
+    jpeg_read_scanlines(&jpeg, &row, 1);
   memcpy(rgb, row + (jpeg.output_width - 1) * 3, 3);
   free(row);
   jpeg_finish_decompress(&jpeg);
@@ -130,7 +135,8 @@ static void decode_corner(const picture_t *picture, uint8_t rgb[3]) {
 
 static void assert_near(const uint8_t got[3], int red, int green, int blue) {
   int wanted[3] = {red, green, blue};
-  for (int i = 0; i < 3; i++) assert_true(abs(got[i] - wanted[i]) <= 3);
+  for (int i = 0; i < 3; i++)
+    assert_true(abs(got[i] - wanted[i]) <= 3);
 }
 
 /* ITU-R BT.601, limited range: red is Y 81, Cb 90, Cr 240. */
@@ -197,7 +203,8 @@ static void a_jpeg_cut_anywhere_is_not_whole(void **state) {
   (void)state;
   picture_t *picture = some_jpeg();
   jpeg_extent_t extent;
-  for (size_t size = 0; size < picture->size; size++) assert_false(scans(picture->data, size, &extent));
+  for (size_t size = 0; size < picture->size; size++)
+    assert_false(scans(picture->data, size, &extent));
   assert_true(scans(picture->data, picture->size, &extent));
   assert_int_equal(extent.size, picture->size);
   assert_int_equal(extent.width, 48);
@@ -235,7 +242,9 @@ static void a_thumbnail_does_not_end_the_picture(void **state) {
   free(picture);
 }
 
-static uint32_t random_number(uint32_t *seed) { return *seed = *seed * 1664525u + 1013904223u; }
+static uint32_t random_number(uint32_t *seed) {
+  return *seed = *seed * 1664525u + 1013904223u;
+}
 
 static void no_damage_to_a_jpeg_makes_the_scan_read_beyond_it(void **state) {
   (void)state;
@@ -248,7 +257,8 @@ static void no_damage_to_a_jpeg_makes_the_scan_read_beyond_it(void **state) {
       spoiled[random_number(&seed) / 7 % picture->size] = (uint8_t)(random_number(&seed) >> 24);
     }
     jpeg_extent_t extent;
-    if (scans(spoiled, picture->size, &extent)) assert_true(extent.size <= picture->size);
+    if (scans(spoiled, picture->size, &extent))
+      assert_true(extent.size <= picture->size);
   }
   free(spoiled);
   free(picture);
@@ -262,7 +272,8 @@ static void h264_units_that_begin_a_decoding_are_known(void **state) {
   assert_true(h264_is_key(key, sizeof key));
   assert_false(h264_is_key(other, sizeof other));
   assert_false(h264_is_annex_b(other + 1, 4));
-  for (size_t size = 0; size < 17; size++) assert_false(h264_is_key(key, size));
+  for (size_t size = 0; size < 17; size++)
+    assert_false(h264_is_key(key, size));
 }
 
 static imu_queue_t samples;
@@ -276,7 +287,8 @@ static void samples_leave_in_batches_with_their_measured_period(void **state) {
   (void)state;
   imu_batch_t batch;
   imu_queue_init(&samples, 1000.0);
-  for (uint64_t i = 1; i <= 20; i++) push_at(i * 1010000); /* one per cent slow */
+  for (uint64_t i = 1; i <= 20; i++)
+    push_at(i * 1010000); /* one per cent slow */
   assert_true(imu_queue_pop(&samples, &batch));
   assert_int_equal(batch.count, 20);
   assert_int_equal(batch.first_t_ns, 1010000);
@@ -291,8 +303,10 @@ static void a_hole_between_samples_is_counted_and_begins_a_new_batch(void **stat
   (void)state;
   imu_batch_t batch;
   imu_queue_init(&samples, 1000.0);
-  for (uint64_t i = 1; i <= 5; i++) push_at(i * 1000000);
-  for (uint64_t i = 9; i <= 10; i++) push_at(i * 1000000); /* 6, 7 and 8 are missing */
+  for (uint64_t i = 1; i <= 5; i++)
+    push_at(i * 1000000);
+  for (uint64_t i = 9; i <= 10; i++)
+    push_at(i * 1000000); /* 6, 7 and 8 are missing */
   imu_queue_flush(&samples, UINT64_MAX);
   assert_true(imu_queue_pop(&samples, &batch));
   assert_int_equal(batch.count, 5);
@@ -329,7 +343,8 @@ static void a_full_queue_drops_the_oldest_samples_and_counts_each(void **state) 
   (void)state;
   imu_batch_t batch;
   imu_queue_init(&samples, 1000.0);
-  for (uint64_t i = 1; i <= (IMU_BATCHES + 2) * IMU_BATCH; i++) push_at(i * 1000000);
+  for (uint64_t i = 1; i <= (IMU_BATCHES + 2) * IMU_BATCH; i++)
+    push_at(i * 1000000);
   assert_int_equal(samples.lost, 2 * IMU_BATCH);
   assert_true(imu_queue_pop(&samples, &batch));
   assert_int_equal(batch.first_t_ns, (2 * IMU_BATCH + 1) * 1000000);
