@@ -765,10 +765,34 @@ def test_a_reader_that_stalls_five_seconds_costs_whole_pictures_of_the_kernels_t
 
 @pytest.mark.slow
 def test_pictures_that_the_driver_lost_leave_gaps_in_their_numbers(node_folder: Path, repository: Path) -> None:
-    options = ("--size", "320x180", "--control", "percentage_of_dropped_buffers=20")
+    options = (
+        *("--size", "320x180", "--control", "percentage_of_dropped_buffers=20"),
+        *("--control", "inject_v4l2_buf_flag_error=1"),
+    )
     with in_virtual_machine(repository, *options) as (port, _), Host(port) as host:
         host.switch(1, on=True)
         pictures = host.pictures(150)
+        host.words("1 pictures came damaged")
         host.assert_nothing_was_lost()
     lost = pictures[-1].frame + 1 - len(pictures)
     assert 10 < lost < 80 and pictures[-1].frames_dropped == 0
+
+
+@pytest.mark.slow
+def test_a_camera_that_is_unplugged_is_named_and_the_node_lives(node_folder: Path, repository: Path) -> None:
+    with (
+        in_virtual_machine(repository, "--size", "320x180", "--control", "disconnect=1") as (port, _),
+        Host(port) as host,
+    ):
+        host.switch(1, on=True)
+        host.words("trying again every second")
+        troubled = host.until(lambda message: len(message.status.sensors) > 0).status.sensors
+        assert [(one.model, one.state) for one in troubled] == [("vivid", SensorState.SENSOR_STATE_ABSENT)]
+        host.identify(2)
+        host.until(lambda message: message.ack.id == 2)
+
+
+@pytest.mark.slow
+def test_the_nodes_c_is_clean_under_cppcheck_and_clang_tidy(node_folder: Path, tmp_path: Path) -> None:
+    need("cppcheck", "clang-tidy", packages="cppcheck clang-tidy")
+    make(node_folder, "check", f"BUILD={tmp_path}")
