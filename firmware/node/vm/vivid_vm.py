@@ -33,7 +33,7 @@ $b ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
 /bin/handcap-node --bind 0.0.0.0 --device /dev/video0 $($b cat /node-options) &
 node=$!
 while $b kill -0 $node 2>/dev/null; do
-    echo "vm: $($b grep VmRSS /proc/$node/status)"
+    echo "vm: up $($b cut -d' ' -f1 /proc/uptime) s, $($b grep VmRSS /proc/$node/status)"
     $b sleep 1
 done
 wait $node
@@ -52,13 +52,18 @@ def default_cache() -> Path:
 def fetch(package: str, into: Path) -> None:
     """Unpack a Debian package's files below `into`, without installing it."""
     with tempfile.TemporaryDirectory(dir=into) as work:
-        subprocess.run(["apt-get", "download", "-q", package], cwd=work, check=True, stdout=subprocess.DEVNULL)
+        done = subprocess.run(
+            ["apt-get", "download", "-q", package], cwd=work, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise SystemExit(f"vivid_vm: {package} did not come; `apt-get update` may help\n{done.stderr}")
         (archive,) = Path(work).glob("*.deb")
         subprocess.run(["dpkg-deb", "-x", archive, into], check=True)
 
 
 def newest_kernel_package() -> str:
-    listed = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], check=True, capture_output=True, text=True)
+    line = ["apt-cache", "depends", "linux-image-amd64"]
+    listed = subprocess.run(line, capture_output=True, text=True, check=False)
     found = re.search(r"Depends: (linux-image-\S+)", listed.stdout)
     if found is None:
         raise SystemExit("vivid_vm: apt knows no linux-image-amd64; run `apt-get update`")
