@@ -124,6 +124,11 @@ static bool configure(uint32_t rate_hz) {
   return powered;
 }
 
+static handcap_SensorState delivering_state(const icm42688_t *imu) {
+  return imu->self_test_failed ? handcap_SensorState_SENSOR_STATE_FAILED_SELF_TEST
+                               : handcap_SensorState_SENSOR_STATE_RUNNING;
+}
+
 bool icm42688_start(icm42688_t *imu, uint32_t rate_hz, uint64_t now_ns) {
   imu->rate_hz = rate_hz;
   imu->period_ns = nominal_period_ns(rate_hz);
@@ -144,10 +149,16 @@ bool icm42688_start(icm42688_t *imu, uint32_t rate_hz, uint64_t now_ns) {
     imu->state = handcap_SensorState_SENSOR_STATE_BAD_REGISTERS;
     return false;
   }
-  imu->state = handcap_SensorState_SENSOR_STATE_RUNNING;
+  imu->state = delivering_state(imu);
   imu->resets_in_a_row = 0;
   begin_series(imu, now_ns, GYRO_START_UP_NS / imu->period_ns);
   return true;
+}
+
+static bool delivers(const icm42688_t *imu) {
+  return imu->state == handcap_SensorState_SENSOR_STATE_RUNNING ||
+         imu->state == handcap_SensorState_SENSOR_STATE_FAILED_SELF_TEST ||
+         imu->state == handcap_SensorState_SENSOR_STATE_STUCK;
 }
 
 /* Sums of SELF_TEST_SAMPLES samples, three axes of the accelerometer and three of the gyroscope. */
@@ -209,24 +220,16 @@ static bool answers_are_right(void) {
   return right;
 }
 
-bool icm42688_self_test(icm42688_t *imu, uint64_t now_ns) {
-  if (imu->state != handcap_SensorState_SENSOR_STATE_RUNNING) {
+bool icm42688_self_test(icm42688_t *imu) {
+  if (!delivers(imu)) {
     return false;
   }
   bool right = answers_are_right();
   if (!right) { /* once more for a rig that was moved */
     right = answers_are_right();
   }
-  if (icm42688_start(imu, imu->rate_hz, now_ns) && !right) {
-    imu->state = handcap_SensorState_SENSOR_STATE_FAILED_SELF_TEST;
-  }
+  imu->self_test_failed = !right;
   return right;
-}
-
-static bool delivers(const icm42688_t *imu) {
-  return imu->state == handcap_SensorState_SENSOR_STATE_RUNNING ||
-         imu->state == handcap_SensorState_SENSOR_STATE_FAILED_SELF_TEST ||
-         imu->state == handcap_SensorState_SENSOR_STATE_STUCK;
 }
 
 bool icm42688_set_rate(icm42688_t *imu, uint32_t rate_hz, uint64_t now_ns) {
@@ -395,7 +398,7 @@ size_t icm42688_poll(icm42688_t *imu, uint64_t now_ns, hc_imu_sample_t *samples,
   imu->edges_seen = edges;
   imu->quiet_since_t_ns = edge_t_ns;
   if (imu->state == handcap_SensorState_SENSOR_STATE_STUCK) {
-    imu->state = handcap_SensorState_SENSOR_STATE_RUNNING;
+    imu->state = delivering_state(imu);
   }
   if (edges - imu->edges_taken < watermark(imu->rate_hz)) {
     return 0;

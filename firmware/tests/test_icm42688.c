@@ -484,12 +484,19 @@ static void prepare_self_test(double gain, uint8_t trim) {
   assert_true(icm42688_start(&imu, 1000, board.now_ns));
 }
 
+/* As at boot: the chip is started anew behind it. */
+static bool self_test(void) {
+  bool right = icm42688_self_test(&imu);
+  (void)icm42688_start(&imu, 1000, board.now_ns);
+  return right;
+}
+
 static void a_healthy_chip_passes_its_self_test_and_streams_as_before(void **state) {
   (void)state;
   static const uint8_t trims[] = {1, 96, 150};
   for (size_t i = 0; i < 3; i++) {
     prepare_self_test(0.9, trims[i]);
-    assert_true(icm42688_self_test(&imu, board.now_ns));
+    assert_true(self_test());
     assert_int_equal(imu.state, handcap_SensorState_SENSOR_STATE_RUNNING);
     assert_int_equal(chip.registers[0x70], 0);
     assert_int_equal(chip.registers[0x4f], 0x06); /* the wide ranges again */
@@ -503,10 +510,16 @@ static void a_chip_that_answers_too_weakly_or_too_strongly_fails_and_streams_all
   static const double gains[] = {0.0, 0.45, 1.6, -1.0};
   for (size_t i = 0; i < 4; i++) {
     prepare_self_test(gains[i], 80);
-    assert_false(icm42688_self_test(&imu, board.now_ns));
+    assert_false(self_test());
     assert_int_equal(imu.state, handcap_SensorState_SENSOR_STATE_FAILED_SELF_TEST);
     run(SECOND_NS / 4, true);
     assert_consecutive(0, 10);
+    assert_int_equal(imu.state, handcap_SensorState_SENSOR_STATE_FAILED_SELF_TEST);
+    chip.silent = true; /* nor does a restart make it well */
+    run(SECOND_NS / 2, true);
+    assert_int_equal(imu.state, handcap_SensorState_SENSOR_STATE_STUCK);
+    chip.silent = false;
+    run(SECOND_NS / 2, true);
     assert_int_equal(imu.state, handcap_SensorState_SENSOR_STATE_FAILED_SELF_TEST);
   }
 }
@@ -514,24 +527,24 @@ static void a_chip_that_answers_too_weakly_or_too_strongly_fails_and_streams_all
 static void a_chip_without_trims_fails(void **state) {
   (void)state;
   prepare_self_test(1.0, 0);
-  assert_false(icm42688_self_test(&imu, board.now_ns));
+  assert_false(self_test());
 }
 
 static void a_rig_that_was_moved_is_tested_once_more(void **state) {
   (void)state;
   prepare_self_test(1.0, 80);
   chip.moved_tests = 1;
-  assert_true(icm42688_self_test(&imu, board.now_ns));
+  assert_true(self_test());
   prepare_self_test(1.0, 80);
   chip.moved_tests = 2;
-  assert_false(icm42688_self_test(&imu, board.now_ns));
+  assert_false(self_test());
 }
 
 static void a_chip_that_did_not_start_is_not_tested(void **state) {
   (void)state;
   chip.absent = true;
   assert_false(icm42688_start(&imu, 1000, board.now_ns));
-  assert_false(icm42688_self_test(&imu, board.now_ns));
+  assert_false(self_test());
   assert_int_equal(imu.state, handcap_SensorState_SENSOR_STATE_ABSENT);
 }
 
