@@ -68,6 +68,7 @@ bool hal_set_light(const handcap_Light *wanted) {
 }
 
 void hal_reboot_to_bootloader(void) {
+  wait_us(1000); /* the Ack's last bytes are still with the line */
   reboot_to_bootloader();
 }
 
