@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
-import subprocess
 import zlib
 from pathlib import Path
 
 import pytest
+from firmware_make import FIRMWARE, run_make
 
-FIRMWARE = Path(__file__).resolve().parent.parent / "firmware"
-NEEDED = ("arm-none-eabi-gcc", "gcc", "clang", "protoc", "protoc-gen-nanopb", "gcovr", "cppcheck", "clang-tidy")
 PAYLOAD = 256
-
-
-def run_make(*arguments: str, **environment: str) -> str:
-    """What `make -C firmware ...` prints; its failure is the test's."""
-    missing = [tool for tool in NEEDED if shutil.which(tool) is None]
-    if missing and not os.environ.get("CI"):
-        pytest.skip(f"firmware needs {', '.join(missing)}: see firmware/README.md")
-    result = subprocess.run(
-        ["make", "--no-print-directory", "-C", FIRMWARE, *arguments],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout[-4000:]
-    return result.stdout
 
 
 @pytest.fixture(scope="module")
@@ -61,25 +40,19 @@ def test_image_fits_64_kib_and_its_boot_stage_bears_the_crc_that_the_rom_checks(
     assert 0x10000100 < reset < 0x10000000 + len(image)
 
 
-def test_uf2_carries_the_image_to_the_rp2040(image: bytes) -> None:
+def test_uf2_carries_the_image_to_the_rp2040_and_begins_the_boot_count_anew(image: bytes) -> None:
     uf2 = (FIRMWARE / "build" / "rp2040" / "handcap.uf2").read_bytes()
     blocks = [uf2[at : at + 512] for at in range(0, len(uf2), 512)]
-    carried = b""
+    flash = {0x10000000 + at: image[at : at + PAYLOAD] for at in range(0, len(image), PAYLOAD)}
+    flash[0x10010000] = b"\xff" * PAYLOAD  # the sector of the boot count
+    carried: dict[int, bytes] = {}
     for number, block in enumerate(blocks):
-        head = struct.unpack_from("<8I", block)
-        assert head == (
-            0x0A324655,
-            0x9E5D5157,
-            0x2000,
-            0x10000000 + number * PAYLOAD,
-            PAYLOAD,
-            number,
-            len(blocks),
-            0xE48BFF56,
-        )
+        *magics, flags, address, size, this, count, family = struct.unpack_from("<8I", block)
+        assert magics == [0x0A324655, 0x9E5D5157]
         assert block[508:] == (0x0AB16F30).to_bytes(4, "little")
-        carried += block[32 : 32 + PAYLOAD]
-    assert carried == image
+        assert (flags, size, this, count, family) == (0x2000, PAYLOAD, number, len(blocks), 0xE48BFF56)
+        carried[address] = block[32 : 32 + PAYLOAD]
+    assert carried == flash
 
 
 def test_the_same_sources_make_the_same_image_wherever_they_are_built(image: bytes, tmp_path: Path) -> None:

@@ -106,12 +106,20 @@ static void what_waits_when_the_stream_ends_is_not_sent_when_it_begins_again(voi
   put_samples(0, 40);
   put_angles(0, 20, (hc_angle_t){0});
   hc_core_stamp(&core, &(handcap_FrameStamp){.frame = 1});
-  handcap_Command off = {.id = 5, .which_what = handcap_Command_stream_tag};
-  host_commands(&off);
-  host_streams(true);
+  handcap_Command stream = {.id = 5, .which_what = handcap_Command_stream_tag};
+  host_commands(&stream);
+  stream.id = 6;
+  stream.what.stream.on = true;
+  host_commands(&stream);
+  board.now_ns = SECOND_NS;
   handcap_Envelope envelope;
-  assert_false(core_says(&envelope));
-  assert_int_equal(next_status().imu_samples_lost, 0);
+  uint32_t count = 0;
+  for (; core_says(&envelope); count++) {
+    assert_true(envelope.which_body == handcap_Envelope_hello_tag || envelope.which_body == handcap_Envelope_ack_tag ||
+                envelope.which_body == handcap_Envelope_status_tag);
+  }
+  assert_int_equal(count, 3); /* two acknowledgements and the status: nobody's loss */
+  assert_int_equal(envelope.body.status.imu_samples_lost, 0);
 }
 
 static void a_batch_bears_the_samples_with_time_period_and_scale(void **state) {
@@ -266,6 +274,14 @@ static void the_time_of_a_request_is_its_first_byte_and_of_the_answer_is_now(voi
   assert_true(response.board_sent_t_ns == 9000);
 }
 
+static void an_answer_says_when_its_first_byte_goes_out_and_not_when_the_work_on_it_began(void **state) {
+  (void)state;
+  ask_for_the_time(1, 1);
+  board.tick_ns = 50000; /* what stands between two looks at the clock takes so long */
+  handcap_SyncResponse response = core_says_kind(handcap_Envelope_sync_response_tag).body.sync_response;
+  assert_true(response.board_sent_t_ns == hal_now_ns());
+}
+
 static void requests_beyond_the_queue_are_not_answered_and_counted(void **state) {
   (void)state;
   for (uint32_t i = 0; i < HC_SYNCS + 2; i++) {
@@ -312,6 +328,28 @@ static void a_status_comes_every_second(void **state) {
     assert_true(isnan(envelope.body.status.supply_v));
     assert_false(core_says(&envelope));
   }
+}
+
+static void the_first_status_comes_a_second_after_boot(void **state) {
+  (void)state;
+  board.now_ns = 5U * (uint64_t)SECOND_NS;
+  core_boot_again();
+  (void)core_says_count(0);
+  board.now_ns += SECOND_NS - 1;
+  handcap_Envelope envelope;
+  assert_false(core_says(&envelope));
+  board.now_ns++;
+  assert_true(core_says(&envelope));
+}
+
+static void losses_are_looked_at_a_hundred_times_a_second_and_no_more(void **state) {
+  (void)state;
+  (void)core_says_count(0);
+  handcap_Envelope envelope;
+  for (board.now_ns = 100000000U; board.now_ns < 200000000U; board.now_ns += 100000U) {
+    assert_false(core_says(&envelope));
+  }
+  assert_in_range(board.losses_asked, 9, 11);
 }
 
 static void a_new_loss_is_told_within_a_tenth_of_a_second_and_only_once(void **state) {
@@ -380,6 +418,17 @@ static void damage_on_either_link_is_told(void **state) {
   assert_int_equal(status.rx_bad_frame, 0);
 }
 
+static void counts_of_damage_do_not_grow_by_being_told(void **state) {
+  (void)state;
+  core.deframer[0].bad_crc = 2;
+  core.deframer[1].too_long = 1;
+  for (uint32_t i = 0; i < 3; i++) {
+    handcap_Status status = next_status();
+    assert_int_equal(status.rx_bad_crc, 2);
+    assert_int_equal(status.rx_too_long, 1);
+  }
+}
+
 static void frames_of_two_links_do_not_mix(void **state) {
   (void)state;
   handcap_Command command = {.id = 3, .which_what = handcap_Command_mark_take_start_tag};
@@ -446,13 +495,17 @@ int main(void) {
       cmocka_unit_test_setup(angles_and_button_events_beyond_their_queues_are_counted_oldest_first, begin),
       cmocka_unit_test_setup(a_button_is_told_of_without_a_stream, begin),
       cmocka_unit_test_setup(the_time_of_a_request_is_its_first_byte_and_of_the_answer_is_now, begin),
+      cmocka_unit_test_setup(an_answer_says_when_its_first_byte_goes_out_and_not_when_the_work_on_it_began, begin),
       cmocka_unit_test_setup(requests_beyond_the_queue_are_not_answered_and_counted, begin),
       cmocka_unit_test_setup(what_loses_its_meaning_by_waiting_goes_first, begin),
       cmocka_unit_test_setup(a_status_comes_every_second, begin),
+      cmocka_unit_test_setup(the_first_status_comes_a_second_after_boot, begin),
+      cmocka_unit_test_setup(losses_are_looked_at_a_hundred_times_a_second_and_no_more, begin),
       cmocka_unit_test_setup(a_new_loss_is_told_within_a_tenth_of_a_second_and_only_once, begin),
       cmocka_unit_test_setup(every_count_of_the_drivers_is_told, begin),
       cmocka_unit_test_setup(each_new_loss_alone_brings_a_status, begin),
       cmocka_unit_test_setup(damage_on_either_link_is_told, begin),
+      cmocka_unit_test_setup(counts_of_damage_do_not_grow_by_being_told, begin),
       cmocka_unit_test_setup(frames_of_two_links_do_not_mix, begin),
       cmocka_unit_test_setup(messages_that_a_board_only_sends_are_ignored_when_they_come_in, begin),
       cmocka_unit_test_setup(only_ailing_sensors_stand_in_a_status, begin),

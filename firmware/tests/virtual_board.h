@@ -1,4 +1,4 @@
-/* A board whose clock stands still until a test moves it, and which notes what it was told. */
+/* A board whose clock moves only when a test says so, and which notes what it was told. */
 #ifndef VIRTUAL_BOARD_H
 #define VIRTUAL_BOARD_H
 /* cmocka wants these four before itself. */
@@ -14,7 +14,9 @@
 
 typedef struct {
   uint64_t now_ns;
+  uint64_t tick_ns; /* each look at the clock costs so much */
   hc_losses_t losses;
+  uint32_t losses_asked;
   bool obeys;
   handcap_Sensor sensors[6];
   size_t sensor_count;
@@ -35,6 +37,7 @@ void virtual_board_reset(void);
 /* A core that has just booted on this board, and a host for it. */
 extern hc_core_t core;
 void core_boot(void);
+void core_boot_again(void); /* the board's clock and parts stay as they are */
 
 /* The host sends: framed, byte by byte. Times are those of the frame's first byte. */
 void host_sends(const handcap_Envelope *envelope, uint64_t frame_t_ns);
