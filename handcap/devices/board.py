@@ -39,7 +39,7 @@ class BoardParams:
         reopen_every_s: between attempts to find an unplugged board.
         most_messages, most_bytes: that wait for whoever records: a minute of a board at 1 kHz.
         most_bytes_node: the same of a camera node: a few pictures of 16 MiB; then the node drops pictures and counts.
-        wait_s: for an answer to a command, before it has failed.
+        wait_s: for an answer to a command, before it has failed. A board takes milliseconds, a self-test 0.2 s.
     """
 
     sync_every_s: float = 0.05
@@ -49,7 +49,7 @@ class BoardParams:
     most_messages: int = 8192
     most_bytes: int = 4 << 20
     most_bytes_node: int = 64 << 20
-    wait_s: float = 2.0
+    wait_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +332,7 @@ class Board:
             for decoded in self._stream.push(data):
                 self._messages_read += 1
                 if self._took(decoded, arrived_ns):
-                    came.append(Message(decoded.envelope, decoded.data, arrived_ns, self._epoch))
+                    came.append(Message(decoded.data, arrived_ns, self._epoch))
         finally:
             self._inbox.put(came)
 

@@ -13,12 +13,14 @@ from handcap.devices.examine import BoardReport, Failed
 from handcap.errors import DeviceError, WireError
 from handcap.wire.handcap_pb2 import (
     RESET_CAUSE_WATCHDOG,
+    SENSOR_KIND_CAMERA,
     SENSOR_KIND_ENCODER,
     SENSOR_KIND_IMU,
     SENSOR_STATE_ABSENT,
     SENSOR_STATE_BAD_REGISTERS,
     SENSOR_STATE_FAILED_SELF_TEST,
     SENSOR_STATE_RUNNING,
+    SENSOR_STATE_STOPPED,
     SENSOR_STATE_STUCK,
     SENSOR_STATE_WRONG_IDENTITY,
     Sensor,
@@ -116,9 +118,21 @@ def _of_board(report: BoardReport, params: HealthParams) -> Iterator[Cause]:
 
 
 def sensors_now(report: BoardReport) -> list[Sensor]:
-    """Each of a board's parts as it is now: Status speaks of those that are not well, Hello of how they began."""
-    later = {(one.kind, one.model): one for one in (report.status.sensors if report.status else ())}
-    return [later.get((one.kind, one.model), one) for one in report.hello.sensors]
+    """Each of a board's parts as it is now: Hello tells how it was, Status those that are not well."""
+    if report.status is None:
+        return list(report.hello.sensors)
+    ill = {(one.kind, one.model): one for one in report.status.sensors}
+    told: list[Sensor] = []
+    for began in report.hello.sensors:
+        now = Sensor()
+        now.CopyFrom(began)
+        later = ill.get((began.kind, began.model))
+        if later is not None:
+            now.state, now.identity = later.state, later.identity or began.identity
+        elif began.state != SENSOR_STATE_STOPPED:
+            now.state = SENSOR_STATE_RUNNING
+        told.append(now)
+    return told
 
 
 def part_name(sensor: Sensor) -> str:
@@ -167,21 +181,31 @@ def _losses(report: BoardReport, name: str) -> Iterator[Cause]:
 def _rates(report: BoardReport, name: str, params: HealthParams) -> Iterator[Cause]:
     if not report.streamed:
         return
-    bodies = {SENSOR_KIND_IMU: "imu_batch", SENSOR_KIND_ENCODER: "encoder"}
+    bodies = {SENSOR_KIND_IMU: "imu_batch", SENSOR_KIND_ENCODER: "encoder", SENSOR_KIND_CAMERA: "video_frame"}
     for sensor in sensors_now(report):
         body = bodies.get(sensor.kind)
-        if body is None or sensor.state != SENSOR_STATE_RUNNING or not sensor.rate_hz > 0:
+        # Stopped is what it said before it was told to stream.
+        well = sensor.state in (SENSOR_STATE_RUNNING, SENSOR_STATE_STOPPED)
+        if body is None or not well or not sensor.rate_hz > 0:
             continue
         part = f"{name}: {part_name(sensor)}"
         rate_hz = report.heard.rate_hz(body)
         if rate_hz is None:
             yield Cause("sensor_silent", part)
             continue
+        if sensor.kind == SENSOR_KIND_CAMERA:  # takes its time in the dark
+            continue
         came_hz = report.heard.streams[body].samples / report.heard.watched_s
         if abs(rate_hz / sensor.rate_hz - 1) > params.rate_off:
             yield Cause("sensor_rate_off", part, measured=rate_hz, limit=sensor.rate_hz)
-        elif came_hz < params.came * rate_hz and not (report.losses.unplugged or report.losses.reboots):
+        elif came_hz < params.came * rate_hz and not _interrupted(report):
             yield Cause("sensor_samples_late", part, measured=came_hz, limit=rate_hz)
+
+
+def _interrupted(report: BoardReport) -> bool:
+    """Whether what did not come has been told already."""
+    losses = report.losses
+    return bool(losses.unplugged or losses.reboots or losses.messages_missing or losses.board_imu_samples)
 
 
 def _clock(report: BoardReport, name: str, params: HealthParams) -> Iterator[Cause]:
