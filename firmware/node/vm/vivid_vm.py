@@ -13,6 +13,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -171,7 +172,13 @@ def main() -> None:
         node = build_node(Path(work) / "build")
         initrd.write_bytes(initramfs(system(options.cache), node, after or ["--size", "640x360"]))
         command = qemu_command(options.cache / "system", initrd, options.port)
-        raise SystemExit(subprocess.run(command, check=False).returncode)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that QEMU does not outlive this program
+        machine = subprocess.Popen(command)
+        try:
+            raise SystemExit(machine.wait())
+        finally:
+            machine.terminate()
+            machine.wait()
 
 
 if __name__ == "__main__":
