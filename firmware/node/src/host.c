@@ -153,7 +153,11 @@ void host_speak(node_t *node) {
     if (result != LINK_OPEN) {
       return;
     }
+    bool picture = node->on_the_way == handcap_Envelope_video_frame_tag;
     messages_let_go_of_sent(node);
+    if (picture) {
+      return; /* framing the next one takes milliseconds, and a request may have come */
+    }
   }
 }
 
