@@ -25,7 +25,7 @@ FLAGS = (
     f"-I{FIRMWARE}/core -I{FIRMWARE}/drivers -I{FIRMWARE}/tests -I{BUILD}/proto -isystem {BUILD}/nanopb"
 ).split()
 
-# File, part of the line, part of the line as changed (";" where it is taken out), and why nobody can tell the difference.
+# File, part of the line, part of it as changed (";": taken out), and why nobody can tell the difference.
 EQUIVALENT = (
     ("hc_commands.c", "commands->next", "(commands->next - 1U) %", "the ring of ids turns the other way round"),
     ("hc_core.c", "turn_us >", "turn_us >= core->loop_late_us_max", "the longest of equals is the same"),
@@ -85,12 +85,11 @@ def mutants_of(path: Path) -> list[Mutant]:
 
 def is_equivalent(mutant: Mutant) -> bool:
     original = mutant.path.read_text().splitlines()[mutant.line - 1]
-    return any(
-        mutant.path.name == file
-        and part in original
-        and (mutant.text == changed if changed == ";" else changed in mutant.text)
-        for file, part, changed, _ in EQUIVALENT
-    )
+    for file, part, changed, _ in EQUIVALENT:
+        same_change = mutant.text == ";" if changed == ";" else changed in mutant.text
+        if mutant.path.name == file and part in original and same_change:
+            return True
+    return False
 
 
 def objects(folder: Path) -> list[Path]:
