@@ -26,8 +26,9 @@ export class Board {
    * @param image pieces as readImage gives them
    * @param options uid (hex), ppm, seed, signal or felt, imu, encoder, camera: see README.md
    * @param report called with what happens: {event, ...}
+   * @param flash what the flash held when the board last lost power, if not just the image
    */
-  constructor(image, options, report) {
+  constructor(image, options, report, flash = null) {
     this.options = options;
     this.report = (event, more = {}) => report({ event, t_s: this.trueSeconds, ...more });
     const uid = (this.uid = BigInt(`0x${options.uid}`));
@@ -49,7 +50,7 @@ export class Board {
     this.light = [0, 0, 0];
     this.look = this.clock.createAlarm(() => this.lookAtLight());
     this.faults = 0;
-    this.chip = new Chip(this.clock, image, uid, {
+    this.chip = new Chip(this.clock, image, uid, flash, options.bootsBefore ?? 0, {
       onByte: (byte) => this.serial.carry(byte),
       onBoot: (mcu, cause) => this.wireUp(mcu, cause),
       onFault: (text) => {

@@ -52,14 +52,17 @@ export class Chip {
    * @param clock Clock of the emulation
    * @param image pieces as readImage gives them
    * @param uid BigInt, the flash chip's unique id
+   * @param flash bytes it holds besides, from an earlier run; null for none
+   * @param boots how often it has booted before
    * @param hooks onByte(byte) from the serial port; onBoot(mcu, cause) before the first instruction;
    *   onFault(text) when the program or the emulation goes where it should not
    */
-  constructor(clock, image, uid, hooks) {
+  constructor(clock, image, uid, flash, boots, hooks) {
     Object.assign(this, { clock, uid, hooks });
     this.flashBytes = new Uint8Array(FLASH_BYTES).fill(0xff);
+    if (flash) this.flashBytes.set(flash);
     for (const [address, bytes] of image) this.flashBytes.set(bytes, address - FLASH_BASE);
-    this.boots = 0;
+    this.boots = boots;
     this.instructions = 0;
     this.state = 'off';
     this.reboot = null;

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 
 const TURN_NANOS = 1e6; // how often cables are looked at
 const CATCH_UP_NANOS = 20e6; // at most, before they are looked at again
-const TOO_LATE_NANOS = 100e6; // further behind, the board's clock is let slip instead of running to catch up
+const TOO_LATE_NANOS = 5e9; // further behind, the board's clock is let slip instead of running to catch up
 const BACKLOG = 64 * 1024; // bytes the host's driver keeps for a reader that is slow
 
 Error.stackTraceLimit = 0; // an empty pty is an exception, a thousand times a second
@@ -61,29 +61,35 @@ class Port {
 export function runLive(board, options, report) {
   const serial = options.serialFd === undefined ? null : new Port(options.serialFd);
   const usb = options.usbFd === undefined ? null : new Port(options.usbFd);
+  let start = process.hrtime.bigint();
+  const now = () => Number(process.hrtime.bigint() - start);
   let queue = [];
   board.onSerialByte = (byte) => queue.push(byte);
   board.onUsbBytes = (bytes) => usb?.take(bytes);
 
+  // What the host wrote reaches the board when the board's time has come to this moment, and not in its past: a board
+  // that catches up would otherwise answer before it was asked.
+  const arrives = (heard, send) => {
+    if (!heard?.length) return;
+    const bytes = Buffer.from(heard);
+    board.clock.createAlarm(() => send(bytes)).schedule(board.skew.boardAt(now()) - board.clock.nanos);
+  };
+
   const exchange = () => {
     if (serial) {
-      const heard = serial.read();
-      if (heard) board.hostSends(heard);
+      arrives(serial.read(), (bytes) => board.hostSends(bytes));
       if (queue.length) serial.take(queue);
       serial.flush();
     }
     queue = [];
     if (usb) {
-      const heard = usb.read();
-      if (heard) board.usbHostSends(heard);
+      arrives(usb.read(), (bytes) => board.usbHostSends(bytes));
       usb.flush();
     }
   };
 
-  let start = process.hrtime.bigint();
   let mostBehind = 0;
   let slipped = 0;
-  const now = () => Number(process.hrtime.bigint() - start);
   board.powerOn();
 
   const turn = () => {
@@ -106,6 +112,7 @@ export function runLive(board, options, report) {
   };
 
   const end = () => {
+    if (options.flash) fs.writeFileSync(options.flash, board.chip.flashBytes);
     const cpu = process.cpuUsage();
     report({
       event: 'end',

@@ -14,7 +14,8 @@ const report = (what) => fs.writeSync(1, `${JSON.stringify(what)}\n`);
 try {
   const options = JSON.parse(process.argv[2] ?? '{}');
   const script = options.script ? readScript(options.script) : [];
-  const board = new Board(readImage(options.image), options, report);
+  const before = options.flash && fs.existsSync(options.flash) ? fs.readFileSync(options.flash) : null;
+  const board = new Board(readImage(options.image), options, report, before);
   board.schedule([...board.world.events, ...script]);
   if (options.seconds !== undefined) runVirtual(board, options, report);
   else runLive(board, options, report);
