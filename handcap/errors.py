@@ -6,6 +6,8 @@ HandcapError
 ├── RigError             rig.json is missing something or contradicts itself
 ├── FormatError          a foreign file cannot be read or written
 ├── OutputError          what was to be written exists already, or cannot be written
+├── WireError            what comes over the wire is in a version that this program does not speak
+├── DeviceError          a board, node or port cannot be reached, does not obey, or is not what it was
 ├── ModelError           weights of a neural network are missing, damaged or cannot be fetched
 ├── CalibrationError     a calibration cannot even be tried (one that was tried and is bad gets a verdict instead)
 ├── ReconstructionError  a take cannot even be tried (a take that was tried and failed gets a verdict instead)
@@ -58,6 +60,14 @@ class FormatError(HandcapError):
 
 
 class OutputError(HandcapError):
+    pass
+
+
+class WireError(HandcapError):
+    pass
+
+
+class DeviceError(HandcapError):
     pass
 
 
