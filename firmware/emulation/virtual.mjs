@@ -4,17 +4,22 @@ import fs from 'node:fs';
 
 /**
  * @param options seconds: true time to run; out: file for what the serial port sends, usbOut for USB; stamps: file of
- *   doubles, the true time at which every byte of `out` had been sent
+ *   doubles, the true time at which every byte of `out` had been sent; truth: file of doubles, the true time of every
+ *   inertial sample; all times in seconds
  */
 export function runVirtual(board, options, report) {
   const sent = [];
   const stamps = [];
   const usb = [];
+  const samples = [];
+  const exposures = [];
   board.onSerialByte = (byte) => {
     sent.push(byte);
     if (options.stamps) stamps.push(board.trueSeconds);
   };
   board.onUsbBytes = (bytes) => usb.push(...bytes);
+  board.imu.onSample = (trueNanos) => samples.push(trueNanos / 1e9);
+  board.camera.onExposure = (from, to) => exposures.push([from / 1e9, to / 1e9]);
   const began = process.hrtime.bigint();
   board.powerOn();
   // In steps, because the skew may change on the way.
@@ -25,7 +30,9 @@ export function runVirtual(board, options, report) {
   }
   if (options.out) fs.writeFileSync(options.out, Uint8Array.from(sent));
   if (options.usbOut) fs.writeFileSync(options.usbOut, Uint8Array.from(usb));
-  if (options.stamps) fs.writeFileSync(options.stamps, new Uint8Array(Float64Array.from(stamps).buffer));
+  const doubles = (path, values) => fs.writeFileSync(path, new Uint8Array(Float64Array.from(values).buffer));
+  if (options.stamps) doubles(options.stamps, stamps);
+  if (options.truth) doubles(options.truth, samples);
   const seconds = Number(process.hrtime.bigint() - began) / 1e9;
-  report({ event: 'end', ...board.summary(), took_s: seconds });
+  report({ event: 'end', ...board.summary(), exposures_t_s: exposures, took_s: seconds });
 }

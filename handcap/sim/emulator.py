@@ -90,6 +90,7 @@ class Emulated:
         sent: bytes of its serial port.
         sent_t_s: (n,) true time since power-on at which each had been sent.
         usb: bytes of its USB serial port.
+        sample_t_s: (m,) true time of every sample its IMU took, read or not.
         events: what happened, in order.
         summary: counts at the end.
     """
@@ -97,6 +98,7 @@ class Emulated:
     sent: bytes
     sent_t_s: Array
     usb: bytes
+    sample_t_s: Array
     events: tuple[Event, ...]
     summary: Event
 
@@ -109,7 +111,7 @@ def emulate(image: Path, board: BoardParams, seconds: float) -> Emulated:
     """
     with tempfile.TemporaryDirectory(prefix="handcap-board-") as name:
         folder = Path(name)
-        files = {what: str(folder / what) for what in ("out", "usbOut", "stamps")}
+        files = {what: str(folder / what) for what in ("out", "usbOut", "stamps", "truth")}
         options = board.as_options(folder) | {"image": str(image), "seconds": seconds} | files
         done = subprocess.run(_command(options), capture_output=True, text=True, check=False)
         events = [json.loads(line) for line in done.stdout.splitlines()]
@@ -119,6 +121,7 @@ def emulate(image: Path, board: BoardParams, seconds: float) -> Emulated:
             Path(files["out"]).read_bytes(),
             np.fromfile(files["stamps"], "<f8"),
             Path(files["usbOut"]).read_bytes(),
+            np.fromfile(files["truth"], "<f8"),
             tuple(events[:-1]),
             events[-1],
         )

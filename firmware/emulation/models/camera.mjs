@@ -14,8 +14,9 @@ export class Camera {
     this.latency = options.latencyUs === undefined ? LATENCY_NANOS : options.latencyUs * 1000;
     this.silentUntil = -1;
     this.exposures = 0;
+    this.onExposure = () => {};
     this.open = clock.createAlarm(() => this.begin());
-    this.close = clock.createAlarm(() => this.strobe(false));
+    this.close = clock.createAlarm(() => this.finish());
   }
 
   trigger(high) {
@@ -26,8 +27,14 @@ export class Camera {
 
   begin() {
     this.exposures++;
+    this.since = this.skew.trueNanos;
     this.strobe(true);
     if (this.ownNanos !== null) this.close.schedule(this.skew.boardSpan(this.ownNanos));
+  }
+
+  finish() {
+    this.strobe(false);
+    this.onExposure(this.since, this.skew.trueNanos);
   }
 
   silence(untilNanos) {

@@ -88,7 +88,8 @@ export class Icm42688 {
     this.selfTestGain = options.selfTestGain ?? 1;
     this.absent = options.absent ?? false;
     this.sample = { gyro: [0, 0, 0], accel: [0, 0, 0], celsius: 25, raw: null };
-    this.samples = 0; // since power-on
+    this.samples = 0; // since the emulation began
+    this.onSample = () => {};
     this.lost = 0;
     this.stuckUntil = -1;
     this.silentUntil = -1;
@@ -262,6 +263,7 @@ export class Icm42688 {
       gyro.fill(INVALID);
     }
     this.samples++;
+    this.onSample(trueNanos);
     const celsius = this.sample.celsius - 25;
     this.last = [Math.round(celsius * 132.48), ...accel, ...gyro];
     this.raise(STATUS_DATA_RDY | this.store(accel, gyro, celsius, trueNanos));
