@@ -1,0 +1,114 @@
+#include "boot.h"
+
+#include "hc_crc32.h"
+#include "rp2040.h"
+
+#define READ_UNIQUE_ID 0x4bU /* then four bytes of nothing, then eight bytes */
+#define COUNT_MARK 0x68636263U /* scratch 0 holds this while scratch 1 holds a count */
+#define HAD_POR (1U << 8)
+#define HAD_RUN (1U << 16)
+#define REASON_TIMER (1U << 0)
+#define REASON_FORCE (1U << 1)
+
+/* One byte to and from the flash chip; in RAM, since the flash cannot be executed from meanwhile. */
+__attribute__((section(".ram_code"), noinline)) static uint64_t read_flash_uid(void) {
+  uint64_t uid = 0;
+  uint32_t ctrlr0 = REGISTER(SSI_CTRLR0);
+  REGISTER(SSI_SSIENR) = 0;
+  REGISTER(SSI_CTRLR0) = 7U << 16; /* 8-bit frames, both directions */
+  REGISTER(SSI_SSIENR) = 1;
+  REGISTER(QSPI_SS_CTRL) = QSPI_SS_OUT_LOW; /* held through all 13 bytes, whatever the interface thinks */
+  for (uint32_t i = 0; i < 13; i++) {
+    REGISTER(SSI_DR0) = i == 0 ? READ_UNIQUE_ID : 0U;
+    while ((REGISTER(SSI_SR) & SSI_SR_RFNE) == 0) {
+    }
+    uint32_t byte = REGISTER(SSI_DR0) & 0xffU;
+    if (i >= 5) {
+      uid = uid << 8 | byte;
+    }
+  }
+  REGISTER(QSPI_SS_CTRL) = QSPI_SS_OUT_HIGH;
+  REGISTER(SSI_SSIENR) = 0;
+  REGISTER(SSI_CTRLR0) = ctrlr0;
+  REGISTER(SSI_SSIENR) = 1;
+  REGISTER(QSPI_SS_CTRL) = 0;
+  return uid;
+}
+
+/* Scratch registers outlive a reset by watchdog or command, and nothing else: after power-on or the RUN pin the count
+ * begins anew. The flash is not written, so that no power loss can harm the program. */
+static uint32_t count_boot(void) {
+  uint32_t count = REGISTER(WATCHDOG_SCRATCH(0)) == COUNT_MARK ? REGISTER(WATCHDOG_SCRATCH(1)) : 0U;
+  REGISTER(WATCHDOG_SCRATCH(0)) = COUNT_MARK;
+  REGISTER(WATCHDOG_SCRATCH(1)) = count + 1U;
+  return count + 1U;
+}
+
+static handcap_ResetCause reset_cause(void) {
+  uint32_t reason = REGISTER(WATCHDOG_REASON);
+  if ((reason & REASON_FORCE) != 0) {
+    return handcap_ResetCause_RESET_CAUSE_COMMAND;
+  }
+  if ((reason & REASON_TIMER) != 0) {
+    return handcap_ResetCause_RESET_CAUSE_WATCHDOG;
+  }
+  uint32_t chip = REGISTER(CHIP_RESET);
+  if ((chip & HAD_POR) != 0) {
+    return handcap_ResetCause_RESET_CAUSE_POWER;
+  }
+  return (chip & HAD_RUN) != 0 ? handcap_ResetCause_RESET_CAUSE_PIN : handcap_ResetCause_RESET_CAUSE_UNKNOWN;
+}
+
+/* The ring oscillator's bits are biased and follow each other: many of them, mixed by the CRC. */
+static uint32_t random_boot_id(uint64_t uid, uint32_t boot_count) {
+  uint32_t id = hc_crc32(0, (const uint8_t *)&uid, sizeof uid);
+  id = hc_crc32(id, (const uint8_t *)&boot_count, sizeof boot_count);
+  for (uint32_t i = 0; i < 64; i++) {
+    uint8_t bits = 0;
+    for (uint32_t bit = 0; bit < 8; bit++) {
+      bits = (uint8_t)(bits << 1 | (REGISTER(ROSC_RANDOMBIT) & 1U));
+    }
+    id = hc_crc32(id, &bits, 1);
+  }
+  return id != 0 ? id : 1U;
+}
+
+void boot_identify(hc_identity_t *identity) {
+  uint32_t before = interrupts_off();
+  identity->uid = read_flash_uid();
+  interrupts_restore(before);
+  identity->boot_count = count_boot();
+  identity->reset_cause = reset_cause();
+  identity->boot_id = random_boot_id(identity->uid, identity->boot_count);
+}
+
+void watchdog_feed(void) {
+  REGISTER(WATCHDOG_LOAD) = 2U * WATCHDOG_US; /* counts two per microsecond: erratum RP2040-E1 */
+}
+
+void watchdog_start(void) {
+  REGISTER(WATCHDOG_CTRL) = 0;
+  REGISTER(PSM_WDSEL) = 0x1fffcU; /* everything but the two oscillators */
+  watchdog_feed();
+  REGISTER(WATCHDOG_CTRL) = 1U << 30 | 7U << 24; /* on; paused while a debugger halts */
+}
+
+static uint32_t rom_word(uint32_t address) {
+  __asm("" : "+r"(address)); /* else the compiler takes the ROM for a null pointer */
+  return *(volatile const uint32_t *)address;
+}
+
+void reboot_to_bootloader(void) {
+  typedef void *(*lookup_t)(const uint16_t *table, uint32_t code);
+  typedef void (*usb_boot_t)(uint32_t activity_pin_mask, uint32_t disabled_interfaces);
+  /* 2.8.3: half-words at fixed addresses of the ROM point to the function table and to the function that searches it. */
+  if ((rom_word(0x10) & 0x00ffffffU) != 0x01754dU) { /* "Mu", 1 */
+    return;
+  }
+  const uint16_t *table = (const uint16_t *)(rom_word(0x14) & 0xffffU);
+  lookup_t lookup = (lookup_t)(rom_word(0x18) & 0xffffU);
+  usb_boot_t usb_boot = (usb_boot_t)(uintptr_t)lookup(table, 'U' | 'B' << 8);
+  if (usb_boot != 0) {
+    usb_boot(0, 0);
+  }
+}

@@ -1,0 +1,45 @@
+#include "hc_imu_queue.h"
+
+static uint32_t waiting(const hc_imu_queue_t *queue) {
+  return queue->written - queue->read;
+}
+
+void hc_imu_put(hc_imu_queue_t *queue, uint64_t t_ns, const hc_imu_sample_t *sample) {
+  if (waiting(queue) >= HC_IMU_QUEUE) {
+    queue->lost++;
+    return;
+  }
+  queue->sample[queue->written % HC_IMU_QUEUE] = *sample;
+  queue->t_ns[queue->written % HC_IMU_QUEUE] = t_ns;
+  queue->written++;
+}
+
+const hc_imu_sample_t *hc_imu_peek(const hc_imu_queue_t *queue, size_t i, uint64_t *t_ns) {
+  uint32_t at = (queue->read + (uint32_t)i) % HC_IMU_QUEUE;
+  *t_ns = queue->t_ns[at];
+  return &queue->sample[at];
+}
+
+size_t hc_imu_batch_len(const hc_imu_queue_t *queue, uint64_t now_ns, uint32_t period_ns) {
+  uint32_t most = waiting(queue) < HC_IMU_BATCH ? waiting(queue) : HC_IMU_BATCH;
+  if (most == 0) {
+    return 0;
+  }
+  uint64_t first_t_ns;
+  (void)hc_imu_peek(queue, 0, &first_t_ns);
+  uint64_t previous_t_ns = first_t_ns;
+  for (uint32_t i = 1; i < most; i++) {
+    uint64_t t_ns;
+    (void)hc_imu_peek(queue, i, &t_ns);
+    /* Half a period either way is a lost sample or another rate. */
+    if (t_ns - previous_t_ns > period_ns + period_ns / 2U || t_ns - previous_t_ns < period_ns / 2U) {
+      return i;
+    }
+    previous_t_ns = t_ns;
+  }
+  return most == HC_IMU_BATCH || now_ns - first_t_ns >= HC_IMU_BATCH_AGE_NS ? most : 0;
+}
+
+void hc_imu_drop(hc_imu_queue_t *queue, size_t count) {
+  queue->read += (uint32_t)count;
+}
