@@ -1,12 +1,13 @@
 // One RP2040 with its flash: rp2040js's core and peripherals, and ours where those are too simple.
 //
 // Counted is one clk_sys cycle for most instructions, as rp2040js counts them; waiting costs nothing. Not modelled:
-// cache misses of the flash, the twelve cycles into an interrupt, core 1, peripherals held in reset.
+// cache misses of the flash, the cycles into an interrupt, core 1, peripherals held in reset.
 
 import { RP2040 } from 'rp2040js';
 
 import { BootRom } from './bootrom.mjs';
 import { SinceBoot } from './clock.mjs';
+import { FastCore } from './core.mjs';
 import { FlashChip, IoQspi, Ssi } from './flash.mjs';
 import { Pl011 } from './pl011.mjs';
 import { Random } from './random.mjs';
@@ -106,6 +107,8 @@ export class Chip {
     mcu.core.PC = FLASH_BASE;
     mcu.core.SP = BOOT_STACK;
     this.mcu = mcu;
+    this.fast = new FastCore(mcu);
+    flash.onChange = () => this.fast.forget();
     this.state = 'running';
     this.hooks.onBoot(mcu, cause);
   }
@@ -159,16 +162,27 @@ export class Chip {
 
   execute(nanos) {
     const { clock } = this;
+    const { fast } = this;
     const { core } = this.mcu;
     let count = 0;
-    while (clock.nanos < nanos && this.state === 'running' && !this.reboot && core === this.mcu.core) {
+    while (clock.nanos < nanos && this.state === 'running' && !this.reboot && fast === this.fast) {
       if (core.waiting && core.pendingInterrupts & core.enabledInterrupts) core.waiting = false;
       if (core.waiting) {
         clock.moveTo(clock.next && clock.next.at < nanos ? clock.next.at : nanos);
         continue;
       }
-      const after = clock.nanos + core.executeInstruction() * this.cycleNanos;
-      count++;
+      let cycles = 0;
+      const block = core.interruptsUpdated ? null : fast.block();
+      if (block && (clock.next === null || clock.next.at > clock.nanos + block.cycles * this.cycleNanos)) {
+        cycles = block.run();
+        if (cycles === 0) fast.useless(block);
+        else count += block.length;
+      }
+      if (cycles === 0) {
+        cycles = fast.step();
+        count++;
+      }
+      const after = clock.nanos + cycles * this.cycleNanos;
       if (clock.next !== null && clock.next.at <= after) clock.moveTo(after);
       else clock.nanos = after;
     }

@@ -24,6 +24,7 @@ export class FlashChip {
    */
   constructor(bytes, uid) {
     this.bytes = bytes;
+    this.onChange = () => {};
     this.uid = [];
     for (let shift = 56n; shift >= 0n; shift -= 8n) this.uid.push(Number((uid >> shift) & 0xffn));
     this.writable = false;
@@ -75,12 +76,14 @@ export class FlashChip {
   erase(address, length) {
     const start = address - (address % SECTOR);
     this.bytes.fill(0xff, start, start + length);
+    this.onChange();
   }
 
   /** Programming clears bits, and never leaves its page. */
   program(address, data) {
     const page = address - (address % PAGE);
     for (let k = 0; k < data.length; k++) this.bytes[page + ((address - page + k) % PAGE)] &= data[k];
+    this.onChange();
   }
 
   /** As many pages as it takes. */

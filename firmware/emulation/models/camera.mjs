@@ -14,6 +14,7 @@ export class Camera {
     this.latency = options.latencyUs === undefined ? LATENCY_NANOS : options.latencyUs * 1000;
     this.silentUntil = -1;
     this.exposures = 0;
+    this.exposing = false;
     this.onExposure = () => {};
     this.open = clock.createAlarm(() => this.begin());
     this.close = clock.createAlarm(() => this.finish());
@@ -27,12 +28,15 @@ export class Camera {
 
   begin() {
     this.exposures++;
+    this.exposing = true;
     this.since = this.skew.trueNanos;
     this.strobe(true);
     if (this.ownNanos !== null) this.close.schedule(this.skew.boardSpan(this.ownNanos));
   }
 
   finish() {
+    if (!this.exposing) return;
+    this.exposing = false;
     this.strobe(false);
     this.onExposure(this.since, this.skew.trueNanos);
   }
