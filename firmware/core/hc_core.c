@@ -20,8 +20,8 @@ void hc_core_init(hc_core_t *core, const hc_identity_t *identity) {
   memset(core, 0, sizeof *core);
   core->identity = *identity;
   core->hello_pending = true;
-  core->turn_t_ns = hal_now_ns();
-  core->status_t_ns = core->turn_t_ns;
+  core->wake_t_ns = hal_now_ns();
+  core->status_t_ns = core->wake_t_ns;
 }
 
 /* What came in. */
@@ -115,14 +115,16 @@ void hc_core_button(hc_core_t *core, const handcap_Button *button) {
   core->button[core->buttons.written++ % HC_BUTTONS] = *button;
 }
 
-void hc_core_turn(hc_core_t *core) {
-  uint64_t now_ns = hal_now_ns();
-  uint32_t turn_us = (uint32_t)((now_ns - core->turn_t_ns) / 1000U);
-  core->turn_t_ns = now_ns;
+void hc_core_wake(hc_core_t *core) {
+  core->wake_t_ns = hal_now_ns();
+  hal_watchdog_feed();
+}
+
+void hc_core_rest(hc_core_t *core) {
+  uint32_t turn_us = (uint32_t)(hal_now_ns() - core->wake_t_ns) / 1000U;
   if (turn_us > core->loop_late_us_max) {
     core->loop_late_us_max = turn_us;
   }
-  hal_watchdog_feed();
 }
 
 /* What goes out. Each of these fills core->said's body and says whether it had something to say. */
@@ -308,9 +310,10 @@ static bool well(const handcap_Sensor *sensor) {
 
 static bool say_status(hc_core_t *core, uint64_t now_ns) {
   uint64_t since_ns = now_ns - core->status_t_ns;
-  if (since_ns < HC_STATUS_LOSS_PERIOD_NS) {
+  if (since_ns < HC_STATUS_LOSS_PERIOD_NS || now_ns - core->losses_seen_t_ns < HC_LOSSES_PERIOD_NS) {
     return false;
   }
+  core->losses_seen_t_ns = now_ns;
   begin_body(core, handcap_Envelope_status_tag);
   handcap_Status *status = &core->said.body.status;
   count_losses(core, status);

@@ -20,6 +20,7 @@
 #define HC_ENCODER_BATCH 10U
 #define HC_STATUS_PERIOD_NS 1000000000U
 #define HC_STATUS_LOSS_PERIOD_NS 100000000U /* not a flood of Status where something is lost all the time */
+#define HC_LOSSES_PERIOD_NS 10000000U /* how often they are looked at */
 #define HC_SENT_MAX (HC_COBS_MAX(handcap_Envelope_size + HC_CRC_LEN) + 1U)
 
 /* Indices of a ring of `size` places; the places themselves stand beside it. */
@@ -77,7 +78,8 @@ typedef struct {
   uint32_t messages_dropped;
   uint32_t loop_late_us_max;
   uint64_t status_t_ns;
-  uint64_t turn_t_ns;
+  uint64_t losses_seen_t_ns;
+  uint64_t wake_t_ns;
   uint32_t losses_told; /* sum of all counts in the last Status */
 
   handcap_Envelope heard, said; /* static: too large for the stack */
@@ -96,8 +98,9 @@ void hc_core_stamp(hc_core_t *core, const handcap_FrameStamp *stamp);
 void hc_core_angle(hc_core_t *core, uint64_t t_ns, uint32_t period_ns, const hc_angle_t *angle);
 void hc_core_button(hc_core_t *core, const handcap_Button *button);
 
-/* Once per turn of the main loop: feeds the watchdog and measures how late the turn is. */
-void hc_core_turn(hc_core_t *core);
+/* Around each turn of the main loop: feeds the watchdog and measures how long the turn takes. */
+void hc_core_wake(hc_core_t *core);
+void hc_core_rest(hc_core_t *core);
 
 /* The next frame to send, framed and ready, or 0 when there is nothing to say. Call it only when the link is idle:
  * the answer to a SyncRequest is stamped here. `out` has room for HC_SENT_MAX bytes. */

@@ -116,7 +116,6 @@ static bool configure(uint32_t rate_hz) {
 bool icm42688_start(icm42688_t *imu, uint32_t rate_hz, uint64_t now_ns) {
   imu->rate_hz = rate_hz;
   imu->period_ns = nominal_period_ns(rate_hz);
-  imu->temperature_c = __builtin_nanf("");
   imu->quiet_since_t_ns = now_ns;
   icm42688_bus_write(REG_BANK_SEL, 0);
   icm42688_bus_write(DEVICE_CONFIG, SOFT_RESET);
@@ -249,9 +248,11 @@ static size_t read_packets(icm42688_t *imu, uint64_t now_ns, uint32_t count, uin
       imu->invalid++;
       continue;
     }
-    imu->temperature_c = (float)(int8_t)packet[13] / 2.07F + 25.0F;
     t_ns[kept] = first_t_ns + (uint64_t)i * imu->period_ns;
     kept++;
+  }
+  if (kept > 0) {
+    imu->temperature = (int8_t)imu->packets[(count - 1U) * ICM42688_PACKET_LEN + 13U];
   }
   return kept;
 }
@@ -320,6 +321,10 @@ size_t icm42688_poll(icm42688_t *imu, uint64_t now_ns, hc_imu_sample_t *samples,
     return 0;
   }
   return visit_fifo(imu, now_ns, samples, t_ns);
+}
+
+float icm42688_temperature_c(const icm42688_t *imu) {
+  return (float)imu->temperature / 2.07F + 25.0F;
 }
 
 void icm42688_describe(const icm42688_t *imu, handcap_Sensor *sensor) {

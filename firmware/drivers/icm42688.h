@@ -27,7 +27,7 @@ typedef struct {
   uint8_t identity; /* WHO_AM_I as read */
   uint32_t rate_hz; /* as set */
   uint32_t period_ns; /* measured: the chip's own clock is off by up to 1 % */
-  float temperature_c;
+  int8_t temperature; /* as the last sample had it */
 
   /* Since boot. */
   uint32_t lost;        /* samples, by overflow or by starting the FIFO anew */
@@ -60,6 +60,9 @@ void icm42688_edge(icm42688_t *imu, uint64_t t_ns);
 /* Whatever is worth reading, each sample with its own time. Restarts a chip or a FIFO that is stuck. Returns how many
  * samples were put at `samples` and `t_ns`, which have room for ICM42688_READ_MAX. */
 size_t icm42688_poll(icm42688_t *imu, uint64_t now_ns, hc_imu_sample_t *samples, uint64_t *t_ns);
+
+/* Of the last sample. */
+float icm42688_temperature_c(const icm42688_t *imu);
 
 void icm42688_describe(const icm42688_t *imu, handcap_Sensor *sensor);
 

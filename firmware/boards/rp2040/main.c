@@ -1,10 +1,16 @@
 /* The main loop of an RP2040 board: drivers to core, core to link. Interrupts only stamp, count and move bytes. */
+#include "as5600.h"
 #include "boot.h"
+#include "button.h"
+#include "camera_trigger.h"
 #include "clocks.h"
 #include "hc_core.h"
 #include "hc_hal.h"
+#include "i2c.h"
 #include "icm42688.h"
+#include "light.h"
 #include "pins.h"
+#include "pwm.h"
 #include "rp2040.h"
 #include "spi.h"
 #include "startup.h"
@@ -17,30 +23,46 @@ enum { LINK_UART, LINK_USB };
 
 static hc_core_t core;
 static icm42688_t imu;
+static as5600_t encoder;
+static camera_trigger_t trigger;
+static button_t button;
+static light_t light;
 static uint8_t frame[HC_SENT_MAX];
 
 uint64_t hal_now_ns(void) {
-  return clock_us() * 1000U;
+  return ns_of_us(clock_us());
 }
 
 bool hal_set_imu_rate(uint32_t rate_hz) {
   return icm42688_set_rate(&imu, rate_hz, hal_now_ns());
 }
 
+static void set_trigger_alarm(void) {
+  REGISTER(TIMER_ALARM(0)) = (uint32_t)trigger.edge_us;
+  if (clock_us() >= trigger.edge_us) { /* else it would come in 71 minutes */
+    SET_BITS(TIMER_INTF, 1U << 0);
+  }
+}
+
 bool hal_set_trigger(bool on, uint32_t rate_mhz, uint32_t exposure_us) {
-  (void)on;
-  (void)rate_mhz;
-  (void)exposure_us;
-  return false;
+  uint32_t before = interrupts_off();
+  camera_trigger_stop(&trigger);
+  REGISTER(SIO_GPIO_OUT_CLR) = 1U << PIN_TRIGGER;
+  if (on) {
+    camera_trigger_start(&trigger, clock_us(), rate_mhz, exposure_us);
+    set_trigger_alarm();
+  }
+  interrupts_restore(before);
+  return true;
 }
 
 bool hal_mark_take_start(void) {
-  return false;
+  return camera_trigger_mark(&trigger);
 }
 
-bool hal_set_light(const handcap_Light *light) {
-  (void)light;
-  return false;
+bool hal_set_light(const handcap_Light *wanted) {
+  light_set(&light, wanted, hal_now_ns());
+  return true;
 }
 
 void hal_reboot_to_bootloader(void) {
@@ -56,9 +78,20 @@ uint32_t hal_stack_free_bytes(void) {
 }
 
 size_t hal_sensors(handcap_Sensor *sensors, size_t most) {
-  (void)most;
-  icm42688_describe(&imu, &sensors[0]);
-  return 1;
+  static const handcap_SensorKind simple[] = {handcap_SensorKind_SENSOR_KIND_BUTTON,
+                                              handcap_SensorKind_SENSOR_KIND_LIGHT};
+  size_t count = 0;
+  icm42688_describe(&imu, &sensors[count++]);
+  as5600_describe(&encoder, &sensors[count++]);
+  sensors[count++] = (handcap_Sensor){
+      .kind = handcap_SensorKind_SENSOR_KIND_TRIGGER,
+      .state = trigger.on ? handcap_SensorState_SENSOR_STATE_RUNNING : handcap_SensorState_SENSOR_STATE_STOPPED,
+      .rate_hz = trigger.on ? trigger.rate_mhz / 1000.0 : 0.0,
+  };
+  for (size_t i = 0; i < sizeof simple / sizeof simple[0] && count < most; i++) {
+    sensors[count++] = (handcap_Sensor){.kind = simple[i], .state = handcap_SensorState_SENSOR_STATE_RUNNING};
+  }
+  return count;
 }
 
 void hal_losses(hc_losses_t *losses) {
@@ -67,7 +100,9 @@ void hal_losses(hc_losses_t *losses) {
       .imu_invalid_samples = imu.invalid,
       .imu_fifo_resets = imu.fifo_resets,
       .imu_stuck = imu.stuck,
+      .frame_stamps_dropped = trigger.dropped,
       .rx_overruns = uart_overruns(),
+      .encoder_read_errors = encoder.read_errors,
   };
 }
 
@@ -78,21 +113,41 @@ void timer_1_handler(void) {
 }
 
 void timer_0_handler(void) {
+  CLEAR_BITS(TIMER_INTF, 1U << 0);
   REGISTER(TIMER_INTR) = 1U << 0;
+  bool high = camera_trigger_edge(&trigger, clock_us());
+  REGISTER(high ? SIO_GPIO_OUT_SET : SIO_GPIO_OUT_CLR) = 1U << PIN_TRIGGER;
+  if (trigger.on) {
+    set_trigger_alarm();
+  }
 }
 
 void usb_handler(void) {
 }
 
-void pin_handler(void) {
-  uint64_t t_ns = hal_now_ns();
-  uint32_t edges = REGISTER(GPIO_INTS(PIN_IMU_INT1));
-  if ((edges & GPIO_EDGE_HIGH(PIN_IMU_INT1)) != 0) {
-    REGISTER(GPIO_INTR(PIN_IMU_INT1)) = GPIO_EDGE_HIGH(PIN_IMU_INT1);
-    icm42688_edge(&imu, t_ns);
+/* Says whether `edge` came on the pin, and takes note of it. */
+static bool take_edge(uint32_t pin, uint32_t edge) {
+  if ((REGISTER(GPIO_INTS(pin)) & edge) == 0) {
+    return false;
   }
-  REGISTER(GPIO_INTR(PIN_BUTTON)) = GPIO_EDGE_LOW(PIN_BUTTON) | GPIO_EDGE_HIGH(PIN_BUTTON);
-  REGISTER(GPIO_INTR(PIN_STROBE)) = GPIO_EDGE_LOW(PIN_STROBE) | GPIO_EDGE_HIGH(PIN_STROBE);
+  REGISTER(GPIO_INTR(pin)) = edge;
+  return true;
+}
+
+void pin_handler(void) {
+  uint64_t t_us = clock_us();
+  if (take_edge(PIN_IMU_INT1, GPIO_EDGE_HIGH(PIN_IMU_INT1))) {
+    icm42688_edge(&imu, ns_of_us(t_us));
+  }
+  if (take_edge(PIN_STROBE, GPIO_EDGE_HIGH(PIN_STROBE))) {
+    camera_trigger_strobe(&trigger, t_us, true);
+  }
+  if (take_edge(PIN_STROBE, GPIO_EDGE_LOW(PIN_STROBE))) {
+    camera_trigger_strobe(&trigger, t_us, false);
+  }
+  if (take_edge(PIN_BUTTON, GPIO_EDGE_LOW(PIN_BUTTON) | GPIO_EDGE_HIGH(PIN_BUTTON))) {
+    button_edge(&button, ns_of_us(t_us));
+  }
 }
 
 static void receive(void) {
@@ -115,9 +170,41 @@ static void read_imu(void) {
                                   .period_ns = imu.period_ns,
                                   .gyro_scale = ICM42688_GYRO_SCALE,
                                   .accel_scale = ICM42688_ACCEL_SCALE,
-                                  .temperature_c = imu.temperature_c,
+                                  .temperature_c = icm42688_temperature_c(&imu),
                               });
   }
+}
+
+static void read_encoder(void) {
+  hc_angle_t angle;
+  uint64_t t_ns;
+  if (as5600_poll(&encoder, hal_now_ns(), &angle, &t_ns)) {
+    hc_core_angle(&core, t_ns, AS5600_PERIOD_NS, &angle);
+  }
+}
+
+static void read_trigger(void) {
+  handcap_FrameStamp stamp;
+  while (camera_trigger_pop(&trigger, &stamp)) {
+    hc_core_stamp(&core, &stamp);
+  }
+}
+
+static bool button_down(void) {
+  return (REGISTER(SIO_GPIO_IN) & 1U << PIN_BUTTON) == 0;
+}
+
+static void read_button(void) {
+  handcap_Button event;
+  if (button_poll(&button, hal_now_ns(), button_down(), &event)) {
+    hc_core_button(&core, &event);
+  }
+}
+
+static void show_light(void) {
+  uint8_t levels[3];
+  light_levels(&light, hal_now_ns(), levels);
+  pwm_set(levels);
 }
 
 static void send(void) {
@@ -149,14 +236,23 @@ int main(void) {
   pins_start();
   uart_start();
   spi_start();
+  i2c_start();
+  pwm_start();
+  as5600_start(&encoder, hal_now_ns());
+  button_start(&button, button_down());
   (void)icm42688_start(&imu, IMU_RATE_HZ, hal_now_ns());
   hc_core_init(&core, &identity);
   interrupts_start();
   for (;;) {
+    hc_core_wake(&core);
     receive();
     read_imu();
-    hc_core_turn(&core);
+    read_encoder();
+    read_trigger();
+    read_button();
+    show_light();
     send();
+    hc_core_rest(&core);
     __asm volatile("wfi");
   }
 }

@@ -45,7 +45,7 @@ uint32_t uart_overruns(void) {
 }
 
 void uart_handler(void) {
-  uint64_t t_ns = clock_us() * 1000U;
+  uint64_t t_ns = ns_of_us(clock_us());
   while ((REGISTER(UART0_FR) & UART0_FR_RXFE) == 0) {
     uint32_t data = REGISTER(UART0_DR);
     if ((data & UART_DR_OVERRUN) != 0) {
