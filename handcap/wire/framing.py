@@ -57,6 +57,11 @@ class Deframer:
     _skipping: bool = False
     _at_start: bool = True
 
+    def begin_again(self) -> None:
+        """Forget a frame that has begun; counts stay."""
+        self._kept = bytearray()
+        self._skipping, self._at_start = False, True
+
     def push(self, data: bytes) -> list[bytes]:
         """The messages that end in `data`, their CRC checked and taken off."""
         *whole, rest = data.split(b"\0")

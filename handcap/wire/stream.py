@@ -67,6 +67,11 @@ class MessageStream:
     def __post_init__(self) -> None:
         self.deframer = Deframer(self.longest_frame)
 
+    def begin_again(self) -> None:
+        """The connection broke and is back: what was half said is gone, what was missed meanwhile nobody counts."""
+        self.deframer.begin_again()
+        self._boot_id = None
+
     def push(self, data: bytes) -> list[Decoded]:
         """The messages that end in `data`."""
         came: list[Decoded] = []
