@@ -53,6 +53,7 @@ export class Board {
     this.chip = new Chip(this.clock, image, uid, flash, options.bootsBefore ?? 0, {
       onByte: (byte) => this.serial.carry(byte),
       onBoot: (mcu, cause) => this.wireUp(mcu, cause),
+      onStop: (state) => this.report('stopped', { state }),
       onFault: (text) => {
         if (this.faults++ < 20) this.report('fault', { text });
       },
@@ -144,6 +145,10 @@ export class Board {
       }
       case 'brown_out':
         return this.brownOut(line.off_s ?? 0.1);
+      case 'halt':
+        return this.chip.halt(board(line.for_s));
+      case 'hang':
+        return this.chip.hang();
       case 'skew':
         return this.skew.set(line.ppm);
       case 'imu_stuck':

@@ -8,6 +8,8 @@ const FUNCTIONS = 0x100;
 const LOOKUP = 0x80;
 const BKPT = 0xbe00;
 const BX_LR = 0x4770;
+const B_ITSELF = 0xe7fe;
+export const ENDLESS_LOOP = 0x200;
 
 const code = (name) => name.charCodeAt(0) | (name.charCodeAt(1) << 8);
 
@@ -36,6 +38,7 @@ export class BootRom {
     rom.setUint16(0x16, 0x60, true);
     rom.setUint16(0x18, LOOKUP | 1, true);
     this.put(rom, LOOKUP, 0);
+    rom.setUint16(ENDLESS_LOOP, B_ITSELF, true);
     this.calls.forEach((_, k) => this.put(rom, FUNCTIONS + 4 * k, k + 1));
   }
 

@@ -5,7 +5,7 @@
 
 import { RP2040 } from 'rp2040js';
 
-import { BootRom } from './bootrom.mjs';
+import { BootRom, ENDLESS_LOOP } from './bootrom.mjs';
 import { SinceBoot } from './clock.mjs';
 import { FastCore } from './core.mjs';
 import { FlashChip, IoQspi, Ssi } from './flash.mjs';
@@ -56,7 +56,7 @@ export class Chip {
    * @param flash bytes it holds besides, from an earlier run; null for none
    * @param boots how often it has booted before
    * @param hooks onByte(byte) from the serial port; onBoot(mcu, cause) before the first instruction;
-   *   onFault(text) when the program or the emulation goes where it should not
+   *   onStop(state) when there are no more instructions; onFault(text) when the program or the emulation goes where it should not
    */
   constructor(clock, image, uid, flash, boots, hooks) {
     Object.assign(this, { clock, uid, hooks });
@@ -67,6 +67,7 @@ export class Chip {
     this.instructions = 0;
     this.state = 'off';
     this.reboot = null;
+    this.haltedUntil = -1;
   }
 
   /** Begin at the image's second stage, as the boot ROM does. `cause`: power, watchdog or forced. */
@@ -121,6 +122,7 @@ export class Chip {
       watchdog.reason = before.reason;
     }
     watchdog.onWatchdogTrigger = () => {
+      watchdog.alarm.enable = false; // else rp2040js lets it bite again at once, and for ever
       this.reboot = watchdog.reason === 2 ? 'forced' : 'watchdog';
     };
   }
@@ -139,11 +141,24 @@ export class Chip {
   stop(state) {
     this.end();
     this.state = state;
+    this.hooks.onStop(state);
   }
 
   end() {
     this.since?.end();
     this.state = 'off';
+  }
+
+  /** The core stands still for a while, as under a debugger; everything around it goes on. */
+  halt(untilNanos) {
+    this.haltedUntil = untilNanos;
+  }
+
+  /** The program loses its way: a loop without end, and without interrupts. */
+  hang() {
+    this.mcu.core.PM = true;
+    this.mcu.core.waiting = false;
+    this.mcu.core.PC = ENDLESS_LOOP;
   }
 
   /** Let time pass up to `nanos`, with the program running if it does. */
@@ -155,7 +170,8 @@ export class Chip {
         this.reboot = null;
         this.boot(cause);
       }
-      if (this.state === 'running') this.execute(nanos);
+      const awake = this.state === 'running' && clock.nanos >= this.haltedUntil;
+      if (awake) this.execute(nanos);
       else clock.moveTo(Math.min(nanos, clock.next ? Math.max(clock.next.at, clock.nanos) : nanos));
     }
   }
@@ -165,7 +181,8 @@ export class Chip {
     const { fast } = this;
     const { core } = this.mcu;
     let count = 0;
-    while (clock.nanos < nanos && this.state === 'running' && !this.reboot && fast === this.fast) {
+    while (clock.nanos < nanos && this.state === 'running' && !this.reboot && clock.nanos >= this.haltedUntil) {
+      if (fast !== this.fast) break; // booted anew
       if (core.waiting && core.pendingInterrupts & core.enabledInterrupts) core.waiting = false;
       if (core.waiting) {
         clock.moveTo(clock.next && clock.next.at < nanos ? clock.next.at : nanos);

@@ -10,6 +10,7 @@ const MAGNET_DETECTED = 0x20;
 const TOO_WEAK = 0x10;
 const TOO_STRONG = 0x08;
 const TURN = 4096;
+const IC_SDA_HOLD = 0x7c;
 
 export class As5600 {
   /** @param angle () => the shaft's angle now, rad */
@@ -68,6 +69,9 @@ export class As5600 {
 
 /** Put it on an I2C bus of the chip, at the speed the program has set. */
 export function connect(i2c, clock, clkSys, device, answers) {
+  // rp2040js does not know the hold time, and nothing here depends on it.
+  const write = i2c.writeUint32.bind(i2c);
+  i2c.writeUint32 = (offset, value) => offset !== IC_SDA_HOLD && write(offset, value);
   let then = null;
   const alarm = clock.createAlarm(() => then());
   const after = (bits, what) => {
