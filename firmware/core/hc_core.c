@@ -115,9 +115,10 @@ void hc_core_button(hc_core_t *core, const handcap_Button *button) {
   core->button[core->buttons.written++ % HC_BUTTONS] = *button;
 }
 
-void hc_core_wake(hc_core_t *core) {
+uint64_t hc_core_wake(hc_core_t *core) {
   core->wake_t_ns = hal_now_ns();
   hal_watchdog_feed();
+  return core->wake_t_ns;
 }
 
 void hc_core_rest(hc_core_t *core) {
@@ -310,7 +311,9 @@ static bool well(const handcap_Sensor *sensor) {
 
 static bool say_status(hc_core_t *core, uint64_t now_ns) {
   uint64_t since_ns = now_ns - core->status_t_ns;
-  if (since_ns < HC_STATUS_LOSS_PERIOD_NS || now_ns - core->losses_seen_t_ns < HC_LOSSES_PERIOD_NS) {
+  bool due = since_ns >= HC_STATUS_PERIOD_NS;
+  bool look = since_ns >= HC_STATUS_LOSS_PERIOD_NS && now_ns - core->losses_seen_t_ns >= HC_LOSSES_PERIOD_NS;
+  if (!due && !look) {
     return false;
   }
   core->losses_seen_t_ns = now_ns;
@@ -318,7 +321,7 @@ static bool say_status(hc_core_t *core, uint64_t now_ns) {
   handcap_Status *status = &core->said.body.status;
   count_losses(core, status);
   uint32_t losses = sum_of_losses(status);
-  if (since_ns < HC_STATUS_PERIOD_NS && losses == core->losses_told) {
+  if (!due && losses == core->losses_told) {
     return false;
   }
   core->losses_told = losses;

@@ -99,7 +99,7 @@ void hc_core_angle(hc_core_t *core, uint64_t t_ns, uint32_t period_ns, const hc_
 void hc_core_button(hc_core_t *core, const handcap_Button *button);
 
 /* Around each turn of the main loop: feeds the watchdog and measures how long the turn takes. */
-void hc_core_wake(hc_core_t *core);
+uint64_t hc_core_wake(hc_core_t *core); /* returns the time */
 void hc_core_rest(hc_core_t *core);
 
 /* The next frame to send, framed and ready, or 0 when there is nothing to say. Call it only when the link is idle:

@@ -6,7 +6,6 @@
 
 static void begin_frame(hc_deframer_t *d) {
   d->len = 0;
-  d->encoded = 0;
   d->left = 0;
   d->zero_after = false;
 }
@@ -41,19 +40,18 @@ bool hc_deframer_push(hc_deframer_t *d, uint8_t byte) {
   if (byte == 0) {
     /* Zeros alone are idle line, not damage: a host may send one first to end what noise began. */
     bool whole = d->encoded != 0 && end_frame(d);
-    size_t len = d->len;
-    begin_frame(d);
-    d->len = len;
+    d->encoded = 0;
     return whole;
   }
   if (d->encoded == 0) {
     begin_frame(d);
   }
-  if (d->encoded >= HC_FRAME_MAX) {
-    d->encoded = HC_FRAME_MAX + 1U; /* a mark, no count: endless bytes must not wrap round */
+  if (d->encoded <= HC_FRAME_MAX) { /* one more than that is enough to know: endless bytes must not wrap round */
+    d->encoded++;
+  }
+  if (d->encoded > HC_FRAME_MAX) {
     return false;
   }
-  d->encoded++;
   /* Never past the buffer's end: each decoded byte has at least one encoded byte of its own. */
   if (d->left != 0) {
     d->bytes[d->len++] = byte;

@@ -1,5 +1,9 @@
 #include "hc_imu_queue.h"
 
+static uint32_t least(uint32_t a, uint32_t b) {
+  return a < b ? a : b;
+}
+
 static uint32_t waiting(const hc_imu_queue_t *queue) {
   return queue->written - queue->read;
 }
@@ -21,16 +25,16 @@ const hc_imu_sample_t *hc_imu_peek(const hc_imu_queue_t *queue, size_t i, uint64
 }
 
 size_t hc_imu_batch_len(const hc_imu_queue_t *queue, uint64_t now_ns, uint32_t period_ns) {
-  uint32_t most = waiting(queue);
-  if (most == 0) {
+  uint32_t held = waiting(queue);
+  if (held == 0) {
     return 0;
   }
   uint64_t previous_t_ns;
   (void)hc_imu_peek(queue, 0, &previous_t_ns);
-  if (most < HC_IMU_BATCH && now_ns - previous_t_ns < HC_IMU_BATCH_AGE_NS) {
+  if (held < HC_IMU_BATCH && now_ns - previous_t_ns < HC_IMU_BATCH_AGE_NS) {
     return 0;
   }
-  most = most < HC_IMU_BATCH ? most : HC_IMU_BATCH;
+  uint32_t most = least(held, HC_IMU_BATCH);
   for (uint32_t i = 1; i < most; i++) {
     uint64_t t_ns;
     (void)hc_imu_peek(queue, i, &t_ns);

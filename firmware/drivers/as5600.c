@@ -71,5 +71,5 @@ void as5600_describe(const as5600_t *encoder, handcap_Sensor *sensor) {
   sensor->kind = handcap_SensorKind_SENSOR_KIND_ENCODER;
   memcpy(sensor->model, model, sizeof model);
   sensor->state = encoder->state;
-  sensor->rate_hz = 1000000000U / AS5600_PERIOD_NS;
+  sensor->rate_hz = 1e9 / AS5600_PERIOD_NS;
 }

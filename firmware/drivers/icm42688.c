@@ -227,11 +227,11 @@ static uint32_t edges_back(icm42688_t *imu, uint32_t edges, uint32_t packets) {
   return packets - 1U;
 }
 
-static size_t read_packets(icm42688_t *imu, uint64_t now_ns, uint32_t count, uint64_t first_t_ns,
+static size_t read_packets(icm42688_t *imu, uint64_t now_ns, size_t count, uint64_t first_t_ns,
                            hc_imu_sample_t *samples, uint64_t *t_ns) {
   size_t kept = 0;
   icm42688_bus_read(FIFO_DATA, imu->packets, count * ICM42688_PACKET_LEN);
-  for (uint32_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < count; i++) {
     const uint8_t *packet = imu->packets + i * ICM42688_PACKET_LEN;
     if ((packet[0] & HEADER_KIND) != HEADER_ACCEL_AND_GYRO) {
       reset_fifo(imu, now_ns); /* what follows is out of step too */

@@ -15,6 +15,7 @@
 #include "spi.h"
 #include "startup.h"
 #include "uart.h"
+#include "usb.h"
 
 #define TICK_US 1000U
 #define IMU_RATE_HZ 1000U
@@ -101,7 +102,7 @@ void hal_losses(hc_losses_t *losses) {
       .imu_fifo_resets = imu.fifo_resets,
       .imu_stuck = imu.stuck,
       .frame_stamps_dropped = trigger.dropped,
-      .rx_overruns = uart_overruns(),
+      .rx_overruns = uart_overruns() + usb_rx.overruns,
       .encoder_read_errors = encoder.read_errors,
   };
 }
@@ -120,9 +121,6 @@ void timer_0_handler(void) {
   if (trigger.on) {
     set_trigger_alarm();
   }
-}
-
-void usb_handler(void) {
 }
 
 /* Says whether `edge` came on the pin, and takes note of it. */
@@ -150,18 +148,18 @@ void pin_handler(void) {
   }
 }
 
-static void receive(void) {
+static void receive_from(size_t link, hc_rx_ring_t *ring) {
   uint8_t byte;
   uint64_t t_ns;
-  while (hc_rx_pop(&uart_rx, &byte, &t_ns)) {
-    hc_core_receive(&core, LINK_UART, byte, t_ns);
+  while (hc_rx_pop(ring, &byte, &t_ns)) {
+    hc_core_receive(&core, link, byte, t_ns);
   }
 }
 
-static void read_imu(void) {
+static void read_imu(uint64_t now_ns) {
   static hc_imu_sample_t samples[ICM42688_READ_MAX];
   static uint64_t t_ns[ICM42688_READ_MAX];
-  size_t count = icm42688_poll(&imu, hal_now_ns(), samples, t_ns);
+  size_t count = icm42688_poll(&imu, now_ns, samples, t_ns);
   for (size_t i = 0; i < count; i++) {
     hc_core_imu(&core, t_ns[i], &samples[i]);
   }
@@ -175,10 +173,10 @@ static void read_imu(void) {
   }
 }
 
-static void read_encoder(void) {
+static void read_encoder(uint64_t now_ns) {
   hc_angle_t angle;
   uint64_t t_ns;
-  if (as5600_poll(&encoder, hal_now_ns(), &angle, &t_ns)) {
+  if (as5600_poll(&encoder, now_ns, &angle, &t_ns)) {
     hc_core_angle(&core, t_ns, AS5600_PERIOD_NS, &angle);
   }
 }
@@ -194,25 +192,32 @@ static bool button_down(void) {
   return (REGISTER(SIO_GPIO_IN) & 1U << PIN_BUTTON) == 0;
 }
 
-static void read_button(void) {
+static void read_button(uint64_t now_ns) {
   handcap_Button event;
-  if (button_poll(&button, hal_now_ns(), button_down(), &event)) {
+  if (button_poll(&button, now_ns, button_down(), &event)) {
     hc_core_button(&core, &event);
   }
 }
 
-static void show_light(void) {
+static void show_light(uint64_t now_ns) {
   uint8_t levels[3];
-  light_levels(&light, hal_now_ns(), levels);
+  light_levels(&light, now_ns, levels);
   pwm_set(levels);
 }
 
+/* To the USB port while a program has it open, else to the serial line. A frame is begun only when both are idle: it
+ * stays where it is until it is sent. */
 static void send(void) {
-  if (!uart_idle()) {
+  if (!uart_idle() || !usb_idle()) {
     return;
   }
   size_t len = hc_core_next_frame(&core, frame);
-  if (len > 0) {
+  if (len == 0) {
+    return;
+  }
+  if (usb_open()) {
+    usb_send(frame, len);
+  } else {
     uart_send(frame, len);
   }
 }
@@ -225,7 +230,8 @@ static void interrupts_start(void) {
   REGISTER(NVIC_IPR(IRQ_USBCTRL)) = 0x80U << 8U * (IRQ_USBCTRL % 4U);
   REGISTER(TIMER_INTE) = 1U << 0 | 1U << 1;
   REGISTER(TIMER_ALARM(1)) = REGISTER(TIMER_TIMERAWL) + TICK_US;
-  REGISTER(NVIC_ISER) = 1U << IRQ_TIMER_0 | 1U << IRQ_TIMER_1 | 1U << IRQ_IO_BANK0 | 1U << IRQ_UART0;
+  REGISTER(NVIC_ISER) = 1U << IRQ_TIMER_0 | 1U << IRQ_TIMER_1 | 1U << IRQ_USBCTRL | 1U << IRQ_IO_BANK0 |
+                        1U << IRQ_UART0;
 }
 
 int main(void) {
@@ -237,6 +243,7 @@ int main(void) {
   uart_start();
   spi_start();
   i2c_start();
+  usb_start(identity.uid);
   pwm_start();
   as5600_start(&encoder, hal_now_ns());
   button_start(&button, button_down());
@@ -244,13 +251,15 @@ int main(void) {
   hc_core_init(&core, &identity);
   interrupts_start();
   for (;;) {
-    hc_core_wake(&core);
-    receive();
-    read_imu();
-    read_encoder();
+    uint64_t now_ns = hc_core_wake(&core);
+    receive_from(LINK_UART, &uart_rx);
+    receive_from(LINK_USB, &usb_rx);
+    usb_poll(now_ns);
+    read_imu(now_ns);
+    read_encoder(now_ns);
     read_trigger();
-    read_button();
-    show_light();
+    read_button(now_ns);
+    show_light(now_ns);
     send();
     hc_core_rest(&core);
     __asm volatile("wfi");

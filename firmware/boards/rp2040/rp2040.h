@@ -136,6 +136,38 @@
 #define ROSC_RANDOMBIT 0x4006001cU /* 2.17.8 */
 #define CHIP_RESET 0x40064008U     /* 2.12.8 */
 
+#define USB_RAM 0x50100000U /* 4.1.2.5: setup packet, endpoint and buffer control, buffers */
+#define USB_ENDPOINT_CONTROL(endpoint, out) (USB_RAM + 8U * (endpoint) + 4U * (out)) /* not for endpoint 0 */
+#define USB_BUFFER_CONTROL(endpoint, out) (USB_RAM + 0x80U + 8U * (endpoint) + 4U * (out))
+#define USB_ENDPOINT_ENABLE (1U << 31)
+#define USB_ENDPOINT_INTERRUPT (1U << 29)
+#define USB_ENDPOINT_TYPE(type) ((type) << 26)
+#define USB_BUFFER_FULL (1U << 15)
+#define USB_BUFFER_DATA1 (1U << 13)
+#define USB_BUFFER_STALL (1U << 11)
+#define USB_BUFFER_AVAILABLE (1U << 10)
+#define USB_BUFFER_LEN 0x3ffU
+
+#define USB_BASE 0x50110000U /* 4.1.4 */
+#define USB_ADDR_ENDP (USB_BASE + 0x00U)
+#define USB_MAIN_CTRL (USB_BASE + 0x40U)
+#define USB_SIE_CTRL (USB_BASE + 0x4cU)
+#define USB_SIE_CTRL_PULL_UP (1U << 16)
+#define USB_SIE_CTRL_EP0_INTERRUPT (1U << 29)
+#define USB_SIE_STATUS (USB_BASE + 0x50U)
+#define USB_SIE_SUSPENDED (1U << 4)
+#define USB_SIE_SETUP (1U << 17)
+#define USB_SIE_BUS_RESET (1U << 19)
+#define USB_BUFF_STATUS (USB_BASE + 0x58U)
+#define USB_EP_STALL_ARM (USB_BASE + 0x68U)
+#define USB_MUXING (USB_BASE + 0x74U)
+#define USB_PWR (USB_BASE + 0x78U)
+#define USB_INTE (USB_BASE + 0x90U)
+#define USB_INTS (USB_BASE + 0x98U)
+#define USB_INT_BUFFER (1U << 4)
+#define USB_INT_BUS_RESET (1U << 12)
+#define USB_INT_SETUP (1U << 16)
+
 #define SIO_GPIO_IN 0xd0000004U /* 2.3.1.7 */
 #define SIO_GPIO_OUT_SET 0xd0000014U
 #define SIO_GPIO_OUT_CLR 0xd0000018U

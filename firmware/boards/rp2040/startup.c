@@ -1,13 +1,11 @@
 /* From reset to main: vectors, memory, stack paint. */
 #include "startup.h"
 
-#include <string.h>
-
 #include "rp2040.h"
 
 #define PAINT 0xa5a5a5a5U
 
-extern uint32_t _data_begin, _data_end, _data_image, _bss_begin, _bss_end, _stack_bottom, _stack_top;
+extern const uint32_t data_begin, data_end, data_image, bss_begin, bss_end, stack_bottom, stack_top;
 
 int main(void);
 
@@ -27,7 +25,7 @@ __attribute__((noreturn)) static void fault_handler(void) {
 typedef void (*handler_t)(void);
 
 __attribute__((section(".vectors"), used)) static const handler_t vectors[16 + IRQ_COUNT] = {
-    [0] = (handler_t)&_stack_top,
+    [0] = (handler_t)&stack_top,
     [1] = reset_handler,
     [2] = fault_handler,
     [3] = fault_handler,
@@ -41,26 +39,39 @@ __attribute__((section(".vectors"), used)) static const handler_t vectors[16 + I
     [16 + IRQ_UART0] = uart_handler,
 };
 
+/* Addresses as numbers: to the compiler the linker's marks are objects that have nothing to do with each other. */
+static uintptr_t address_of(const uint32_t *mark) {
+  return (uintptr_t)mark;
+}
+
+static void copy_data(void) {
+  uintptr_t from = address_of(&data_image);
+  for (uintptr_t to = address_of(&data_begin); to < address_of(&data_end); to += 4) {
+    REGISTER(to) = REGISTER(from);
+    from += 4;
+  }
+}
+
+static void fill(const uint32_t *begin, uintptr_t end, uint32_t value) {
+  for (uintptr_t to = address_of(begin); to < end; to += 4) {
+    REGISTER(to) = value;
+  }
+}
+
 __attribute__((noreturn)) void reset_handler(void) {
-  for (uint32_t *to = &_data_begin, *from = &_data_image; to < &_data_end;) {
-    *to++ = *from++;
-  }
-  for (uint32_t *to = &_bss_begin; to < &_bss_end;) {
-    *to++ = 0;
-  }
-  uint32_t *used;
+  uintptr_t used;
   __asm volatile("mov %0, sp" : "=r"(used));
-  for (uint32_t *to = &_stack_bottom; to < used - 4;) {
-    *to++ = PAINT;
-  }
+  copy_data();
+  fill(&bss_begin, address_of(&bss_end), 0);
+  fill(&stack_bottom, used - 64U, PAINT); /* fill's own frame lies below `used` */
   (void)main();
   fault_handler();
 }
 
 uint32_t stack_free_bytes(void) {
-  const uint32_t *word = &_stack_bottom;
-  while (word < &_stack_top && *word == PAINT) {
-    word++;
+  uintptr_t word = address_of(&stack_bottom);
+  while (word < address_of(&stack_top) && REGISTER(word) == PAINT) {
+    word += 4;
   }
-  return (uint32_t)((uintptr_t)word - (uintptr_t)&_stack_bottom);
+  return (uint32_t)(word - address_of(&stack_bottom));
 }
