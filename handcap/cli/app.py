@@ -10,7 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from handcap import __version__
-from handcap.cli import calibrate, convert, demo, export, import_, models, reconstruct, recover, review, rigs, simulate
+from handcap.cli import (
+    calibrate,
+    convert,
+    demo,
+    devices,
+    doctor,
+    export,
+    import_,
+    models,
+    reconstruct,
+    recover,
+    review,
+    rigs,
+    simulate,
+)
 from handcap.cli.outcome import print_json, stdout_for_json
 from handcap.errors import HandcapError
 
@@ -24,6 +38,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("doctor")(doctor.doctor)
+app.command("devices")(devices.devices)
 app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
 app.add_typer(models.app, name="models")

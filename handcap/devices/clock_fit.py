@@ -77,6 +77,7 @@ class ClockEstimate:
         shortest_round_trip_s: between the two edges; below zero when the board's clock does not run straight.
         exchanges: how many the line follows.
         first_board_ns, last_board_ns: their span, board clock.
+        wander_per_s: how fast the skew may change beyond that span.
     """
 
     at_board_ns: int
@@ -89,7 +90,7 @@ class ClockEstimate:
     exchanges: int
     first_board_ns: int
     last_board_ns: int
-    wander_per_s: float = FitParams.wander_per_s
+    wander_per_s: float
 
     @property
     def board_fast_ppm(self) -> float:

@@ -96,12 +96,15 @@ class ClockTracker:
         """What the next fit follows."""
         return tuple(self._kept)
 
+    def begin(self, boot_id: int) -> None:
+        """From now on stamps are those of this boot; the fit of another one is forgotten."""
+        if self._boot_id not in (None, boot_id):
+            self._begin_again([])
+        self._boot_id = boot_id
+
     def add(self, exchange: Exchange, boot_id: int = 0) -> bool:
         """Take one exchange in; False when it does not count (yet)."""
-        if boot_id != self._boot_id:
-            if self._boot_id is not None:
-                self._begin_again([])
-            self._boot_id = boot_id
+        self.begin(boot_id)
         if not self._plausible(exchange):
             return False
         direction = self._contradiction(exchange)
