@@ -121,8 +121,13 @@ class Arrived:
         return np.unwrap(np.array(counted, float), period=COUNT_SPAN).astype(np.int64)
 
 
-def read_ports(ports: Sequence[str], seconds: float, greeting: bytes = b"") -> tuple[list[Arrived], float]:
-    """Open serial ports, send each a greeting, take what comes for a while; and the CPU time that took, s."""
+def read_ports(
+    ports: Sequence[str], seconds: float, greeting: bytes = b"", until: str | None = None
+) -> tuple[list[Arrived], float]:
+    """Open serial ports, send each a greeting, take what comes for a while; and the CPU time that took, s.
+
+    With `until`, only for as long as no message of that kind has come from every one of them.
+    """
     files = [os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK) for port in ports]
     arrived = [Arrived() for _ in ports]
     before = time.process_time()
@@ -130,7 +135,7 @@ def read_ports(ports: Sequence[str], seconds: float, greeting: bytes = b"") -> t
         for file in files:
             os.write(file, b"\0" + greeting)
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end and not (until and all(one.kinds[until] for one in arrived)):
             time.sleep(0.02)
             for file, into in zip(files, arrived, strict=True):
                 try:

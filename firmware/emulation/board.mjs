@@ -47,10 +47,13 @@ export class Board {
     this.toBoard = new Wire(random(4), (byte) => this.chip.uart?.feed([byte]));
     this.onSerialByte = () => {};
     this.onUsbBytes = () => {};
+    this.usbPlugged = options.usb !== undefined;
+    this.usbOpen = options.usb === 'open';
     this.light = [0, 0, 0];
     this.look = this.clock.createAlarm(() => this.lookAtLight());
     this.faults = 0;
-    this.chip = new Chip(this.clock, image, uid, flash, options.bootsBefore ?? 0, {
+    const memory = { image, flash, boots: options.bootsBefore ?? 0, translate: options.translate ?? true };
+    this.chip = new Chip(this.clock, uid, memory, {
       onByte: (byte) => this.serial.carry(byte),
       onBoot: (mcu, cause) => this.wireUp(mcu, cause),
       onStop: (state) => this.report('stopped', { state }),
@@ -84,6 +87,12 @@ export class Board {
     this.usb?.feed(bytes);
   }
 
+  /** A program on the host opens or closes the USB serial port. */
+  setUsbOpen(open) {
+    this.usbOpen = open;
+    this.usb?.setOpen(open);
+  }
+
   afterTrue(seconds, what) {
     this.clock.createAlarm(what).schedule(this.skew.boardSpan(seconds * 1e9));
   }
@@ -109,7 +118,7 @@ export class Board {
     mcu.gpio[PIN.trigger].addListener((state) => {
       if (state === GPIOPinState.High || state === GPIOPinState.Low) this.camera.trigger(state === GPIOPinState.High);
     });
-    this.usb = new UsbHost(mcu, (bytes) => this.onUsbBytes(bytes));
+    this.usb = new UsbHost(mcu, this.usbPlugged, this.usbOpen, (bytes) => this.onUsbBytes(bytes));
     this.report('boot', { cause, boots: this.chip.boots });
   }
 
@@ -132,6 +141,10 @@ export class Board {
         return this.hostSends(Buffer.from(line.hex, 'hex'));
       case 'send_usb':
         return this.usbHostSends(Buffer.from(line.hex, 'hex'));
+      case 'open_usb':
+        return this.setUsbOpen(true);
+      case 'close_usb':
+        return this.setUsbOpen(false);
       case 'press':
         return this.button.press(true);
       case 'release':

@@ -51,15 +51,14 @@ class Rosc extends Registers {
 export class Chip {
   /**
    * @param clock Clock of the emulation
-   * @param image pieces as readImage gives them
    * @param uid BigInt, the flash chip's unique id
-   * @param flash bytes it holds besides, from an earlier run; null for none
-   * @param boots how often it has booted before
-   * @param hooks onByte(byte) from the serial port; onBoot(mcu, cause) before the first instruction;
-   *   onStop(state) when there are no more instructions; onFault(text) when the program or the emulation goes where it should not
+   * @param memory image: pieces as readImage gives them; flash: bytes it holds besides, from an earlier run, or null;
+   *   boots: how often it has booted before; translate: whether hot code is translated
+   * @param hooks onByte(byte) from the serial port; onBoot(mcu, cause) before the first instruction; onStop(state)
+   *   when there are no more; onFault(text) when the program or the emulation goes where it should not
    */
-  constructor(clock, image, uid, flash, boots, hooks) {
-    Object.assign(this, { clock, uid, hooks });
+  constructor(clock, uid, { image, flash, boots, translate }, hooks) {
+    Object.assign(this, { clock, uid, translate, hooks });
     this.flashBytes = new Uint8Array(FLASH_BYTES).fill(0xff);
     if (flash) this.flashBytes.set(flash);
     for (const [address, bytes] of image) this.flashBytes.set(bytes, address - FLASH_BASE);
@@ -189,7 +188,7 @@ export class Chip {
         continue;
       }
       let cycles = 0;
-      const block = core.interruptsUpdated ? null : fast.block();
+      const block = core.interruptsUpdated || !this.translate ? null : fast.block();
       if (block && (clock.next === null || clock.next.at > clock.nanos + block.cycles * this.cycleNanos)) {
         cycles = block.run();
         if (cycles === 0) fast.useless(block);

@@ -84,6 +84,7 @@ export function runLive(board, options, report) {
     queue = [];
     if (usb) {
       arrives(usb.read(), (bytes) => board.usbHostSends(bytes));
+      if (usb.open !== board.usbOpen) board.setUsbOpen(usb.open);
       usb.flush();
     }
   };

@@ -42,6 +42,8 @@ class BoardParams:
         felt: file written by `Felt.write`; by default the board is moved about endlessly.
         felt_start_s: when the file begins, true time since power-on.
         signal: without `felt`: "motion", or "count": the gyroscope's x axis counts samples, so that a lost one shows.
+        usb: without a cable None; else "closed", or "open" where a program has the USB serial port open. An
+            `EmulatedBoard` always has its cable, and sees for itself whether the port is open.
         imu: `rateError` (0.004 is 0.4 % fast), `identity`, `selfTestGain`, `absent`.
         encoder: `magnet` (ok, weak, strong, missing), `absent`.
         camera: `exposureUs`, `latencyUs`; by default it exposes while the trigger is high.
@@ -54,6 +56,7 @@ class BoardParams:
     felt: Path | None = None
     felt_start_s: float = 0.0
     signal: str = "motion"
+    usb: str | None = None
     imu: Mapping[str, Any] = field(default_factory=dict[str, Any])
     encoder: Mapping[str, Any] = field(default_factory=dict[str, Any])
     camera: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -73,6 +76,8 @@ class BoardParams:
             "encoder": dict(self.encoder),
             "camera": dict(self.camera),
         }
+        if self.usb is not None:
+            options["usb"] = self.usb
         if self.felt is not None:
             options |= {"felt": str(self.felt), "feltStart": self.felt_start_s}
         if self.script:
@@ -103,8 +108,14 @@ class Emulated:
     summary: Event
 
 
-def emulate(image: Path, board: BoardParams, seconds: float) -> Emulated:
+def emulate(image: Path, board: BoardParams, seconds: float, *, translate: bool = True) -> Emulated:
     """Run one board in virtual time; the same bytes every time.
+
+    Args:
+        image: .bin, .uf2 or .elf.
+        board: what to run it on.
+        seconds: true time.
+        translate: False interprets the program step by step, with the same result, in several times the time.
 
     Raises:
         HandcapError: node or its package is missing, or the emulation failed.
@@ -112,7 +123,7 @@ def emulate(image: Path, board: BoardParams, seconds: float) -> Emulated:
     with tempfile.TemporaryDirectory(prefix="handcap-board-") as name:
         folder = Path(name)
         files = {what: str(folder / what) for what in ("out", "usbOut", "stamps", "truth")}
-        options = board.as_options(folder) | {"image": str(image), "seconds": seconds} | files
+        options = board.as_options(folder) | {"image": str(image), "seconds": seconds, "translate": translate} | files
         done = subprocess.run(_command(options), capture_output=True, text=True, check=False)
         events = [json.loads(line) for line in done.stdout.splitlines()]
         if not events or events[-1]["event"] != "end":
@@ -165,6 +176,7 @@ class EmulatedBoard:
             "image": str(self.image),
             "serialFd": serial,
             "usbFd": usb,
+            "usb": "closed",
             "flash": str(folder / "flash.bin"),
             "bootsBefore": self._boots,
         }
@@ -209,7 +221,7 @@ class EmulatedBoard:
         return ended[-1] if ended else {}
 
     def do(self, what: str, **more: Any) -> None:
-        """Have something happen to it now, by the words of firmware/emulation/README.md."""
+        """Have something happen to it now, by the words of firmware/emulation/README.md. Raises HandcapError."""
         process = self._process
         assert process is not None and process.stdin is not None, "it is not plugged in"
         before = self._count("done") + self._count("refused")
@@ -219,7 +231,9 @@ class EmulatedBoard:
             answered = self._said.wait_for(
                 lambda: self._count("done") + self._count("refused") > before or process.poll() is not None, _START_S
             )
-        assert answered and self.events[-1]["event"] != "refused", self.events[-3:]
+        refused = [event["text"] for event in self.events[-1:] if event["event"] == "refused"]
+        if refused or not answered:
+            raise HandcapError(f"the emulated board did not do that: {(refused or ['no answer'])[0]}")
 
     def wait_for(self, kind: str, timeout_s: float) -> Event:
         """The latest event of a kind since it was plugged in, as soon as there is one. Raises HandcapError."""
