@@ -20,8 +20,7 @@ void hc_core_init(hc_core_t *core, const hc_identity_t *identity) {
   memset(core, 0, sizeof *core);
   core->identity = *identity;
   core->hello_pending = true;
-  core->wake_t_ns = hal_now_ns();
-  core->status_t_ns = core->wake_t_ns;
+  core->status_t_ns = hal_now_ns();
 }
 
 /* What came in. */

@@ -6,6 +6,7 @@ enum {
   DEVICE_CONFIG = 0x11,
   INT_CONFIG = 0x14,
   FIFO_CONFIG = 0x16,
+  ACCEL_DATA_X1 = 0x1f, /* accelerometer, then gyroscope, six bytes each */
   INT_STATUS = 0x2d, /* FIFO_COUNTH and FIFO_COUNTL follow */
   FIFO_DATA = 0x30,
   SIGNAL_PATH_RESET = 0x4b,
@@ -18,8 +19,11 @@ enum {
   FIFO_CONFIG3 = 0x61,
   INT_CONFIG1 = 0x64,
   INT_SOURCE0 = 0x65,
+  SELF_TEST_CONFIG = 0x70,
   WHO_AM_I = 0x75,
   REG_BANK_SEL = 0x76,
+  BANK_1_XG_ST_DATA = 0x5f, /* y and z follow, in both banks */
+  BANK_2_XA_ST_DATA = 0x3b,
 };
 
 #define IDENTITY 0x47U
@@ -39,11 +43,18 @@ enum {
 #define LATE_VISITS_MAX 2U
 #define TRIES_MAX 4U         /* an INT1 line that rings must not hold the loop */
 #define RESETS_IN_A_ROW_MAX 3U
+#define SELF_TEST_SAMPLES 32U
+#define SELF_TEST_PERIOD_US 1100U /* a little more than a sample: none is counted twice */
+#define SELF_TEST_SETTLE_MS 50U
 
 static uint8_t read_register(uint8_t reg) {
   uint8_t value;
   icm42688_bus_read(reg, &value, 1);
   return value;
+}
+
+static int16_t big_endian(const uint8_t *bytes) {
+  return (int16_t)((uint16_t)bytes[0] << 8U | bytes[1]);
 }
 
 static bool write_checked(uint8_t reg, uint8_t value) {
@@ -113,6 +124,11 @@ static bool configure(uint32_t rate_hz) {
   return powered;
 }
 
+static handcap_SensorState delivering_state(const icm42688_t *imu) {
+  return imu->self_test_failed ? handcap_SensorState_SENSOR_STATE_FAILED_SELF_TEST
+                               : handcap_SensorState_SENSOR_STATE_RUNNING;
+}
+
 bool icm42688_start(icm42688_t *imu, uint32_t rate_hz, uint64_t now_ns) {
   imu->rate_hz = rate_hz;
   imu->period_ns = nominal_period_ns(rate_hz);
@@ -133,7 +149,7 @@ bool icm42688_start(icm42688_t *imu, uint32_t rate_hz, uint64_t now_ns) {
     imu->state = handcap_SensorState_SENSOR_STATE_BAD_REGISTERS;
     return false;
   }
-  imu->state = handcap_SensorState_SENSOR_STATE_RUNNING;
+  imu->state = delivering_state(imu);
   imu->resets_in_a_row = 0;
   begin_series(imu, now_ns, GYRO_START_UP_NS / imu->period_ns);
   return true;
@@ -143,6 +159,77 @@ static bool delivers(const icm42688_t *imu) {
   return imu->state == handcap_SensorState_SENSOR_STATE_RUNNING ||
          imu->state == handcap_SensorState_SENSOR_STATE_FAILED_SELF_TEST ||
          imu->state == handcap_SensorState_SENSOR_STATE_STUCK;
+}
+
+/* Sums of SELF_TEST_SAMPLES samples, three axes of the accelerometer and three of the gyroscope. */
+static void sum_samples(int32_t sums[6]) {
+  memset(sums, 0, 6 * sizeof sums[0]);
+  for (uint32_t i = 0; i < SELF_TEST_SAMPLES; i++) {
+    uint8_t bytes[12];
+    icm42688_bus_wait_us(SELF_TEST_PERIOD_US);
+    icm42688_bus_read(ACCEL_DATA_X1, bytes, sizeof bytes);
+    for (size_t axis = 0; axis < 6; axis++) {
+      sums[axis] += big_endian(bytes + 2 * axis);
+    }
+  }
+}
+
+static void wait_to_settle(void) {
+  for (uint32_t i = 0; i < SELF_TEST_SETTLE_MS; i++) {
+    icm42688_bus_wait_us(1000);
+  }
+}
+
+static void read_trims(uint8_t trims[6]) {
+  icm42688_bus_write(REG_BANK_SEL, 2);
+  icm42688_bus_read(BANK_2_XA_ST_DATA, trims, 3);
+  icm42688_bus_write(REG_BANK_SEL, 1);
+  icm42688_bus_read(BANK_1_XG_ST_DATA, trims + 3, 3);
+  icm42688_bus_write(REG_BANK_SEL, 0);
+}
+
+/* The factory's answer for trim code c at the narrowest ranges: 2620 * 1.01^(c - 1) counts. */
+static bool answer_is_right(int32_t answer, uint8_t trim) {
+  if (trim == 0) {
+    return false; /* a chip whose trims cannot be read cannot be judged well */
+  }
+  float expected = 2620.0F;
+  for (uint8_t i = 1; i < trim; i++) {
+    expected *= 1.01F;
+  }
+  float ratio = (float)answer / expected;
+  return ratio > 0.5F && ratio < 1.5F;
+}
+
+static bool answers_are_right(void) {
+  int32_t still[6], pushed[6];
+  uint8_t trims[6];
+  read_trims(trims);
+  icm42688_bus_write(GYRO_CONFIG0, 0x66);  /* 250 degrees per second, 1 kHz */
+  icm42688_bus_write(ACCEL_CONFIG0, 0x66); /* 2 g */
+  wait_to_settle();
+  sum_samples(still);
+  icm42688_bus_write(SELF_TEST_CONFIG, 0x7f); /* all axes of both, and power for the accelerometer's */
+  wait_to_settle();
+  sum_samples(pushed);
+  icm42688_bus_write(SELF_TEST_CONFIG, 0);
+  bool right = true;
+  for (size_t axis = 0; axis < 6; axis++) {
+    right = answer_is_right((pushed[axis] - still[axis]) / (int32_t)SELF_TEST_SAMPLES, trims[axis]) && right;
+  }
+  return right;
+}
+
+bool icm42688_self_test(icm42688_t *imu) {
+  if (!delivers(imu)) {
+    return false;
+  }
+  bool right = answers_are_right();
+  if (!right) { /* once more for a rig that was moved */
+    right = answers_are_right();
+  }
+  imu->self_test_failed = !right;
+  return right;
 }
 
 bool icm42688_set_rate(icm42688_t *imu, uint32_t rate_hz, uint64_t now_ns) {
@@ -190,10 +277,6 @@ static void reset_fifo(icm42688_t *imu, uint64_t now_ns) {
   imu->fifo_resets++;
   imu->resets_in_a_row++;
   begin_series(imu, now_ns, 1); /* the sample at the moment of the flush may be in it or not */
-}
-
-static int16_t big_endian(const uint8_t *bytes) {
-  return (int16_t)((uint16_t)bytes[0] << 8U | bytes[1]);
 }
 
 static bool no_data(const int16_t *axes) {
@@ -315,7 +398,7 @@ size_t icm42688_poll(icm42688_t *imu, uint64_t now_ns, hc_imu_sample_t *samples,
   imu->edges_seen = edges;
   imu->quiet_since_t_ns = edge_t_ns;
   if (imu->state == handcap_SensorState_SENSOR_STATE_STUCK) {
-    imu->state = handcap_SensorState_SENSOR_STATE_RUNNING;
+    imu->state = delivering_state(imu);
   }
   if (edges - imu->edges_taken < watermark(imu->rate_hz)) {
     return 0;

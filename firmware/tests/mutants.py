@@ -24,7 +24,12 @@ FLAGS = (
 ).split()
 
 # Each a file, a part of the changed line, and why nobody can tell the difference.
-EQUIVALENT: tuple[tuple[str, str, str], ...] = ()
+EQUIVALENT = (
+    ("hc_commands.c", "(commands->next - 1U) %", "the ring of ids turns the other way round"),
+    ("hc_core.c", "turn_us >= core->loop_late_us_max", "the longest of equals is the same"),
+    ("hc_imu_queue.c", "return a <= b", "the least of equals is the same"),
+    ("hc_imu_queue.c", "i <= most; i++", "a gap behind the batch ends it where it ends anyway"),
+)
 
 OPERATORS = {
     "==": ["!="],
@@ -66,9 +71,7 @@ def mutants_of(path: Path) -> list[Mutant]:
             continue
         for operator, others in OPERATORS.items():
             for at in (match.start() for match in re.finditer(re.escape(operator), code)):
-                found += [
-                    Mutant(path, number, line[:at] + other + line[at + len(operator) :]) for other in others
-                ]
+                found += [Mutant(path, number, line[:at] + other + line[at + len(operator) :]) for other in others]
         # A statement that stands alone on its line is left out; declarations with values would not compile without.
         if re.fullmatch(r" +[A-Za-z_][\w\->.\[\]& %]*( =|\+\+| \+=|\().*;", code.rstrip()) and "return" not in code:
             found.append(Mutant(path, number, ";"))
@@ -90,7 +93,9 @@ def objects(folder: Path) -> list[Path]:
     ]
     for source in sources:
         subprocess.run(["gcc", *FLAGS, "-c", source, "-o", folder / f"{source.stem}.o"], check=True)
-    return [folder / f"{source.stem}.o" for source in sources if source.parent.name != "tests" or "board" in source.stem]
+    return [
+        folder / f"{source.stem}.o" for source in sources if source.parent.name != "tests" or "board" in source.stem
+    ]
 
 
 def failing_test(common: list[Path], folder: Path, work: Path, mutant: Mutant | None) -> str | None:

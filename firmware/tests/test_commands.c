@@ -159,6 +159,9 @@ static void the_board_identifies_itself_before_it_acknowledges(void **state) {
   assert_true(core_says(&envelope));
   assert_int_equal(envelope.which_body, handcap_Envelope_ack_tag);
   assert_false(core_says(&envelope));
+  host_commands(&(handcap_Command){.id = 2, .which_what = handcap_Command_mark_take_start_tag});
+  assert_true(core_says(&envelope)); /* once: the next command is not answered by Hello */
+  assert_int_equal(envelope.which_body, handcap_Envelope_ack_tag);
 }
 
 static void the_bootloader_starts_once_its_acknowledgement_is_out(void **state) {

@@ -106,12 +106,20 @@ static void what_waits_when_the_stream_ends_is_not_sent_when_it_begins_again(voi
   put_samples(0, 40);
   put_angles(0, 20, (hc_angle_t){0});
   hc_core_stamp(&core, &(handcap_FrameStamp){.frame = 1});
-  handcap_Command off = {.id = 5, .which_what = handcap_Command_stream_tag};
-  host_commands(&off);
-  host_streams(true);
+  handcap_Command stream = {.id = 5, .which_what = handcap_Command_stream_tag};
+  host_commands(&stream);
+  stream.id = 6;
+  stream.what.stream.on = true;
+  host_commands(&stream);
+  board.now_ns = SECOND_NS;
   handcap_Envelope envelope;
-  assert_false(core_says(&envelope));
-  assert_int_equal(next_status().imu_samples_lost, 0);
+  uint32_t count = 0;
+  for (; core_says(&envelope); count++) {
+    assert_true(envelope.which_body == handcap_Envelope_hello_tag || envelope.which_body == handcap_Envelope_ack_tag ||
+                envelope.which_body == handcap_Envelope_status_tag);
+  }
+  assert_int_equal(count, 3); /* two acknowledgements and the status: nobody's loss */
+  assert_int_equal(envelope.body.status.imu_samples_lost, 0);
 }
 
 static void a_batch_bears_the_samples_with_time_period_and_scale(void **state) {
@@ -314,6 +322,28 @@ static void a_status_comes_every_second(void **state) {
   }
 }
 
+static void the_first_status_comes_a_second_after_boot(void **state) {
+  (void)state;
+  board.now_ns = 5U * (uint64_t)SECOND_NS;
+  core_boot_again();
+  (void)core_says_count(0);
+  board.now_ns += SECOND_NS - 1;
+  handcap_Envelope envelope;
+  assert_false(core_says(&envelope));
+  board.now_ns++;
+  assert_true(core_says(&envelope));
+}
+
+static void losses_are_looked_at_a_hundred_times_a_second_and_no_more(void **state) {
+  (void)state;
+  (void)core_says_count(0);
+  handcap_Envelope envelope;
+  for (board.now_ns = 100000000U; board.now_ns < 200000000U; board.now_ns += 100000U) {
+    assert_false(core_says(&envelope));
+  }
+  assert_in_range(board.losses_asked, 9, 11);
+}
+
 static void a_new_loss_is_told_within_a_tenth_of_a_second_and_only_once(void **state) {
   (void)state;
   (void)core_says_count(0);
@@ -378,6 +408,17 @@ static void damage_on_either_link_is_told(void **state) {
   handcap_Status status = next_status();
   assert_int_equal(status.rx_bad_crc, 2);
   assert_int_equal(status.rx_bad_frame, 0);
+}
+
+static void counts_of_damage_do_not_grow_by_being_told(void **state) {
+  (void)state;
+  core.deframer[0].bad_crc = 2;
+  core.deframer[1].too_long = 1;
+  for (uint32_t i = 0; i < 3; i++) {
+    handcap_Status status = next_status();
+    assert_int_equal(status.rx_bad_crc, 2);
+    assert_int_equal(status.rx_too_long, 1);
+  }
 }
 
 static void frames_of_two_links_do_not_mix(void **state) {
@@ -449,10 +490,13 @@ int main(void) {
       cmocka_unit_test_setup(requests_beyond_the_queue_are_not_answered_and_counted, begin),
       cmocka_unit_test_setup(what_loses_its_meaning_by_waiting_goes_first, begin),
       cmocka_unit_test_setup(a_status_comes_every_second, begin),
+      cmocka_unit_test_setup(the_first_status_comes_a_second_after_boot, begin),
+      cmocka_unit_test_setup(losses_are_looked_at_a_hundred_times_a_second_and_no_more, begin),
       cmocka_unit_test_setup(a_new_loss_is_told_within_a_tenth_of_a_second_and_only_once, begin),
       cmocka_unit_test_setup(every_count_of_the_drivers_is_told, begin),
       cmocka_unit_test_setup(each_new_loss_alone_brings_a_status, begin),
       cmocka_unit_test_setup(damage_on_either_link_is_told, begin),
+      cmocka_unit_test_setup(counts_of_damage_do_not_grow_by_being_told, begin),
       cmocka_unit_test_setup(frames_of_two_links_do_not_mix, begin),
       cmocka_unit_test_setup(messages_that_a_board_only_sends_are_ignored_when_they_come_in, begin),
       cmocka_unit_test_setup(only_ailing_sensors_stand_in_a_status, begin),

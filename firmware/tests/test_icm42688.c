@@ -20,6 +20,9 @@ static struct {
   /* Faults. */
   uint8_t forgets;       /* register that keeps nothing */
   bool fifo_dead, silent, absent, no_data_gyro, no_data_accel, bad_header;
+  uint8_t trim;          /* of the self-test, all axes */
+  double self_test_gain;
+  uint32_t moved_tests;  /* self-tests during which the rig is moved */
   uint32_t lag;          /* samples that pulse before they are in the FIFO */
   uint32_t resets;
 } chip;
@@ -71,6 +74,19 @@ static void chip_sample(void) {
   memcpy(chip.fifo[chip.held++], packet, sizeof packet);
 }
 
+/* A chip at rest, narrowest ranges: z of the accelerometer feels 1 g. */
+static void read_data_registers(uint8_t *bytes, size_t len) {
+  assert_int_equal(len, 12);
+  uint8_t pushed = chip.registers[0x70];
+  double answer = 2620 * pow(1.01, chip.trim - 1) * chip.self_test_gain;
+  for (size_t axis = 0; axis < 6; axis++) {
+    /* bits 0 to 2 push the gyroscope, 3 to 5 the accelerometer if bit 6 powers it */
+    size_t bit = axis < 3 ? axis + 3 : axis - 3;
+    bool on = ((uint32_t)pushed >> bit & 1U) != 0 && (axis >= 3 || (pushed & 0x40) != 0);
+    put16(bytes + 2 * axis, (int16_t)((axis == 2 ? 16384 : 0) + (on && chip.moved_tests == 0 ? answer : 0)));
+  }
+}
+
 void icm42688_bus_read(uint8_t reg, uint8_t *bytes, size_t len) {
   if (chip.absent) {
     memset(bytes, 0xff, len);
@@ -86,6 +102,14 @@ void icm42688_bus_read(uint8_t reg, uint8_t *bytes, size_t len) {
     chip.held -= packets;
     return;
   }
+  if (chip.registers[0x76] != 0) {
+    memset(bytes, chip.trim, len);
+    return;
+  }
+  if (reg == 0x1f) {
+    read_data_registers(bytes, len);
+    return;
+  }
   uint32_t count = shown * ICM42688_PACKET_LEN;
   chip.registers[0x2d] = (uint8_t)(0x08 | (chip.full ? 0x02 : 0));
   chip.registers[0x2e] = (uint8_t)(count >> 8);
@@ -99,6 +123,9 @@ void icm42688_bus_read(uint8_t reg, uint8_t *bytes, size_t len) {
 void icm42688_bus_write(uint8_t reg, uint8_t value) {
   if (chip.absent) {
     return;
+  }
+  if (reg == 0x70 && value == 0 && chip.moved_tests > 0) {
+    chip.moved_tests--;
   }
   if (reg == 0x11 && value == 1) {
     chip_reset();
@@ -450,6 +477,77 @@ static void an_interrupt_line_that_rings_does_not_hold_the_loop(void **state) {
   assert_consecutive(settled, 2e6);
 }
 
+static void prepare_self_test(double gain, uint8_t trim) {
+  (void)begin(NULL);
+  chip.self_test_gain = gain;
+  chip.trim = trim;
+  assert_true(icm42688_start(&imu, 1000, board.now_ns));
+}
+
+/* As at boot: the chip is started anew behind it. */
+static bool self_test(void) {
+  bool right = icm42688_self_test(&imu);
+  (void)icm42688_start(&imu, 1000, board.now_ns);
+  return right;
+}
+
+static void a_healthy_chip_passes_its_self_test_and_streams_as_before(void **state) {
+  (void)state;
+  static const uint8_t trims[] = {1, 96, 150};
+  for (size_t i = 0; i < 3; i++) {
+    prepare_self_test(0.9, trims[i]);
+    assert_true(self_test());
+    assert_int_equal(imu.state, handcap_SensorState_SENSOR_STATE_RUNNING);
+    assert_int_equal(chip.registers[0x70], 0);
+    assert_int_equal(chip.registers[0x4f], 0x06); /* the wide ranges again */
+    run(SECOND_NS / 4, true);
+    assert_consecutive(0, 10);
+  }
+}
+
+static void a_chip_that_answers_too_weakly_or_too_strongly_fails_and_streams_all_the_same(void **state) {
+  (void)state;
+  static const double gains[] = {0.0, 0.45, 1.6, -1.0};
+  for (size_t i = 0; i < 4; i++) {
+    prepare_self_test(gains[i], 80);
+    assert_false(self_test());
+    assert_int_equal(imu.state, handcap_SensorState_SENSOR_STATE_FAILED_SELF_TEST);
+    run(SECOND_NS / 4, true);
+    assert_consecutive(0, 10);
+    assert_int_equal(imu.state, handcap_SensorState_SENSOR_STATE_FAILED_SELF_TEST);
+    chip.silent = true; /* nor does a restart make it well */
+    run(SECOND_NS / 2, true);
+    assert_int_equal(imu.state, handcap_SensorState_SENSOR_STATE_STUCK);
+    chip.silent = false;
+    run(SECOND_NS / 2, true);
+    assert_int_equal(imu.state, handcap_SensorState_SENSOR_STATE_FAILED_SELF_TEST);
+  }
+}
+
+static void a_chip_without_trims_fails(void **state) {
+  (void)state;
+  prepare_self_test(1.0, 0);
+  assert_false(self_test());
+}
+
+static void a_rig_that_was_moved_is_tested_once_more(void **state) {
+  (void)state;
+  prepare_self_test(1.0, 80);
+  chip.moved_tests = 1;
+  assert_true(self_test());
+  prepare_self_test(1.0, 80);
+  chip.moved_tests = 2;
+  assert_false(self_test());
+}
+
+static void a_chip_that_did_not_start_is_not_tested(void **state) {
+  (void)state;
+  chip.absent = true;
+  assert_false(icm42688_start(&imu, 1000, board.now_ns));
+  assert_false(self_test());
+  assert_int_equal(imu.state, handcap_SensorState_SENSOR_STATE_ABSENT);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(a_healthy_chip_runs_with_its_ranges_and_rate_read_back, begin),
@@ -475,6 +573,11 @@ int main(void) {
       cmocka_unit_test_setup(edges_that_stay_away_restart_the_chip_once_and_are_counted_once, begin_running),
       cmocka_unit_test_setup(a_chip_that_is_pulled_out_is_found_missing_and_found_again, begin_running),
       cmocka_unit_test_setup(an_interrupt_line_that_rings_does_not_hold_the_loop, begin_running),
+      cmocka_unit_test_setup(a_healthy_chip_passes_its_self_test_and_streams_as_before, begin),
+      cmocka_unit_test_setup(a_chip_that_answers_too_weakly_or_too_strongly_fails_and_streams_all_the_same, begin),
+      cmocka_unit_test_setup(a_chip_without_trims_fails, begin),
+      cmocka_unit_test_setup(a_rig_that_was_moved_is_tested_once_more, begin),
+      cmocka_unit_test_setup(a_chip_that_did_not_start_is_not_tested, begin),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

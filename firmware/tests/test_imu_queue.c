@@ -63,6 +63,18 @@ static void a_batch_ends_before_a_gap_and_before_a_change_of_rate(void **state) 
   }
 }
 
+static void exactly_half_a_period_either_way_is_no_gap(void **state) {
+  (void)state;
+  static const uint64_t steps[] = {PERIOD_NS + PERIOD_NS / 2, PERIOD_NS / 2};
+  for (size_t s = 0; s < 2; s++) {
+    memset(&queue, 0, sizeof queue);
+    for (uint64_t i = 0; i < 20; i++) {
+      put(i * steps[s], (int16_t)i);
+    }
+    assert_int_equal(hc_imu_batch_len(&queue, 0, PERIOD_NS), 20);
+  }
+}
+
 static void a_clock_one_percent_off_makes_no_gap(void **state) {
   (void)state;
   for (uint64_t i = 0; i < 20; i++) {
@@ -88,6 +100,7 @@ int main(void) {
       cmocka_unit_test_setup(a_batch_has_twenty_samples, begin),
       cmocka_unit_test_setup(samples_older_than_a_tenth_of_a_second_do_not_wait_for_company, begin),
       cmocka_unit_test_setup(a_batch_ends_before_a_gap_and_before_a_change_of_rate, begin),
+      cmocka_unit_test_setup(exactly_half_a_period_either_way_is_no_gap, begin),
       cmocka_unit_test_setup(a_clock_one_percent_off_makes_no_gap, begin),
       cmocka_unit_test_setup(samples_without_room_are_lost_and_counted_and_the_waiting_ones_stay, begin),
   };

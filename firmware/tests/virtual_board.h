@@ -15,6 +15,7 @@
 typedef struct {
   uint64_t now_ns;
   hc_losses_t losses;
+  uint32_t losses_asked;
   bool obeys;
   handcap_Sensor sensors[6];
   size_t sensor_count;
@@ -35,6 +36,7 @@ void virtual_board_reset(void);
 /* A core that has just booted on this board, and a host for it. */
 extern hc_core_t core;
 void core_boot(void);
+void core_boot_again(void); /* the board's clock and parts stay as they are */
 
 /* The host sends: framed, byte by byte. Times are those of the frame's first byte. */
 void host_sends(const handcap_Envelope *envelope, uint64_t frame_t_ns);

@@ -1,6 +1,6 @@
 """Finish an RP2040 image: fill in the boot stage's CRC, write it as raw bytes and as UF2, state its size.
 
-    python3 image.py IN.bin OUT.bin OUT.uf2
+python3 image.py IN.bin OUT.bin OUT.uf2
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 FLASH_BASE = 0x10000000
 IMAGE_MAX = 64 * 1024
+BOOT_COUNT = IMAGE_MAX  # flash.h: FLASH_BOOT_COUNT
 BOOT2_LEN = 252  # of 256 bytes; the last four are their CRC
 
 # UF2: https://github.com/microsoft/uf2, blocks of 512 bytes that each carry 256.
@@ -38,19 +39,19 @@ def finished(raw: bytes) -> bytes:
 
 
 def uf2(image: bytes) -> bytes:
-    """What the boot ROM takes as a file."""
-    count = len(image) // UF2_PAYLOAD
+    """What the boot ROM takes as a file: the image, and an empty page that has the sector of the boot count erased."""
+    pages = {at: image[at : at + UF2_PAYLOAD] for at in range(0, len(image), UF2_PAYLOAD)}
+    pages[BOOT_COUNT] = b"\xff" * UF2_PAYLOAD
     blocks: list[bytes] = []
-    for number in range(count):
-        payload = image[number * UF2_PAYLOAD : (number + 1) * UF2_PAYLOAD]
+    for number, (at, payload) in enumerate(pages.items()):
         head = struct.pack(
             "<8I",
             *UF2_MAGICS,
             UF2_FAMILY_PRESENT,
-            FLASH_BASE + number * UF2_PAYLOAD,
+            FLASH_BASE + at,
             UF2_PAYLOAD,
             number,
-            count,
+            len(pages),
             UF2_FAMILY_RP2040,
         )
         blocks.append(head + payload.ljust(476, b"\0") + UF2_MAGIC_END.to_bytes(4, "little"))

@@ -1,48 +1,13 @@
 #include "boot.h"
 
+#include "flash.h"
 #include "hc_crc32.h"
 #include "rp2040.h"
 
-#define READ_UNIQUE_ID 0x4bU /* then four bytes of nothing, then eight bytes */
-#define COUNT_MARK 0x68636263U /* scratch 0 holds this while scratch 1 holds a count */
 #define HAD_POR (1U << 8)
 #define HAD_RUN (1U << 16)
 #define REASON_TIMER (1U << 0)
 #define REASON_FORCE (1U << 1)
-
-/* One byte to and from the flash chip; in RAM, since the flash cannot be executed from meanwhile. */
-__attribute__((section(".ram_code"), noinline)) static uint64_t read_flash_uid(void) {
-  uint64_t uid = 0;
-  uint32_t ctrlr0 = REGISTER(SSI_CTRLR0);
-  REGISTER(SSI_SSIENR) = 0;
-  REGISTER(SSI_CTRLR0) = 7U << 16; /* 8-bit frames, both directions */
-  REGISTER(SSI_SSIENR) = 1;
-  REGISTER(QSPI_SS_CTRL) = QSPI_SS_OUT_LOW; /* held through all 13 bytes, whatever the interface thinks */
-  for (uint32_t i = 0; i < 13; i++) {
-    REGISTER(SSI_DR0) = i == 0 ? READ_UNIQUE_ID : 0U;
-    while ((REGISTER(SSI_SR) & SSI_SR_RFNE) == 0) {
-    }
-    uint32_t byte = REGISTER(SSI_DR0) & 0xffU;
-    if (i >= 5) {
-      uid = uid << 8 | byte;
-    }
-  }
-  REGISTER(QSPI_SS_CTRL) = QSPI_SS_OUT_HIGH;
-  REGISTER(SSI_SSIENR) = 0;
-  REGISTER(SSI_CTRLR0) = ctrlr0;
-  REGISTER(SSI_SSIENR) = 1;
-  REGISTER(QSPI_SS_CTRL) = 0;
-  return uid;
-}
-
-/* Scratch registers outlive a reset by watchdog or command, and nothing else: after power-on or the RUN pin the count
- * begins anew. The flash is not written, so that no power loss can harm the program. */
-static uint32_t count_boot(void) {
-  uint32_t count = REGISTER(WATCHDOG_SCRATCH(0)) == COUNT_MARK ? REGISTER(WATCHDOG_SCRATCH(1)) : 0U;
-  REGISTER(WATCHDOG_SCRATCH(0)) = COUNT_MARK;
-  REGISTER(WATCHDOG_SCRATCH(1)) = count + 1U;
-  return count + 1U;
-}
 
 static handcap_ResetCause reset_cause(void) {
   uint32_t reason = REGISTER(WATCHDOG_REASON);
@@ -74,10 +39,8 @@ static uint32_t random_boot_id(uint64_t uid, uint32_t boot_count) {
 }
 
 void boot_identify(hc_identity_t *identity) {
-  uint32_t before = interrupts_off();
-  identity->uid = read_flash_uid();
-  interrupts_restore(before);
-  identity->boot_count = count_boot();
+  identity->uid = flash_uid();
+  identity->boot_count = flash_count_boot();
   identity->reset_cause = reset_cause();
   identity->boot_id = random_boot_id(identity->uid, identity->boot_count);
 }

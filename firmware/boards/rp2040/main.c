@@ -247,7 +247,10 @@ int main(void) {
   pwm_start();
   as5600_start(&encoder, hal_now_ns());
   button_start(&button, button_down());
-  (void)icm42688_start(&imu, IMU_RATE_HZ, hal_now_ns());
+  if (icm42688_start(&imu, IMU_RATE_HZ, hal_now_ns())) {
+    (void)icm42688_self_test(&imu);
+    (void)icm42688_start(&imu, IMU_RATE_HZ, hal_now_ns());
+  }
   hc_core_init(&core, &identity);
   interrupts_start();
   for (;;) {
