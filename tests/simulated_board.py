@@ -80,6 +80,7 @@ class SimulatedBoard:
     firmware_version: str = "0.1.0"
     sensors: list[Sensor] = field(default_factory=usual_sensors)
     refuses: dict[str, tuple[str, str]] = field(default_factory=dict)
+    says_hello: Hello | None = None
     on_bootloader: Callable[[], None] | None = None
     status: Status = field(default_factory=Status)
     heard: list[str] = field(default_factory=list)
@@ -217,7 +218,10 @@ class SimulatedBoard:
     def _do_what_is_due(self, now_s: float) -> None:
         if now_s >= self._status_due_s:
             self._status_due_s = now_s + 1.0
-            self._say(status=self.status)
+            told = Status()
+            told.CopyFrom(self.status)
+            told.sensors.extend(one for one in self.sensors if one.state not in (1, 2))  # RUNNING, STOPPED
+            self._say(status=told)
         if self._streaming:
             self._sample(now_s)
         due = [data for due_s, data in self._later if due_s <= now_s]
@@ -254,6 +258,10 @@ class SimulatedBoard:
             self._say(frame_stamp=FrameStamp(frame=self._frames, exposure_start_t_ns=self.now_ns()))
 
     def _hello(self) -> Hello:
+        return self.says_hello or self.hello_as_of_now()
+
+    def hello_as_of_now(self) -> Hello:
+        """What it says of itself, unless `says_hello` says otherwise."""
         return Hello(
             protocol_version=self.protocol_version,
             board="rp2040",

@@ -17,6 +17,7 @@ from handcap.cli import (
     devices,
     doctor,
     export,
+    flash,
     import_,
     models,
     reconstruct,
@@ -40,6 +41,7 @@ app = typer.Typer(
 
 app.command("doctor")(doctor.doctor)
 app.command("devices")(devices.devices)
+app.command("flash")(flash.flash)
 app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
 app.add_typer(models.app, name="models")

@@ -19,6 +19,7 @@ from handcap.wire.handcap_pb2 import (
     SENSOR_STATE_BAD_REGISTERS,
     SENSOR_STATE_FAILED_SELF_TEST,
     SENSOR_STATE_RUNNING,
+    SENSOR_STATE_STOPPED,
     SENSOR_STATE_STUCK,
     SENSOR_STATE_WRONG_IDENTITY,
     Sensor,
@@ -116,9 +117,21 @@ def _of_board(report: BoardReport, params: HealthParams) -> Iterator[Cause]:
 
 
 def sensors_now(report: BoardReport) -> list[Sensor]:
-    """Each of a board's parts as it is now: Status speaks of those that are not well, Hello of how they began."""
-    later = {(one.kind, one.model): one for one in (report.status.sensors if report.status else ())}
-    return [later.get((one.kind, one.model), one) for one in report.hello.sensors]
+    """Each of a board's parts as it is now: Hello tells how it was, Status those that are not well."""
+    if report.status is None:
+        return list(report.hello.sensors)
+    ill = {(one.kind, one.model): one for one in report.status.sensors}
+    told: list[Sensor] = []
+    for began in report.hello.sensors:
+        now = Sensor()
+        now.CopyFrom(began)
+        later = ill.get((began.kind, began.model))
+        if later is not None:
+            now.state, now.identity = later.state, later.identity or began.identity
+        elif began.state != SENSOR_STATE_STOPPED:
+            now.state = SENSOR_STATE_RUNNING
+        told.append(now)
+    return told
 
 
 def part_name(sensor: Sensor) -> str:

@@ -36,11 +36,17 @@ class Message:
 class Inbox:
     """A queue between the thread that listens and whoever records.
 
+    Args:
+        most_messages, most_bytes: that wait.
+        drops: whether newer messages push out older ones. If not, whoever puts must look whether it is `full`, and
+            goes beyond it by no more than what came with one read.
+
     Attributes:
         dropped: messages that were pushed out by newer ones because nobody took them.
     """
 
-    def __init__(self, most_messages: int, most_bytes: int) -> None:
+    def __init__(self, most_messages: int, most_bytes: int, drops: bool = True) -> None:
+        self._drops = drops
         self._most_messages, self._most_bytes = most_messages, most_bytes
         self._messages: deque[Message] = deque()
         self._bytes = 0
@@ -50,7 +56,7 @@ class Inbox:
 
     @property
     def full(self) -> bool:
-        """Whether the next message would push out the oldest."""
+        """Whether nothing more should be put."""
         return len(self._messages) >= self._most_messages or self._bytes >= self._most_bytes
 
     def put(self, messages: Sequence[Message]) -> None:
@@ -61,8 +67,10 @@ class Inbox:
                 self._messages.append(message)
                 self._bytes += len(message.data)
                 # The newest always stays, however large.
-                while len(self._messages) > 1 and (
-                    len(self._messages) > self._most_messages or self._bytes > self._most_bytes
+                while (
+                    self._drops
+                    and len(self._messages) > 1
+                    and (len(self._messages) > self._most_messages or self._bytes > self._most_bytes)
                 ):
                     self._bytes -= len(self._messages.popleft().data)
                     self.dropped += 1
