@@ -276,10 +276,10 @@ export class Icm42688 {
   }
 
   gyroCounts() {
-    if (this.sample.raw) return [...this.sample.raw];
     const range = GYRO_RANGE_DEG_S[this.r[GYRO_CONFIG0] >> 5];
     const counts = 32768 / ((range * Math.PI) / 180);
     const test = this.selfTest(0, 250 / range);
+    if (this.sample.raw) return this.sample.raw.map((value, k) => clipped(value + test[k]));
     return this.sample.gyro.map((value, k) => clipped(value * counts + test[k]));
   }
 
