@@ -274,6 +274,14 @@ static void the_time_of_a_request_is_its_first_byte_and_of_the_answer_is_now(voi
   assert_true(response.board_sent_t_ns == 9000);
 }
 
+static void an_answer_says_when_its_first_byte_goes_out_and_not_when_the_work_on_it_began(void **state) {
+  (void)state;
+  ask_for_the_time(1, 1);
+  board.tick_ns = 50000; /* what stands between two looks at the clock takes so long */
+  handcap_SyncResponse response = core_says_kind(handcap_Envelope_sync_response_tag).body.sync_response;
+  assert_true(response.board_sent_t_ns == hal_now_ns());
+}
+
 static void requests_beyond_the_queue_are_not_answered_and_counted(void **state) {
   (void)state;
   for (uint32_t i = 0; i < HC_SYNCS + 2; i++) {
@@ -487,6 +495,7 @@ int main(void) {
       cmocka_unit_test_setup(angles_and_button_events_beyond_their_queues_are_counted_oldest_first, begin),
       cmocka_unit_test_setup(a_button_is_told_of_without_a_stream, begin),
       cmocka_unit_test_setup(the_time_of_a_request_is_its_first_byte_and_of_the_answer_is_now, begin),
+      cmocka_unit_test_setup(an_answer_says_when_its_first_byte_goes_out_and_not_when_the_work_on_it_began, begin),
       cmocka_unit_test_setup(requests_beyond_the_queue_are_not_answered_and_counted, begin),
       cmocka_unit_test_setup(what_loses_its_meaning_by_waiting_goes_first, begin),
       cmocka_unit_test_setup(a_status_comes_every_second, begin),

@@ -13,6 +13,7 @@ void virtual_board_reset(void) {
 }
 
 uint64_t hal_now_ns(void) {
+  board.now_ns += board.tick_ns;
   return board.now_ns;
 }
 

@@ -1,4 +1,4 @@
-/* A board whose clock stands still until a test moves it, and which notes what it was told. */
+/* A board whose clock moves only when a test says so, and which notes what it was told. */
 #ifndef VIRTUAL_BOARD_H
 #define VIRTUAL_BOARD_H
 /* cmocka wants these four before itself. */
@@ -14,6 +14,7 @@
 
 typedef struct {
   uint64_t now_ns;
+  uint64_t tick_ns; /* each look at the clock costs so much */
   hc_losses_t losses;
   uint32_t losses_asked;
   bool obeys;

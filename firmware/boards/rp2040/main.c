@@ -247,12 +247,12 @@ int main(void) {
   pwm_start();
   as5600_start(&encoder, hal_now_ns());
   button_start(&button, button_down());
+  interrupts_start();
   if (icm42688_start(&imu, IMU_RATE_HZ, hal_now_ns())) {
     (void)icm42688_self_test(&imu);
     (void)icm42688_start(&imu, IMU_RATE_HZ, hal_now_ns());
   }
   hc_core_init(&core, &identity);
-  interrupts_start();
   for (;;) {
     uint64_t now_ns = hc_core_wake(&core);
     receive_from(LINK_UART, &uart_rx);
