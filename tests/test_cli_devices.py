@@ -150,7 +150,7 @@ def test_a_part_that_came_back_to_life_is_well(handcap, tmp_path) -> None:
     """Hello told of it as it was; Status, which names those that are ill, does not any more."""
     with board(tmp_path) as simulated:
         simulated.sensors[0].state = sensor("IMU", state="ABSENT").state
-        code, out, _ = handcap("devices", "--port", simulated.port, "--seconds", 0, "--json")
+        _, out, _ = handcap("devices", "--port", simulated.port, "--seconds", 0, "--json")
         assert json.loads(out)["summary"]["boards"][0]["sensors"][0]["state"] == "absent"
         hello = simulated.hello_as_of_now()
         simulated.sensors[0].state = sensor("IMU").state
