@@ -25,6 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 UID = 0xE660C0D1C7123456
 COUNT_FROM, COUNT_SPAN = -32500, 65000  # signal "count": gyroscope's x axis of sample n is n % span + from
 Line = dict[str, Any]
+_LONGEST_BOOT_S = 60.0  # on a computer that has much else to do
 
 
 def missing(what: str) -> None:
@@ -121,21 +122,28 @@ class Arrived:
         return np.unwrap(np.array(counted, float), period=COUNT_SPAN).astype(np.int64)
 
 
-def read_ports(
-    ports: Sequence[str], seconds: float, greeting: bytes = b"", until: str | None = None
-) -> tuple[list[Arrived], float]:
-    """Open serial ports, send each a greeting, take what comes for a while; and the CPU time that took, s.
+def read_ports(ports: Sequence[str], seconds: float, greeting: bytes) -> tuple[list[Arrived], float]:
+    """Open serial ports, send each a greeting, take what comes; and the CPU time that took, s.
 
-    With `until`, only for as long as no message of that kind has come from every one of them.
+    A board that is still booting does not hear: the greeting is said again until something comes, and `seconds` count
+    from when every board has answered.
     """
     files = [os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK) for port in ports]
     arrived = [Arrived() for _ in ports]
     before = time.process_time()
     try:
-        for file in files:
-            os.write(file, b"\0" + greeting)
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and not (until and all(one.kinds[until] for one in arrived)):
+        begun, again = time.monotonic(), 0.0
+        end = begun + _LONGEST_BOOT_S
+        answered = False
+        while (now := time.monotonic()) < end:
+            silent = [file for file, into in zip(files, arrived, strict=True) if not into.envelopes]
+            if not silent:
+                end = end if answered else now + seconds
+                answered = True
+            elif now > again:
+                again = now + 0.5
+                for file in silent:
+                    os.write(file, b"\0" + greeting)
             time.sleep(0.02)
             for file, into in zip(files, arrived, strict=True):
                 try:
@@ -145,4 +153,5 @@ def read_ports(
     finally:
         for file in files:
             os.close(file)
+    assert all(into.envelopes for into in arrived), "a board said nothing"
     return arrived, time.process_time() - before

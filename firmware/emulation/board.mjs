@@ -37,7 +37,7 @@ export class Board {
     this.skew = new Skew(this.clock, options.ppm ?? 0);
     this.world = makeWorld(options, random(1));
     this.levels = { [PIN.imu]: false, [PIN.strobe]: false, [PIN.button]: true };
-    this.imu = new Icm42688(this.clock, this.skew, this.world, { uid, ...options.imu }, (high) => this.input(PIN.imu, high));
+    this.imu = new Icm42688(this.clock, this.skew, this.world, { uid, ...options.imu }, (high) => this.imuPin(high));
     this.encoder = new As5600(() => this.world.jaw(this.skew.trueNanos));
     this.encoder.magnet = options.encoder?.magnet ?? 'ok';
     this.encoderPresent = !options.encoder?.absent;
@@ -97,7 +97,14 @@ export class Board {
     this.clock.createAlarm(what).schedule(this.skew.boardSpan(seconds * 1e9));
   }
 
+  /** Nobody drives it: the chip's own pull decides. */
+  imuPin(high) {
+    const pulled = this.chip?.state === 'running' && this.chip.mcu.gpio[PIN.imu].pullupEnabled;
+    this.input(PIN.imu, high ?? pulled);
+  }
+
   input(pin, high) {
+    if (high === this.levels[pin]) return;
     this.levels[pin] = high;
     if (this.chip?.state === 'running') this.chip.mcu.gpio[pin].setInputValue(high);
   }

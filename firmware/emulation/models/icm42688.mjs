@@ -78,7 +78,7 @@ export class Icm42688 {
    * @param skew of that clock
    * @param world what there is to be felt: `feel(trueNanos, sample)`
    * @param options uid seeds this specimen; rateError (0.004 is 0.4 % fast), identity, selfTestGain
-   * @param int1 called with the level of pin INT1
+   * @param int1 called with the level of pin INT1, null where it is let go
    */
   constructor(clock, skew, world, options, int1) {
     Object.assign(this, { clock, skew, world, int1 });
@@ -372,7 +372,9 @@ export class Icm42688 {
   }
 
   drive(active) {
-    const level = active === ((this.r[INT_CONFIG] & 0x01) !== 0);
+    const high = active === ((this.r[INT_CONFIG] & 0x01) !== 0);
+    // As an open drain, which it is after a reset, the pin only ever pulls down.
+    const level = high && !(this.r[INT_CONFIG] & 0x02) ? null : high;
     if (level !== this.level) this.int1((this.level = level));
   }
 
