@@ -1,21 +1,27 @@
 #include "boot.h"
 
+#include <stdbool.h>
+
 #include "flash.h"
 #include "hc_crc32.h"
 #include "rp2040.h"
 
+#define RUNNING 0x68636263U /* scratch register 2 holds this while the program runs */
 #define HAD_POR (1U << 8)
 #define HAD_RUN (1U << 16)
 #define REASON_TIMER (1U << 0)
 #define REASON_FORCE (1U << 1)
 
+/* The boot ROM too restarts the chip by the watchdog, once it has written an image: that is no hang. */
 static handcap_ResetCause reset_cause(void) {
+  bool ran = REGISTER(WATCHDOG_SCRATCH(2)) == RUNNING;
+  REGISTER(WATCHDOG_SCRATCH(2)) = RUNNING;
   uint32_t reason = REGISTER(WATCHDOG_REASON);
-  if ((reason & REASON_FORCE) != 0) {
-    return handcap_ResetCause_RESET_CAUSE_COMMAND;
-  }
-  if ((reason & REASON_TIMER) != 0) {
+  if ((reason & REASON_TIMER) != 0 && ran) {
     return handcap_ResetCause_RESET_CAUSE_WATCHDOG;
+  }
+  if ((reason & (REASON_TIMER | REASON_FORCE)) != 0) {
+    return handcap_ResetCause_RESET_CAUSE_COMMAND;
   }
   uint32_t chip = REGISTER(CHIP_RESET);
   if ((chip & HAD_POR) != 0) {
@@ -72,6 +78,7 @@ void reboot_to_bootloader(void) {
   lookup_t lookup = (lookup_t)(rom_word(0x18) & 0xffffU);
   usb_boot_t usb_boot = (usb_boot_t)(uintptr_t)lookup(table, 'U' | 'B' << 8);
   if (usb_boot != 0) {
+    REGISTER(WATCHDOG_SCRATCH(2)) = 0;
     usb_boot(0, 0);
   }
 }

@@ -9,6 +9,7 @@
 #include "i2c.h"
 #include "icm42688.h"
 #include "light.h"
+#include "loop.h"
 #include "pins.h"
 #include "pwm.h"
 #include "rp2040.h"
@@ -67,6 +68,7 @@ bool hal_set_light(const handcap_Light *wanted) {
 }
 
 void hal_reboot_to_bootloader(void) {
+  wait_us(1000); /* the Ack's last bytes are still with the line */
   reboot_to_bootloader();
 }
 
@@ -107,8 +109,9 @@ void hal_losses(hc_losses_t *losses) {
   };
 }
 
-/* Wakes the loop where no sensor does. */
+/* The loop's beat: what no interrupt calls for is looked at once a millisecond. */
 void timer_1_handler(void) {
+  loop_wanted = true;
   REGISTER(TIMER_INTR) = 1U << 1;
   REGISTER(TIMER_ALARM(1)) = REGISTER(TIMER_TIMERAWL) + TICK_US;
 }
@@ -265,6 +268,6 @@ int main(void) {
     show_light(now_ns);
     send();
     hc_core_rest(&core);
-    __asm volatile("wfi");
+    loop_sleep();
   }
 }

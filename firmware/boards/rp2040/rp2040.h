@@ -174,6 +174,7 @@
 #define SIO_GPIO_OE_SET 0xd0000024U
 
 #define NVIC_ISER 0xe000e100U /* 2.4.8 */
+#define SCB_VTOR 0xe000ed08U
 #define NVIC_IPR(irq) (0xe000e400U + 4U * ((irq) / 4U))
 
 enum {

@@ -52,6 +52,15 @@ static void copy_data(void) {
   }
 }
 
+/* The table too moves to RAM, for the reason that link.ld gives for the handlers. */
+static void move_vectors(void) {
+  static handler_t in_ram[16 + IRQ_COUNT] __attribute__((aligned(256)));
+  for (uint32_t i = 0; i < 16U + IRQ_COUNT; i++) {
+    in_ram[i] = vectors[i];
+  }
+  REGISTER(SCB_VTOR) = (uint32_t)(uintptr_t)in_ram;
+}
+
 static void fill(const uint32_t *begin, uintptr_t end, uint32_t value) {
   for (uintptr_t to = address_of(begin); to < end; to += 4) {
     REGISTER(to) = value;
@@ -63,6 +72,7 @@ __attribute__((noreturn)) void reset_handler(void) {
   __asm volatile("mov %0, sp" : "=r"(used));
   copy_data();
   fill(&bss_begin, address_of(&bss_end), 0);
+  move_vectors();
   fill(&stack_bottom, used - 64U, PAINT); /* fill's own frame lies below `used` */
   (void)main();
   fault_handler();

@@ -1,6 +1,7 @@
 #include "uart.h"
 
 #include "clocks.h"
+#include "loop.h"
 #include "rp2040.h"
 
 hc_rx_ring_t uart_rx;
@@ -24,6 +25,9 @@ static void send_what_fits(void) {
     REGISTER(UART0_DR) = *sending;
     sending++;
     left--;
+    if (left == 0) {
+      loop_wanted = true;
+    }
   }
   REGISTER(UART0_IMSC) = UART_INT_RX | UART_INT_OVERRUN | (left > 0 ? UART_INT_TX : 0U);
 }
@@ -52,6 +56,9 @@ void uart_handler(void) {
       overruns++;
     }
     hc_rx_push(&uart_rx, (uint8_t)data, t_ns);
+    if ((data & 0xffU) == 0) { /* a frame's end */
+      loop_wanted = true;
+    }
   }
   REGISTER(UART0_ICR) = UART_INT_OVERRUN;
   send_what_fits();

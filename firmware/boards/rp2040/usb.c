@@ -1,6 +1,7 @@
 #include "usb.h"
 
 #include "clocks.h"
+#include "loop.h"
 #include "rp2040.h"
 #include "usb_cdc.h"
 
@@ -182,6 +183,8 @@ static void data_sent(void) {
   in_flight = false;
   if (left > 0 || short_owed) {
     send_data_packet();
+  } else {
+    loop_wanted = true;
   }
 }
 
@@ -189,6 +192,7 @@ static void data_received(uint64_t t_ns) {
   uint8_t bytes[USB_CDC_PACKET];
   size_t len = read_packet(DATA_OUT_BUFFER, USB_BUFFER_CONTROL(DATA, OUT), bytes);
   out_armed = false;
+  loop_wanted = loop_wanted || len > 0;
   out_pause_until_ns = len == 0 ? t_ns + EMPTY_PAUSE_NS : 0;
   for (size_t i = 0; i < len; i++) {
     hc_rx_push(&usb_rx, bytes[i], t_ns);
