@@ -140,6 +140,8 @@ def test_doctor_names_each_ill_with_its_mend(handcap, tmp_path, code: str) -> No
         left, found = doctor(handcap, simulated.port)
     assert left == 1 and code in found, found
     assert str(simulated.port) in found[code]["text"] and found[code]["mend"]
+    if code.startswith("wire_"):
+        assert not {name for name in found if name.startswith("sensor_")}, "what is lost on the way changes no rate"
     if code == "sensor_wrong_identity":
         assert "104" in found[code]["text"]
     if code == "device_heard_badly":

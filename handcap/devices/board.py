@@ -332,7 +332,7 @@ class Board:
             for decoded in self._stream.push(data):
                 self._messages_read += 1
                 if self._took(decoded, arrived_ns):
-                    came.append(Message(decoded.envelope, decoded.data, arrived_ns, self._epoch))
+                    came.append(Message(decoded.data, arrived_ns, self._epoch))
         finally:
             self._inbox.put(came)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from statistics import fmean, median
 
 from handcap.clock import NS_PER_S
 from handcap.devices.board import Board, Event
@@ -28,26 +30,27 @@ class Stretch:
 
     Attributes:
         samples: that came.
-        first_ns, last_ns: stamps of the first sample and of the first of the last batch, board clock.
-        before_last: samples before the last batch.
+        periods_ns: of the last batches, each from its first sample to the next batch's, divided by its samples.
     """
 
     samples: int = 0
-    first_ns: int = 0
-    last_ns: int = 0
-    before_last: int = 0
+    periods_ns: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
+    _first_ns: int = 0
+    _n: int = 0
 
     def add(self, first_ns: int, n: int) -> None:
-        if not self.samples:
-            self.first_ns = first_ns
-        self.last_ns, self.before_last = first_ns, self.samples
+        if self._n and first_ns > self._first_ns:
+            self.periods_ns.append((first_ns - self._first_ns) / self._n)
         self.samples += n
+        self._first_ns, self._n = first_ns, n
 
     @property
     def rate_hz(self) -> float | None:
-        """By the board's own stamps; None from less than two batches."""
-        span_ns = self.last_ns - self.first_ns
-        return self.before_last * NS_PER_S / span_ns if self.before_last and span_ns > 0 else None
+        """By the board's own stamps, batches that did not come left out; None from less than two batches."""
+        if not self.periods_ns:
+            return None
+        longest_ns = 1.5 * median(self.periods_ns)
+        return NS_PER_S / fmean(period for period in self.periods_ns if period <= longest_ns)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from handcap.devices.examine import BoardReport, Failed
 from handcap.errors import DeviceError, WireError
 from handcap.wire.handcap_pb2 import (
     RESET_CAUSE_WATCHDOG,
+    SENSOR_KIND_CAMERA,
     SENSOR_KIND_ENCODER,
     SENSOR_KIND_IMU,
     SENSOR_STATE_ABSENT,
@@ -180,21 +181,31 @@ def _losses(report: BoardReport, name: str) -> Iterator[Cause]:
 def _rates(report: BoardReport, name: str, params: HealthParams) -> Iterator[Cause]:
     if not report.streamed:
         return
-    bodies = {SENSOR_KIND_IMU: "imu_batch", SENSOR_KIND_ENCODER: "encoder"}
+    bodies = {SENSOR_KIND_IMU: "imu_batch", SENSOR_KIND_ENCODER: "encoder", SENSOR_KIND_CAMERA: "video_frame"}
     for sensor in sensors_now(report):
         body = bodies.get(sensor.kind)
-        if body is None or sensor.state != SENSOR_STATE_RUNNING or not sensor.rate_hz > 0:
+        # Stopped is what it said before it was told to stream.
+        well = sensor.state in (SENSOR_STATE_RUNNING, SENSOR_STATE_STOPPED)
+        if body is None or not well or not sensor.rate_hz > 0:
             continue
         part = f"{name}: {part_name(sensor)}"
         rate_hz = report.heard.rate_hz(body)
         if rate_hz is None:
             yield Cause("sensor_silent", part)
             continue
+        if sensor.kind == SENSOR_KIND_CAMERA:  # takes its time in the dark
+            continue
         came_hz = report.heard.streams[body].samples / report.heard.watched_s
         if abs(rate_hz / sensor.rate_hz - 1) > params.rate_off:
             yield Cause("sensor_rate_off", part, measured=rate_hz, limit=sensor.rate_hz)
-        elif came_hz < params.came * rate_hz and not (report.losses.unplugged or report.losses.reboots):
+        elif came_hz < params.came * rate_hz and not _interrupted(report):
             yield Cause("sensor_samples_late", part, measured=came_hz, limit=rate_hz)
+
+
+def _interrupted(report: BoardReport) -> bool:
+    """Whether what did not come has been told already."""
+    losses = report.losses
+    return bool(losses.unplugged or losses.reboots or losses.messages_missing or losses.board_imu_samples)
 
 
 def _clock(report: BoardReport, name: str, params: HealthParams) -> Iterator[Cause]:

@@ -10,22 +10,29 @@ from dataclasses import dataclass
 from handcap.wire.handcap_pb2 import Envelope
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Message:
     """One message of a board.
 
     Attributes:
-        envelope: as sent.
-        data: its bytes, as recordings keep them.
+        data: its bytes, as recordings keep them. What waits is kept as bytes: a hostile peer can make a message that
+            takes a hundred times as much once it is decoded.
         arrived_ns: when its last byte was read, host's monotonic clock.
         epoch: which stretch without unplugging or restart it belongs to, from 1 on; board stamps of different epochs
             have nothing to do with each other.
     """
 
-    envelope: Envelope
     data: bytes
     arrived_ns: int
     epoch: int
+    _envelope: Envelope | None = None
+
+    @property
+    def envelope(self) -> Envelope:
+        """As sent; decoded when first asked for."""
+        if self._envelope is None:
+            self._envelope = Envelope.FromString(self.data)
+        return self._envelope
 
     @property
     def body(self) -> str:
