@@ -27,6 +27,7 @@ from emulated import (
     send,
 )
 
+from handcap import session
 from handcap.errors import HandcapError
 from handcap.sim.emulator import BoardParams, Emulated, EmulatedBoard, emulate
 from handcap.sim.felt import Felt
@@ -177,17 +178,16 @@ def test_a_board_feels_what_a_file_says(image: Path, tmp_path: Path) -> None:
     assert len(emulated.sample_t_s) > 1400
 
 
-def test_a_board_feels_what_a_device_felt_in_a_simulated_session(image: Path, tmp_path: Path) -> None:
-    from handcap import session, sim
-
-    sim.simulate(tmp_path / "session", seconds=1.0, rig="right", seed=3)
-    take = session.read(tmp_path / "session").take("0001")
-    felt = Felt.of_take(take, "right")
+def test_a_board_feels_what_a_device_felt_in_a_simulated_session(
+    image: Path, demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    felt = Felt.of_take(session.read(demo[0] / "session").take("0001"), "right")
     felt.write(tmp_path / "felt.bin")
     assert len(felt.jaw_rad) > 50
     _, arrived = ran(image, 2.0, felt=tmp_path / "felt.bin", signal="motion")
     at_s, gyro_chip, _ = arrived.samples()
     true = np.column_stack([np.interp(at_s, felt.imu_t_s, felt.gyro_chip[:, k]) for k in range(3)])
+    # Half a count, and the slope over a stamp's microseconds.
     np.testing.assert_allclose(gyro_chip, true, atol=2e-3)
     assert np.ptp(gyro_chip) > 0.01, "it moved"
 

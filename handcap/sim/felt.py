@@ -48,7 +48,7 @@ class Felt:
         imu = take.imu(device, as_recorded=True)
         jaw = take.jaw(device)
         # The middle of the step that a reading stands for; the linkage never turns by half a turn between two.
-        turned = np.unwrap((jaw.counts + 0.5) * (2 * np.pi / COUNTS_PER_TURN))
+        turned = np.asarray(np.unwrap((jaw.counts + 0.5) * (2 * np.pi / COUNTS_PER_TURN)), np.float64)
         start_ns = imu.t_ns[0]
         return cls(
             (imu.t_ns - start_ns) / NS_PER_S,
