@@ -430,8 +430,8 @@ def test_three_boards_stream_for_a_minute_without_a_gap(image: Path) -> None:
     assert cpu_s < 0.1 * 60, "the host's reader takes a tenth of a core at most"
 
 
-def hello_from(board: EmulatedBoard) -> Arrived:
-    (arrived,), _ = read_ports([board.serial_port], 0.3, command(1, identify=Identify()))
+def hello_from(port: str) -> Arrived:
+    (arrived,), _ = read_ports([port], 0.3, command(1, identify=Identify()))
     return arrived
 
 
@@ -449,15 +449,22 @@ def hung_up(file: int) -> bool:
 
 def test_an_unplugged_board_comes_back_as_another_boot_of_the_same(image: Path) -> None:
     with EmulatedBoard(image, BoardParams(UID)) as board:
-        before = hello_from(board)
+        before = hello_from(board.serial_port)
         file = os.open(board.serial_port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         board.unplug()
         assert hung_up(file)
         os.close(file)
         board.plug()
-        after = hello_from(board)
+        after = hello_from(board.serial_port)
     assert before.hello.uid == after.hello.uid == UID
     assert before.envelopes[0].boot_id != after.envelopes[0].boot_id
+    assert (before.hello.boot_count, after.hello.boot_count) == (1, 2), "its flash remembers"
+
+
+def test_a_board_answers_where_its_port_was_opened(image: Path) -> None:
+    with EmulatedBoard(image, BoardParams(UID)) as board:
+        assert hello_from(board.usb_port).hello.uid == UID
+        assert hello_from(board.serial_port).hello.uid == UID, "USB was closed again"
 
 
 def test_faults_can_be_made_while_a_board_runs(image: Path) -> None:

@@ -77,9 +77,10 @@ class Bus {
 const readCycles = (address) => (address >= SIO && address < SIO_END ? 1 : address >= APB && address < AHB ? 4 : 2);
 const writeCycles = (address) => (address >= SIO && address < SIO_END ? 1 : address >= APB && address < AHB ? 5 : 2);
 
-const HOT = 100; // times an address is come to before it is worth translating
+const HOT = 4000; // times an address is come to before it is worth translating
 const MISSES = 20;
-const PROGRAM_BYTES = 256 * 1024; // beyond, nothing is translated
+const PROGRAM_BYTES = 256 * 1024; // of the flash; beyond, nothing is translated
+const CODE_HALVES = (PROGRAM_BYTES + RAM_BYTES) >> 1;
 
 export class FastCore {
   constructor(mcu) {
@@ -91,24 +92,33 @@ export class FastCore {
 
   /** The flash holds something else now. */
   forget() {
-    this.visits = new Uint16Array(PROGRAM_BYTES >> 1);
-    this.blocks = new Array(PROGRAM_BYTES >> 1).fill(null);
+    this.visits = new Uint16Array(CODE_HALVES);
+    this.blocks = new Array(CODE_HALVES).fill(null);
+  }
+
+  /** Where the core is, counted in half-words: the flash's first, then RAM; -1 elsewhere. */
+  place() {
+    const pc = this.core.registers[PC];
+    const inFlash = pc - FLASH;
+    if (inFlash >= 0 && inFlash < PROGRAM_BYTES) return inFlash >> 1;
+    const inRam = pc - RAM;
+    return inRam >= 0 && inRam < RAM_BYTES ? (PROGRAM_BYTES + inRam) >> 1 : -1;
   }
 
   /** A translated run of instructions that begins where the core is, if there is one. */
   block() {
-    const k = (this.core.registers[PC] - FLASH) >> 1;
-    if (k < 0 || k >= this.visits.length) return null;
+    const k = this.place();
+    if (k < 0) return null;
     const block = this.blocks[k];
     if (block === null && this.visits[k] < HOT && ++this.visits[k] === HOT) {
-      this.blocks[k] = translate(FLASH + 2 * k, this.core, this.bus);
+      this.blocks[k] = translate(this.core.registers[PC] & ~1, this.core, this.bus);
     }
     return block;
   }
 
   /** It did nothing: at its very beginning it reaches for a peripheral. After a few times it is given up. */
   useless(block) {
-    if (++block.misses > MISSES) this.blocks[(this.core.registers[PC] - FLASH) >> 1] = null;
+    if (++block.misses > MISSES) this.blocks[this.place()] = null;
   }
 
   /** One instruction, or the entry into an interrupt and its first; returns its cycles. */

@@ -1,9 +1,10 @@
-// Runs of Thumb instructions from the flash as JavaScript functions: what an emulated board spends its time in.
+// Runs of Thumb instructions as JavaScript functions: what an emulated board spends its time in.
 //
 // A function does the work of the instructions from its address on, up to the first that may sleep, trap or leave the
 // ordinary. It touches RAM and flash only: before anything else it stops, and `FastCore.step` does that instruction at
 // its exact time. It is called only where no alarm can ring and no interrupt can come before it ends, so nobody can
-// tell the difference; tests/test_firmware_emulated.py runs both ways and compares the bytes.
+// tell the difference; tests/test_firmware_emulated.py runs both ways and compares the bytes. Code in RAM is taken to
+// stay what it is once it is hot, until the next boot.
 
 const FLASH = 0x10000000;
 const RAM = 0x20000000;
@@ -54,12 +55,16 @@ class Block {
   /** Translate one more instruction; false where the run of them ends. */
   next() {
     if (this.ended) return false;
-    const op = this.bus.flash16[(this.at - FLASH) >> 1];
+    const op = this.half(this.at);
     const line = this.instruction(op);
     if (line === null) return false;
     this.lines.push(line);
     this.at += 2;
     return true;
+  }
+
+  half(at) {
+    return at >= RAM ? this.bus.ram16[(at - RAM) >> 1] : this.bus.flash16[(at - FLASH) >> 1];
   }
 
   use(k) {
@@ -178,8 +183,9 @@ class Block {
       case 0b01000:
         return op & 0x400 ? this.special(op) : this.dataProcessing((op >> 6) & 15, low, middle);
       case 0b01001: {
-        const at = ((this.at + 4) & ~3) + 4 * imm8 - FLASH;
-        return this.done(2, `${this.set(wide)}=${this.bus.flash32[at >> 2] | 0};`);
+        const at = ((this.at + 4) & ~3) + 4 * imm8;
+        const value = at >= RAM ? `ram32[${(at - RAM) >> 2}]|0` : `${this.bus.flash32[(at - FLASH) >> 2] | 0}`;
+        return this.done(2, `${this.set(wide)}=${value};`);
       }
       case 0b01010:
       case 0b01011: {
@@ -368,7 +374,7 @@ class Block {
   }
 
   longBranch(op) {
-    const second = this.bus.flash16[(this.at + 2 - FLASH) >> 1];
+    const second = this.half(this.at + 2);
     if ((second & 0xd000) !== 0xd000) return null;
     const sign = (op >> 10) & 1;
     const i1 = 1 ^ ((second >> 13) & 1) ^ sign;
