@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
-import subprocess
 import zlib
 from pathlib import Path
 
 import pytest
+from firmware_make import FIRMWARE, run_make
 
-FIRMWARE = Path(__file__).resolve().parent.parent / "firmware"
-NEEDED = ("arm-none-eabi-gcc", "gcc", "clang", "protoc", "protoc-gen-nanopb", "gcovr", "cppcheck", "clang-tidy")
 PAYLOAD = 256
-
-
-def run_make(*arguments: str, **environment: str) -> str:
-    """What `make -C firmware ...` prints; its failure is the test's."""
-    missing = [tool for tool in NEEDED if shutil.which(tool) is None]
-    if missing and not os.environ.get("CI"):
-        pytest.skip(f"firmware needs {', '.join(missing)}: see firmware/README.md")
-    result = subprocess.run(
-        ["make", "--no-print-directory", "-C", FIRMWARE, *arguments],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout[-4000:]
-    return result.stdout
 
 
 @pytest.fixture(scope="module")

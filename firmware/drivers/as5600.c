@@ -12,7 +12,7 @@
 #define ERRORS_IN_A_ROW_MAX 10U
 
 void as5600_start(as5600_t *encoder, uint64_t now_ns) {
-  *encoder = (as5600_t){.state = handcap_SensorState_SENSOR_STATE_ABSENT, .due_t_ns = now_ns};
+  *encoder = (as5600_t){.due_t_ns = now_ns};
 }
 
 static void fail(as5600_t *encoder) {
@@ -21,6 +21,9 @@ static void fail(as5600_t *encoder) {
     if (++encoder->errors_in_a_row >= ERRORS_IN_A_ROW_MAX) {
       encoder->state = handcap_SensorState_SENSOR_STATE_STUCK;
     }
+  }
+  if (encoder->state == handcap_SensorState_SENSOR_STATE_UNKNOWN) {
+    encoder->state = handcap_SensorState_SENSOR_STATE_ABSENT;
   }
   if (encoder->state != handcap_SensorState_SENSOR_STATE_RUNNING) {
     encoder->due_t_ns = encoder->begun_t_ns + RETRY_NS;

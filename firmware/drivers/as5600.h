@@ -19,7 +19,7 @@ void as5600_bus_begin(uint8_t reg);
 as5600_bus_state_t as5600_bus_result(uint8_t *bytes);
 
 typedef struct {
-  handcap_SensorState state;
+  handcap_SensorState state; /* unknown until the first read has ended */
   uint32_t read_errors; /* since boot, of a chip that has answered before */
   uint32_t errors_in_a_row;
   bool reading;

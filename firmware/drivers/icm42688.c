@@ -377,6 +377,8 @@ static void restart_if_quiet(icm42688_t *imu, uint64_t now_ns) {
     return;
   }
   imu->stuck += was_stuck ? 0 : 1;
+  /* What the chip should have given since, and what was announced and never read. */
+  imu->lost += (uint32_t)((now_ns - imu->quiet_since_t_ns) / imu->period_ns) + imu->edges_seen - imu->edges_taken;
   if (icm42688_start(imu, imu->rate_hz, now_ns)) {
     imu->state = handcap_SensorState_SENSOR_STATE_STUCK; /* until an edge comes */
   }

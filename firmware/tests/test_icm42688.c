@@ -447,6 +447,7 @@ static void edges_that_stay_away_restart_the_chip_once_and_are_counted_once(void
   run(2 * SECOND_NS, true);
   assert_int_equal(imu.stuck, 1);
   assert_true(chip.resets >= resets + 2);
+  assert_in_range(imu.lost, 2120, 2130); /* 120 ms, then two seconds, of samples that never came */
   chip.silent = false;
   size_t before = sample_count;
   run(SECOND_NS / 2, true);

@@ -177,6 +177,7 @@ static void no_encoder_is_no_error_and_is_asked_for_once_a_second(void **state) 
   hc_angle_t angle;
   uint64_t now_ns = 0, t_ns;
   chip.result = AS5600_BUS_FAILED;
+  assert_int_equal(encoder.state, handcap_SensorState_SENSOR_STATE_UNKNOWN);
   assert_int_equal(poll_until(&now_ns, 10000 * MS, &angle, &t_ns), 0);
   assert_in_range(chip.reads, 9, 11);
   assert_int_equal(encoder.read_errors, 0);

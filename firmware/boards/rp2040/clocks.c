@@ -29,9 +29,9 @@ void clocks_start(void) {
   REGISTER(CLK_REF_CTRL) = 2; /* crystal */
   wait_for(CLK_REF_SELECTED, 1U << 2);
 
-  SET_BITS(RESETS_RESET, RESET_PLL_SYS | RESET_PLL_USB);
   uint32_t needed = RESET_I2C1 | RESET_IO_BANK0 | RESET_PADS_BANK0 | RESET_PLL_SYS | RESET_PLL_USB | RESET_PWM |
                     RESET_SPI0 | RESET_TIMER | RESET_UART0 | RESET_USBCTRL;
+  SET_BITS(RESETS_RESET, needed); /* the boot ROM may have used some of them */
   CLEAR_BITS(RESETS_RESET, needed);
   wait_for(RESETS_RESET_DONE, needed);
 
