@@ -104,6 +104,14 @@ def test_a_command_whose_answer_is_lost_is_sent_again_and_done_once(tmp_path: Pa
         assert len(simulated.asked) > 6 and board.losses.messages_missing > 0
 
 
+def test_a_program_that_was_started_anew_is_not_taken_for_the_one_before(simulated: SimulatedBoard) -> None:
+    """The board remembers the ids it has obeyed; the same ones again would be acknowledged and not done."""
+    for _ in range(3):
+        with devices.open_board(str(simulated.port)) as board:
+            board.command(MarkTakeStart())
+    assert simulated.heard == ["mark_take_start"] * 3
+
+
 @pytest.mark.parametrize(
     ("outcome", "says"), [("REFUSED", "refused to set imu rate"), ("FAILED", "failed"), ("NOT_KNOWN", "handcap flash")]
 )
@@ -147,6 +155,7 @@ def test_a_reboot_begins_an_epoch_and_the_stream_goes_on(simulated: SimulatedBoa
         listened(board, 0.7)
         simulated.reboot()
         until(lambda: board.epoch == 2)
+        assert board.clock is None, "the old boot's clock says nothing of the new one's stamps"
         until(lambda: any(one.body == "imu_batch" and one.epoch == 2 for one in board.receive(1.0)))
         assert board.losses.reboots == 1 and board.losses.messages_missing == 0
         assert [event.kind for event in board.events] == ["connected", "rebooted", "connected"]
@@ -316,37 +325,37 @@ def test_a_hostile_peer_costs_no_memory_and_touches_no_other_board(
     simulated: SimulatedBoard, tmp_path: Path, how: str
 ) -> None:
     rng, stop = np.random.default_rng(1), threading.Event()
-    with SimulatedBoard(tmp_path / "hostile", uid=OTHER_UID) as hostile:
-        with (
-            devices.open_board(str(hostile.port)) as bad,
-            devices.open_board(str(simulated.port)) as good,
-        ):
+    with (
+        SimulatedBoard(tmp_path / "hostile", uid=OTHER_UID) as hostile,
+        devices.open_board(str(hostile.port)) as bad,
+        devices.open_board(str(simulated.port)) as good,
+    ):
 
-            def attack() -> None:
-                while not stop.is_set():
-                    hostile.say(HOSTILE[how](rng, hostile.boot_id))
-                    time.sleep(0.0005)
+        def attack() -> None:
+            while not stop.is_set():
+                hostile.say(HOSTILE[how](rng, hostile.boot_id))
+                time.sleep(0.0005)
 
-            before = resident_bytes()
-            thread = threading.Thread(target=attack, daemon=True)
-            thread.start()
-            good.stream(True)
-            came = listened(good, 1.0)
-            stop.set()
-            thread.join()
-            assert resident_bytes() - before < 24 << 20
-            unpacker = ImuUnpacker()
-            taken = bad.receive(0.1)
-            assert len(taken) <= 8192
-            for message in taken:
-                unpacker.add(message)
-            seqs = [one.envelope.seq for one in came]
-            assert seqs == list(range(seqs[0], seqs[0] + len(seqs))) and not good.losses.any, good.losses
-            assert {one.envelope.boot_id for one in came} == {simulated.boot_id}
+        before = resident_bytes()
+        thread = threading.Thread(target=attack, daemon=True)
+        thread.start()
+        good.stream(True)
+        came = listened(good, 1.0)
+        stop.set()
+        thread.join()
+        assert resident_bytes() - before < 24 << 20
+        unpacker = ImuUnpacker()
+        taken = bad.receive(0.1)
+        assert len(taken) <= 8192
+        for message in taken:
+            unpacker.add(message)
+        seqs = [one.envelope.seq for one in came]
+        assert seqs == list(range(seqs[0], seqs[0] + len(seqs))) and not good.losses.any, good.losses
+        assert {one.envelope.boot_id for one in came} == {simulated.boot_id}
         # It comes to its senses, and is a board again.
         hostile.say(b"\0")
-        with devices.open_board(str(hostile.port), timeout_s=10.0) as healed:
-            healed.command(MarkTakeStart(), timeout_s=10.0)
+        until(lambda: bad.connected)
+        bad.command(MarkTakeStart(), timeout_s=10.0)
 
 
 def test_a_peer_that_never_reads_does_not_block_the_host() -> None:

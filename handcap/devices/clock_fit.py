@@ -193,10 +193,10 @@ class _Edges:
         low, low_scale = _edge(-lower, ignored)
         high, high_scale = _edge(upper, ignored)
         # The k-th smallest of n exponential delays is k scale / n on average, give or take sqrt(k) scale / n; the
-        # slope's freedom takes one more.
-        n, k = len(lower), ignored + 2
+        # slope's freedom adds about one to the latter's k.
+        n, k = len(lower), ignored + 1
         offset = (high - high_scale * k / n - low + low_scale * k / n) / 2
-        sigma = np.hypot(low_scale, high_scale) * np.sqrt(k) / n / 2
+        sigma = np.hypot(low_scale, high_scale) * np.sqrt(k + 1) / n / 2
         return _Edges(float(offset), float(high + low), float(sigma))
 
 
