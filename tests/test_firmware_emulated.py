@@ -126,7 +126,7 @@ def test_the_imus_own_rate_is_measured(five_seconds: tuple[Emulated, Arrived]) -
     assert abs(emulated.summary["imu_rate_error"]) > 1e-4
     periods_ns = [batch.period_ns for batch in arrived.all("imu_batch")[20:]]
     # Each is the microsecond clock's, over a few tens of samples.
-    np.testing.assert_allclose(periods_ns, true_ns, rtol=1e-4)
+    np.testing.assert_allclose(periods_ns, true_ns, rtol=3e-4)
     np.testing.assert_allclose(np.mean(periods_ns), true_ns, rtol=1e-5)
 
 
@@ -431,8 +431,12 @@ def test_three_boards_stream_for_a_minute_without_a_gap(image: Path) -> None:
 
 
 def hello_from(port: str) -> Arrived:
-    (arrived,), _ = read_ports([port], 0.3, command(1, identify=Identify()))
-    return arrived
+    """What comes out of a port until the board has introduced itself there."""
+    for id in range(1, 100):  # on a busy computer the answer may come late
+        (arrived,), _ = read_ports([port], 0.5, command(id, identify=Identify()))
+        if arrived.kinds["hello"]:
+            return arrived
+    raise AssertionError(f"no Hello on {port}")
 
 
 def hung_up(file: int) -> bool:
