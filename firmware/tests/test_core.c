@@ -103,7 +103,9 @@ static void nothing_streams_until_asked(void **state) {
 static void what_waits_when_the_stream_ends_is_not_sent_when_it_begins_again(void **state) {
   (void)state;
   host_streams(true);
-  put_samples(0, 40);
+  put_samples(0, 20);
+  assert_int_equal(core_says_count(handcap_Envelope_imu_batch_tag), 1);
+  put_samples(20000000U, 40);
   put_angles(0, 20, (hc_angle_t){0});
   hc_core_stamp(&core, &(handcap_FrameStamp){.frame = 1});
   handcap_Command stream = {.id = 5, .which_what = handcap_Command_stream_tag};
@@ -242,6 +244,17 @@ static void a_lost_angle_ends_a_message(void **state) {
   assert_true(encoder.first_sample_t_ns == 10000000U);
 }
 
+static void angles_half_a_period_late_belong_together_and_the_period_is_the_measured_one(void **state) {
+  (void)state;
+  host_streams(true);
+  for (uint64_t i = 0; i < 10; i++) {
+    hc_core_angle(&core, i * 7500000U, 5000000U, &(hc_angle_t){0});
+  }
+  handcap_Encoder encoder = core_says_kind(handcap_Envelope_encoder_tag).body.encoder;
+  assert_int_equal(encoder.angle_counts_count, 10);
+  assert_int_equal(encoder.period_ns, 7500000);
+}
+
 static void angles_and_button_events_beyond_their_queues_are_counted_oldest_first(void **state) {
   (void)state;
   host_streams(true);
@@ -334,7 +347,7 @@ static void the_first_status_comes_a_second_after_boot(void **state) {
   (void)state;
   board.now_ns = 5U * (uint64_t)SECOND_NS;
   core_boot_again();
-  (void)core_says_count(0);
+  assert_int_equal(core_says_count(handcap_Envelope_status_tag), 0);
   board.now_ns += SECOND_NS - 1;
   handcap_Envelope envelope;
   assert_false(core_says(&envelope));
@@ -387,7 +400,7 @@ static void every_count_of_the_drivers_is_told(void **state) {
   assert_int_equal(status.encoder_read_errors, 7);
 }
 
-static void each_new_loss_alone_brings_a_status(void **state) {
+static void each_new_loss_brings_a_status(void **state) {
   (void)state;
   uint32_t *counts[] = {
       &board.losses.imu_fifo_lost, &board.losses.imu_invalid_samples,  &board.losses.imu_fifo_resets,
@@ -396,13 +409,40 @@ static void each_new_loss_alone_brings_a_status(void **state) {
       &core.deframer[0].bad_crc,   &core.deframer[1].bad_frame,        &core.deframer[1].too_long,
   };
   (void)core_says_count(0);
-  for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-    (*counts[i])++;
-    board.now_ns += 200000000U;
-    assert_int_equal(core_says_count(handcap_Envelope_status_tag), 1);
-    board.now_ns += 200000000U;
-    assert_int_equal(core_says_count(handcap_Envelope_status_tag), 0);
+  size_t kinds = sizeof counts / sizeof counts[0];
+  for (size_t i = 0; i < kinds; i++) {
+    for (size_t j = i; j < kinds; j++) { /* alone, and with each other one: no two losses make up for each other */
+      (*counts[i])++;
+      *counts[j] += j == i ? 0 : 1;
+      board.now_ns += 200000000U;
+      assert_int_equal(core_says_count(handcap_Envelope_status_tag), 1);
+      board.now_ns += 200000000U;
+      assert_int_equal(core_says_count(handcap_Envelope_status_tag), 0);
+    }
   }
+}
+
+static void a_loss_is_seen_ten_milliseconds_after_the_last_look(void **state) {
+  (void)state;
+  (void)core_says_count(0);
+  board.now_ns = 100000000U;
+  assert_int_equal(core_says_count(0), 0);
+  board.losses.imu_stuck = 1;
+  board.now_ns += 9999999U;
+  assert_int_equal(core_says_count(handcap_Envelope_status_tag), 0);
+  board.now_ns++;
+  assert_int_equal(core_says_count(handcap_Envelope_status_tag), 1);
+}
+
+static void a_message_that_cannot_be_encoded_is_counted_and_the_next_one_goes_out(void **state) {
+  (void)state;
+  board.sensor_count = 1;
+  memset(board.sensors[0].model, 'x', sizeof board.sensors[0].model); /* a text without end */
+  handcap_Envelope envelope;
+  assert_false(core_says(&envelope)); /* Hello */
+  board.sensor_count = 0;
+  handcap_Status status = next_status();
+  assert_int_equal(status.messages_dropped, 1);
 }
 
 static void damage_on_either_link_is_told(void **state) {
@@ -503,7 +543,10 @@ int main(void) {
       cmocka_unit_test_setup(losses_are_looked_at_a_hundred_times_a_second_and_no_more, begin),
       cmocka_unit_test_setup(a_new_loss_is_told_within_a_tenth_of_a_second_and_only_once, begin),
       cmocka_unit_test_setup(every_count_of_the_drivers_is_told, begin),
-      cmocka_unit_test_setup(each_new_loss_alone_brings_a_status, begin),
+      cmocka_unit_test_setup(each_new_loss_brings_a_status, begin),
+      cmocka_unit_test_setup(a_loss_is_seen_ten_milliseconds_after_the_last_look, begin),
+      cmocka_unit_test_setup(a_message_that_cannot_be_encoded_is_counted_and_the_next_one_goes_out, begin),
+      cmocka_unit_test_setup(angles_half_a_period_late_belong_together_and_the_period_is_the_measured_one, begin),
       cmocka_unit_test_setup(damage_on_either_link_is_told, begin),
       cmocka_unit_test_setup(counts_of_damage_do_not_grow_by_being_told, begin),
       cmocka_unit_test_setup(frames_of_two_links_do_not_mix, begin),
