@@ -18,11 +18,12 @@ import pytest
 
 from handcap.geometry import Array
 from handcap.wire.framing import frame
-from handcap.wire.handcap_pb2 import Command, Envelope, Hello, SetTrigger, Status, Stream
-from handcap.wire.stream import MessageStream
+from handcap.wire.handcap_pb2 import Command, Envelope, Hello, SetTrigger, Status, Stream, SyncRequest
+from handcap.wire.stream import Decoded, MessageStream
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 UID = 0xE660C0D1C7123456
+BYTE_S = 10 / 921600  # on the serial line
 COUNT_FROM, COUNT_SPAN = -32500, 65000  # signal "count": gyroscope's x axis of sample n is n % span + from
 Line = dict[str, Any]
 _LONGEST_BOOT_S = 60.0  # on a computer that has much else to do
@@ -64,6 +65,20 @@ TRIGGER_30_HZ = command(2, set_trigger=SetTrigger(on=True, rate_mhz=30_000, expo
 def send(at_s: float, data: bytes, do: str = "send") -> Line:
     """A script's line: the host sends bytes."""
     return {"at_s": at_s, "do": do, "hex": data.hex()}
+
+
+def sync(host_sent_t_ns: int) -> bytes:
+    """One framed SyncRequest."""
+    return frame(Envelope(sync_request=SyncRequest(host_sent_t_ns=host_sent_t_ns)).SerializeToString())
+
+
+def with_times(data: bytes, t_s: Array) -> list[tuple[Decoded, float, float]]:
+    """Every message of what a board sent, with the times at which its first and its last byte had left."""
+    stream, timed, begin = MessageStream(), list[tuple[Decoded, float, float]](), 0
+    for end in np.flatnonzero(np.frombuffer(data, np.uint8) == 0) + 1:
+        timed += [(one, float(t_s[begin]), float(t_s[end - 1])) for one in stream.push(data[begin:end])]
+        begin = int(end)
+    return timed
 
 
 @dataclass(eq=False)

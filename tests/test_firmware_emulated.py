@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from emulated import (
+    BYTE_S,
     REPOSITORY,
     STREAM_ON,
     TRIGGER_30_HZ,
@@ -25,9 +26,12 @@ from emulated import (
     missing,
     read_ports,
     send,
+    sync,
+    with_times,
 )
 
 from handcap import session
+from handcap.devices.clock_fit import Exchange, fit_line
 from handcap.errors import HandcapError
 from handcap.sim.emulator import BoardParams, Emulated, EmulatedBoard, emulate
 from handcap.sim.felt import Felt
@@ -250,6 +254,68 @@ def test_the_stream_comes_over_usb_while_a_program_has_the_port_open(image: Path
     assert arrived.lost == {} and arrived.all("ack")[0].outcome == Ack.OUTCOME_DONE
     numbers = arrived.numbers()
     assert len(numbers) > 900 and np.all(np.diff(numbers) == 1)
+
+
+# Time
+
+
+def exchanges(image: Path, ppm: float, delays_s: np.ndarray[Any, Any], every_s: float) -> list[Exchange]:
+    """Clock exchanges with a streaming board whose messages take `delays_s` (n, 2) there and back."""
+    begin_s = 0.4
+    asked_s = begin_s + every_s * np.arange(len(delays_s))
+    asks = [
+        send(float(at_s + there_s), sync(round(at_s * 1e9)))
+        for at_s, there_s in zip(asked_s, delays_s[:, 0], strict=True)
+    ]
+    script = (send(0.35, TRIGGER_30_HZ), *sorted(asks, key=lambda line: line["at_s"]))
+    emulated, _ = ran(image, float(asked_s[-1]) + 0.5, *script, ppm=ppm)
+    back_s = dict(zip((np.rint(asked_s * 1e9)).astype(int).tolist(), delays_s[:, 1].tolist(), strict=True))
+    answers = [
+        # As handcap.devices.board does: the answer was on the line for as long as its bytes take.
+        (one.envelope.sync_response, last_s - BYTE_S * one.frame_bytes)
+        for one, _, last_s in with_times(emulated.sent, emulated.sent_t_s)
+        if one.envelope.HasField("sync_response")
+    ]
+    return [
+        Exchange(
+            answer.host_sent_t_ns,
+            answer.board_received_t_ns,
+            answer.board_sent_t_ns,
+            round((last_s + back_s[answer.host_sent_t_ns]) * 1e9),
+        )
+        for answer, last_s in answers
+    ]
+
+
+def test_both_stamps_of_an_exchange_are_true_to_microseconds(image: Path) -> None:
+    asked_s = [0.5013, 0.6171, 0.7002, 0.81, 0.9999]
+    emulated, _ = ran(image, 1.2, *(send(at_s, sync(round(at_s * 1e9))) for at_s in asked_s))
+    timed = with_times(emulated.sent, emulated.sent_t_s)
+    answers = [
+        (one.envelope.sync_response, first_s) for one, first_s, _ in timed if one.envelope.HasField("sync_response")
+    ]
+    assert [answer.host_sent_t_ns for answer, _ in answers] == [round(at_s * 1e9) for at_s in asked_s]
+    for answer, first_s in answers:
+        # The first byte is there, and its interrupt comes, once its last bit is.
+        assert abs(answer.board_received_t_ns * 1e-9 - (answer.host_sent_t_ns * 1e-9 + BYTE_S)) < 5e-6
+        assert abs(answer.board_sent_t_ns * 1e-9 - (first_s - BYTE_S)) < 5e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ppm", [-200.0, 200.0])
+def test_the_hosts_clock_fit_follows_a_board_through_bursts_of_usb(image: Path, ppm: float) -> None:
+    rng = np.random.default_rng(7)
+    every_s = 0.05
+    delays_s = rng.exponential(2e-3, (600, 2))
+    for begin in range(50, 600, 100):  # the bus is blocked for 50 ms; what waits comes all at once
+        delays_s[begin] += 0.05
+    came = exchanges(image, ppm, delays_s, every_s)
+    assert len(came) >= 590
+    fit = fit_line(np.array(came, np.int64))
+    assert fit.board_fast_ppm == pytest.approx(ppm, abs=5)
+    true_s = np.linspace(1, 30, 300)
+    mapped_s = fit.session_ns(np.rint(true_s * (1 + ppm * 1e-6) * 1e9).astype(np.int64)) * 1e-9
+    assert np.mean(np.abs(mapped_s - true_s) < 100e-6) >= 0.95
 
 
 # Faults
