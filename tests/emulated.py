@@ -137,15 +137,14 @@ class Arrived:
         return np.unwrap(np.array(counted, float), period=COUNT_SPAN).astype(np.int64)
 
 
-def read_ports(ports: Sequence[str], seconds: float, greeting: bytes) -> tuple[list[Arrived], float]:
-    """Open serial ports, send each a greeting, take what comes; and the CPU time that took, s.
+def read_ports(ports: Sequence[str], seconds: float, greeting: bytes) -> list[Arrived]:
+    """Open serial ports, send each a greeting, take what comes.
 
     A board that is still booting does not hear: the greeting is said again until something comes, and `seconds` count
     from when every board has answered.
     """
     files = [os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK) for port in ports]
     arrived = [Arrived() for _ in ports]
-    before = time.process_time()
     try:
         begun, again = time.monotonic(), 0.0
         end = begun + _LONGEST_BOOT_S
@@ -169,4 +168,4 @@ def read_ports(ports: Sequence[str], seconds: float, greeting: bytes) -> tuple[l
         for file in files:
             os.close(file)
     assert all(into.envelopes for into in arrived), "a board said nothing"
-    return arrived, time.process_time() - before
+    return arrived
