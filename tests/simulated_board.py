@@ -145,7 +145,10 @@ class SimulatedBoard:
 
     def now_ns(self) -> int:
         """Its own clock."""
-        return int((time.monotonic_ns() - self._booted_ns) * (1 + self.skew)) + _SHOWN_AT_BOOT_NS
+        return self._at_ns(time.monotonic_ns())
+
+    def _at_ns(self, monotonic_ns: int) -> int:
+        return int((monotonic_ns - self._booted_ns) * (1 + self.skew)) + _SHOWN_AT_BOOT_NS
 
     def true_session_ns(self, t_board_ns: Any) -> Any:
         """Host's monotonic clock when the board's showed so much."""
@@ -234,7 +237,7 @@ class SimulatedBoard:
             self._imu_due_s += PER_BATCH / self.imu_hz
             counts = self._rng.integers(-300, 300, (2, 3 * PER_BATCH)).tolist()
             batch = ImuBatch(
-                first_sample_t_ns=self.now_ns() - int(PER_BATCH / self.imu_hz * 1e9),
+                first_sample_t_ns=self._at_ns(int(1e9 * (self._imu_due_s - 2 * PER_BATCH / self.imu_hz))),
                 period_ns=int(1e9 / self.imu_hz),
                 gyro_counts=counts[0],
                 accel_counts=counts[1],
@@ -243,10 +246,10 @@ class SimulatedBoard:
                 temperature_c=25.0,
             )
             self._say(imu_batch=batch)
-        if now_s >= self._other_due_s:
+        while now_s >= self._other_due_s:
             self._other_due_s += 0.1
             angles = Encoder(
-                first_sample_t_ns=self.now_ns(),
+                first_sample_t_ns=self._at_ns(int(1e9 * (self._other_due_s - 0.2))),
                 period_ns=5_000_000,
                 angle_counts=[100] * PER_BATCH,
                 counts_per_turn=4096,

@@ -15,12 +15,17 @@ from typing import Any
 import pytest
 from simulated_board import UID, SimulatedBoard, sensor, usual_sensors
 
+from handcap.causes import LANGUAGES
 from handcap.cli.app import main
-from handcap.devices import findings
+from handcap.devices import ClockEstimate, Losses, findings
+from handcap.devices.clock_tracker import Rejected
+from handcap.devices.examine import BoardReport, Heard, Stretch
 from handcap.session import RigStore, write_rig
 from handcap.sim import rigs as virtual
-from handcap.wire.handcap_pb2 import Status
+from handcap.wire.handcap_pb2 import Hello, Status
 
+# What a full disk or a busy machine makes true of any board.
+OF_THIS_MACHINE = {"disk_low", "sensor_samples_late", "device_clock_scattered", "device_clock_unknown"}
 WELL = Status(stack_free_bytes=8000, supply_v=float("nan"))
 
 
@@ -48,7 +53,7 @@ def doctor(handcap: Callable[..., tuple[int, str, str]], port: Path, *more: obje
     code, out, _ = handcap("doctor", "--port", port, "--seconds", 1.5, "--json", *more)
     told = json.loads(out)
     assert told["ok"] == (code == 0) == (not told["summary"]["findings"])
-    return code, {one["code"]: one for one in told["summary"]["findings"] if one["code"] != "disk_low"}
+    return code, {one["code"]: one for one in told["summary"]["findings"] if one["code"] not in OF_THIS_MACHINE}
 
 
 def test_devices_tells_a_board_with_its_parts_rates_and_clock(handcap, tmp_path) -> None:
@@ -239,3 +244,68 @@ def test_doctor_warns_of_a_full_disk(tmp_path) -> None:
     (cause,) = findings.disk(tmp_path, findings.HealthParams(disk_gb=1e9))
     assert cause.code == "disk_low" and str(tmp_path) in cause.text("en")
     assert findings.disk(tmp_path, findings.HealthParams(disk_gb=0.0)) == []
+
+
+def report_of(**values: object) -> BoardReport:
+    """A board that is well, but for `values`."""
+    usual: dict[str, object] = {
+        "port": "/dev/ttyACM0",
+        "owner": ("R07", "left"),
+        "hello": Hello(uid=UID, sensors=usual_sensors()),
+        "status": WELL,
+        "uid": f"{UID:016x}",
+        "heard": heard(1000.0, 200.0),
+        "losses": Losses(),
+        "clock": CLOCK,
+        "clock_jumps": 0,
+        "clock_rejected": Rejected(),
+        "events": (),
+        "streamed": True,
+    }
+    return BoardReport(**{**usual, **values})
+
+
+def heard(imu_hz: float, encoder_hz: float, share: float = 1.0) -> Heard:
+    told = Heard(watched_s=2.0)
+    for body, hz in (("imu_batch", imu_hz), ("encoder", encoder_hz)):
+        stretch = told.streams.setdefault(body, Stretch())
+        for batch in range(int(2.0 * hz * share / 20)):
+            stretch.add(int(batch * 20 / hz * 1e9), 20)
+    return told
+
+
+CLOCK = ClockEstimate(10**9, 0, 2e-5, 1e-6, 1e-6, 1e-4, 1e-3, 40, 0, 2 * 10**9, 5e-8)
+BUSY: dict[str, dict[str, object]] = {
+    "sensor_samples_late": {"heard": heard(1000.0, 200.0, share=0.5)},
+    "device_clock_scattered": {"clock": replace(CLOCK, residual_s=0.02)},
+    "device_clock_unknown": {"clock": None},
+    "device_clock_jumped": {"clock_jumps": 2},
+    "device_clock_skewed": {"clock": replace(CLOCK, skew=-2e-4)},
+    "device_status_missing": {"status": None},
+    "device_hung": {"hello": Hello(reset_cause="RESET_CAUSE_WATCHDOG", sensors=usual_sensors())},
+    "wire_queue_full": {"losses": Losses(queue_full=3)},
+    "wire_unknown": {"losses": Losses(unknown_body=3)},
+    "wire_out_of_order": {"losses": Losses(out_of_order=3)},
+    "device_foreign": {"losses": Losses(foreign=1)},
+}
+
+
+@pytest.mark.parametrize("code", BUSY)
+def test_each_finding_names_the_rig_and_the_port(code: str) -> None:
+    found = {cause.code: cause for cause in findings.findings([report_of(**BUSY[code])])}
+    assert set(found) == {code}, found
+    for lang in LANGUAGES:
+        assert "R07 left (/dev/ttyACM0)" in found[code].text(lang)
+
+
+def test_nothing_is_found_where_nothing_is_wrong() -> None:
+    assert findings.findings([report_of()]) == []
+    unsure = replace(CLOCK, skew=-2e-4, skew_sigma=1e-4)
+    assert findings.findings([report_of(clock=unsure)]) == [], "what is not known to be off is not called off"
+
+
+def test_what_was_damaged_is_not_told_again_as_missing() -> None:
+    found = findings.findings([report_of(losses=Losses(bad_crc=3, messages_missing=3))])
+    assert [cause.code for cause in found] == ["wire_damaged"]
+    found = findings.findings([report_of(losses=Losses(bad_crc=3, messages_missing=7))])
+    assert [(cause.code, cause.measured) for cause in found] == [("wire_damaged", 3.0), ("wire_missing", 4.0)]
