@@ -14,7 +14,20 @@ import { UsbHost } from './usb.mjs';
 import { Wire } from './wire.mjs';
 import { makeWorld } from './world.mjs';
 
-const PIN = { red: 10, green: 11, blue: 12, button: 15, miso: 16, cs: 17, sck: 18, mosi: 19, imu: 20, trigger: 21, strobe: 22 };
+// As firmware/boards/rp2040/pins.h has them.
+const PIN = {
+  red: 10,
+  green: 11,
+  blue: 12,
+  button: 15,
+  miso: 16,
+  cs: 17,
+  sck: 18,
+  mosi: 19,
+  imu: 20,
+  trigger: 21,
+  strobe: 22,
+};
 const LIGHT_PINS = [PIN.red, PIN.green, PIN.blue];
 const I2C_PINS = [26, 27];
 const FUNCTION_SPI = 1;
@@ -37,7 +50,8 @@ export class Board {
     this.skew = new Skew(this.clock, options.ppm ?? 0);
     this.world = makeWorld(options, random(1));
     this.levels = { [PIN.imu]: false, [PIN.strobe]: false, [PIN.button]: true };
-    this.imu = new Icm42688(this.clock, this.skew, this.world, { uid, ...options.imu }, (high) => this.imuPin(high));
+    const imu = { uid, ...options.imu };
+    this.imu = new Icm42688(this.clock, this.skew, this.world, imu, (high) => this.imuPin(high));
     this.encoder = new As5600(() => this.world.jaw(this.skew.trueNanos));
     this.encoder.magnet = options.encoder?.magnet ?? 'ok';
     this.encoderPresent = !options.encoder?.absent;

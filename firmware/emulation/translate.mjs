@@ -21,7 +21,14 @@ const FLAGS = [
   ['(!Z&&N===V)', '(Z||N!==V)'],
 ];
 
-/** `{run, cycles, length}`: run() returns the cycles it took, 0 if it did nothing; null where there is nothing to gain. */
+const EXTENDS = {
+  0b1011001000: '<<16>>16',
+  0b1011001001: '<<24>>24',
+  0b1011001010: '&65535',
+  0b1011001011: '&255',
+};
+
+/** `{run, cycles, length}`: run() returns the cycles it took, 0 for nothing done. Null where nothing is to be gained. */
 export function translate(address, core, bus) {
   const block = new Block(address, bus);
   while (block.length < LONGEST && block.next()) block.length++;
@@ -49,7 +56,8 @@ class Block {
   source() {
     if (!this.ended) this.lines.push(this.leave(`${this.at | 0}`, this.cycles));
     const registers = [...this.read].map((k) => `let r${k}=R[${k}]|0;`).join('');
-    return `return function(){let N=core.N,Z=core.Z,C=core.C,V=core.V,a=0,b=0,v=0;${registers}\n${this.lines.join('\n')}\n}`;
+    const begin = `let N=core.N,Z=core.Z,C=core.C,V=core.V,a=0,b=0,v=0;${registers}`;
+    return `return function(){${begin}\n${this.lines.join('\n')}\n}`;
   }
 
   /** Translate one more instruction; false where the run of them ends. */
@@ -78,11 +86,14 @@ class Block {
     return `r${k}`;
   }
 
-  /** Everything back to where it is kept, and on at `to`. */
-  leave(to, cycles) {
+  /** Everything back to where it is kept. */
+  save() {
     const registers = [...this.dirty].map((k) => `R[${k}]=r${k};`).join('');
-    const flags = this.flagsDirty ? 'core.N=N;core.Z=Z;core.C=C;core.V=V;' : '';
-    return `${registers}${flags}R[15]=${to};return ${cycles};`;
+    return registers + (this.flagsDirty ? 'core.N=N;core.Z=Z;core.C=C;core.V=V;' : '');
+  }
+
+  leave(to, cycles) {
+    return `${this.save()}R[15]=${to};return ${cycles};`;
   }
 
   stop(when) {
@@ -128,12 +139,10 @@ class Block {
     // Dirty only once it is written: a stop before that must not write back what was not loaded.
     const stop = this.stop('true');
     const name = this.set(to);
-    return this.done(
-      2,
-      `a=${address};b=(a-${RAM})|0;`,
-      `if((b>>>0)<${RAM_BYTES}${aligned})${name}=(ram${width}[${index}]${extend})|0;`,
-      `else{b=(a-${FLASH})|0;if((b>>>0)<${this.bus.flashBytes}${aligned})${name}=(flash${width}[${index}]${extend})|0;else{${stop}}}`,
-    );
+    const take = (memory, bytes) => `if((b>>>0)<${bytes}${aligned})${name}=(${memory}${width}[${index}]${extend})|0;`;
+    const fromRam = `a=${address};b=(a-${RAM})|0;${take('ram', RAM_BYTES)}`;
+    const fromFlash = `b=(a-${FLASH})|0;${take('flash', this.bus.flashBytes)}`;
+    return this.done(2, `${fromRam}else{${fromFlash}else{${stop}}}`);
   }
 
   store(kind, from, address) {
@@ -141,10 +150,8 @@ class Block {
     const shift = { 8: 0, 16: 1, 32: 2 }[width];
     const aligned = width === 32 ? '&&(b&3)===0' : '';
     const value = this.use(from);
-    return this.done(
-      2,
-      `a=${address};b=(a-${RAM})|0;if((b>>>0)<${RAM_BYTES}${aligned})ram${width}[b>>>${shift}]=${value};else{${this.stop('true')}}`,
-    );
+    const put = `if((b>>>0)<${RAM_BYTES}${aligned})ram${width}[b>>>${shift}]=${value};`;
+    return this.done(2, `a=${address};b=(a-${RAM})|0;${put}else{${this.stop('true')}}`);
   }
 
   /** Word `k` of a list that begins at the address in `b`, an offset into RAM. */
@@ -274,10 +281,8 @@ class Block {
       case 0b0110: {
         this.flagsDirty = true;
         const other = kind === 0b0101 ? y : `~${y}`;
-        return this.done(
-          1,
-          `a=${x};b=${other};v=(a+b+(C?1:0))|0;C=(a>>>0)+(b>>>0)+(C?1:0)>4294967295;N=v<0;Z=v===0;V=((a^v)&(b^v))<0;${this.set(to)}=v;`,
-        );
+        const sum = `a=${x};b=${other};v=(a+b+(C?1:0))|0;C=(a>>>0)+(b>>>0)+(C?1:0)>4294967295;`;
+        return this.done(1, sum, `N=v<0;Z=v===0;V=((a^v)&(b^v))<0;${this.set(to)}=v;`);
       }
       case 0b1000:
         this.flagsDirty = true;
@@ -324,12 +329,12 @@ class Block {
   exchange(target, cycles) {
     this.ended = true;
     this.cycles += cycles;
-    const plain = this.leave('v&~1', this.cycles);
-    return `v=${target};if((v>>>28)===15){${this.leave('v', this.cycles).replace(/R\[15\].*/, '')}core.BXWritePC(v>>>0);return ${this.cycles};}${plain}`;
+    const outOfInterrupt = `${this.save()}core.BXWritePC(v>>>0);return ${this.cycles};`;
+    return `v=${target};if((v>>>28)===15){${outOfInterrupt}}${this.leave('v&~1', this.cycles)}`;
   }
 
   miscellaneous(op, to, from) {
-    const extend = { 0b1011001000: '<<16>>16', 0b1011001001: '<<24>>24', 0b1011001010: '&65535', 0b1011001011: '&255' }[op >> 6];
+    const extend = EXTENDS[op >> 6];
     if (extend) return this.done(1, `${this.set(to)}=${this.use(from)}${extend};`);
     if (op >> 8 === 0b10110000) {
       const by = (op & 0x80 ? -4 : 4) * (op & 0x7f);

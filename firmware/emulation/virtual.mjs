@@ -35,5 +35,6 @@ export function runVirtual(board, options, report) {
   if (options.truth) doubles(options.truth, samples);
   const seconds = Number(process.hrtime.bigint() - began) / 1e9;
   const cpu = process.cpuUsage();
-  report({ event: 'end', ...board.summary(), exposures_t_s: exposures, took_s: seconds, cpu_s: (cpu.user + cpu.system) / 1e6 });
+  const cost = { took_s: seconds, cpu_s: (cpu.user + cpu.system) / 1e6 };
+  report({ event: 'end', ...board.summary(), exposures_t_s: exposures, ...cost });
 }

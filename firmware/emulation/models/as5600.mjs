@@ -9,6 +9,11 @@ const MAGNITUDE = 0x1b;
 const MAGNET_DETECTED = 0x20;
 const TOO_WEAK = 0x10;
 const TOO_STRONG = 0x08;
+const STATUS_OF = {
+  ok: MAGNET_DETECTED,
+  weak: MAGNET_DETECTED | TOO_WEAK,
+  strong: MAGNET_DETECTED | TOO_STRONG,
+};
 const TURN = 4096;
 const IC_SDA_HOLD = 0x7c;
 
@@ -45,7 +50,7 @@ export class As5600 {
   value(at) {
     switch (at) {
       case STATUS:
-        return { ok: MAGNET_DETECTED, weak: MAGNET_DETECTED | TOO_WEAK, strong: MAGNET_DETECTED | TOO_STRONG }[this.magnet] ?? 0;
+        return STATUS_OF[this.magnet] ?? 0;
       case RAW_ANGLE:
       case ANGLE: // high byte first; both belong to one angle
         this.held = this.counts();
