@@ -599,6 +599,7 @@ def test_a_board_answers_where_its_port_was_opened(image: Path) -> None:
 def test_faults_can_be_made_while_a_board_runs(image: Path) -> None:
     with EmulatedBoard(image, BoardParams(UID)) as board:
         board.do("brown_out", off_s=0.05)
+        board.do("press")
         deadline = time.monotonic() + 20
         while sum(event["event"] == "boot" for event in board.events) < 2:
             assert time.monotonic() < deadline, board.events
@@ -619,6 +620,8 @@ def test_a_file_that_is_no_image_is_refused(image: Path, tmp_path: Path) -> None
     nothing.write_bytes(b"hello")
     with pytest.raises(HandcapError, match=r"nothing\.bin: 5 bytes are no image"):
         emulate(nothing, BoardParams(UID), 0.1)
+    with pytest.raises(HandcapError, match="5 bytes are no image"), EmulatedBoard(nothing, BoardParams(UID)):
+        pass
 
 
 @pytest.mark.parametrize("kind", ["uf2", "elf"])

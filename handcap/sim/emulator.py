@@ -157,9 +157,15 @@ class EmulatedBoard:
         self._masters: list[int] = []
         self._said = threading.Condition()
         self._boots = 0
+        self._silent = True  # it will say no more
+        self._told_before = 0  # events of earlier times it was plugged in
 
     def __enter__(self) -> EmulatedBoard:
-        self.plug()
+        try:
+            self.plug()
+        except HandcapError:
+            self._folder.cleanup()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -169,6 +175,7 @@ class EmulatedBoard:
     def plug(self) -> None:
         """Give it power and a new pair of ports. Raises HandcapError."""
         assert self._process is None, "it is plugged in"
+        self._told_before = len(self.events)
         self.serial_port, self.usb_port = self._port(), self._port()
         folder = Path(self._folder.name)
         serial, usb = self._masters
@@ -180,14 +187,16 @@ class EmulatedBoard:
             "flash": str(folder / "flash.bin"),
             "bootsBefore": self._boots,
         }
-        self._process = subprocess.Popen(
-            _command(options),
-            pass_fds=self._masters,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self._silent = False
+        with self._complaints.open("w") as complaints:
+            self._process = subprocess.Popen(
+                _command(options),
+                pass_fds=self._masters,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                text=True,
+            )
         self._listener = threading.Thread(target=self._listen, args=(self._process,), daemon=True)
         self._listener.start()
         try:
@@ -210,13 +219,12 @@ class EmulatedBoard:
             process.kill()
             process.wait()
         self._listener.join()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+        if process.stdout is not None:
+            process.stdout.close()
         for master in self._masters:
             os.close(master)
         self._masters = []
-        ended = [event for event in self.events if event["event"] == "end"]
+        ended = self._told("end")
         self._boots = ended[-1]["boots"] if ended else self._boots
         return ended[-1] if ended else {}
 
@@ -224,34 +232,34 @@ class EmulatedBoard:
         """Have something happen to it now, by the words of firmware/emulation/README.md. Raises HandcapError."""
         process = self._process
         assert process is not None and process.stdin is not None, "it is not plugged in"
-        before = self._count("done") + self._count("refused")
+        before = len(self._told("done", "refused"))
         process.stdin.write(json.dumps({"do": what, **more}) + "\n")
         process.stdin.flush()
         with self._said:
-            answered = self._said.wait_for(
-                lambda: self._count("done") + self._count("refused") > before or process.poll() is not None, _START_S
-            )
-        refused = [event["text"] for event in self.events[-1:] if event["event"] == "refused"]
-        if refused or not answered:
-            raise HandcapError(f"the emulated board did not do that: {(refused or ['no answer'])[0]}")
+            self._said.wait_for(lambda: len(self._told("done", "refused")) > before or self._silent, _START_S)
+            answers = self._told("done", "refused")[before:]
+        if not answers:
+            raise _failed(self.events, self._complaints.read_text())
+        if answers[0]["event"] == "refused":
+            raise HandcapError(f"the emulated board did not do that: {answers[0]['text']}")
 
     def wait_for(self, kind: str, timeout_s: float) -> Event:
         """The latest event of a kind since it was plugged in, as soon as there is one. Raises HandcapError."""
-        process = self._process
-        assert process is not None
-
-        def there() -> bool:
-            return bool(self._count(kind)) or not self._listener.is_alive()
-
+        assert self._process is not None, "it is not plugged in"
         with self._said:
-            self._said.wait_for(there, timeout_s)
-            found = [event for event in self.events if event["event"] == kind]
+            self._said.wait_for(lambda: bool(self._told(kind)) or self._silent, timeout_s)
+            found = self._told(kind)
         if not found:
-            raise _failed(self.events, "")
+            raise _failed(self.events, self._complaints.read_text())
         return found[-1]
 
-    def _count(self, kind: str) -> int:
-        return sum(event["event"] == kind for event in self.events)
+    def _told(self, *kinds: str) -> list[Event]:
+        """Events of some kinds since it was plugged in."""
+        return [event for event in self.events[self._told_before :] if event["event"] in kinds]
+
+    @property
+    def _complaints(self) -> Path:
+        return Path(self._folder.name) / "stderr.txt"
 
     def _port(self) -> str:
         master, slave = os.openpty()
@@ -269,6 +277,7 @@ class EmulatedBoard:
                 self.events.append(json.loads(line))
                 self._said.notify_all()
         with self._said:
+            self._silent = True
             self._said.notify_all()
 
 
