@@ -301,7 +301,6 @@ def test_the_good_spans_of_an_interrupted_take_stay_accurate(interrupted, truth)
     assert score(truth, interrupted.chain.pictures("head")).ate_m.rmse <= 0.020
 
 
-@pytest.mark.slow
 def test_a_motion_sensor_that_stops_a_moment_before_the_camera_costs_nothing(take, truth):
     """No two streams of a live take end together."""
     end_ns = take.frames[-1].t_ns - 30_000_000
@@ -310,6 +309,7 @@ def test_a_motion_sensor_that_stops_a_moment_before_the_camera_costs_nothing(tak
     assert result.judgement.spans_ok_s[0][1] > take.since_start_s(end_ns) - 0.1
 
 
+@pytest.mark.slow
 def test_half_a_second_without_imu_is_named_and_cut_out(take, truth):
     t_s = take.since_start_s(take.imu.t_ns)
     keep = ~((t_s > 4.5) & (t_s < 5.0))
