@@ -68,7 +68,13 @@ class WireError(HandcapError):
 
 
 class DeviceError(HandcapError):
-    pass
+    """As every error, and under which code of causes.toml `handcap doctor` tells it."""
+
+    def __init__(
+        self, what: str, *, where: str | Path | None = None, mend: str | None = None, cause: str = "device_silent"
+    ) -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.cause = cause
 
 
 class ModelError(HandcapError):

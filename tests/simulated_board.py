@@ -80,6 +80,7 @@ class SimulatedBoard:
     firmware_version: str = "0.1.0"
     sensors: list[Sensor] = field(default_factory=usual_sensors)
     refuses: dict[str, tuple[str, str]] = field(default_factory=dict)
+    says_hello: Hello | None = None
     on_bootloader: Callable[[], None] | None = None
     status: Status = field(default_factory=Status)
     heard: list[str] = field(default_factory=list)
@@ -144,7 +145,10 @@ class SimulatedBoard:
 
     def now_ns(self) -> int:
         """Its own clock."""
-        return int((time.monotonic_ns() - self._booted_ns) * (1 + self.skew)) + _SHOWN_AT_BOOT_NS
+        return self._at_ns(time.monotonic_ns())
+
+    def _at_ns(self, monotonic_ns: int) -> int:
+        return int((monotonic_ns - self._booted_ns) * (1 + self.skew)) + _SHOWN_AT_BOOT_NS
 
     def true_session_ns(self, t_board_ns: Any) -> Any:
         """Host's monotonic clock when the board's showed so much."""
@@ -217,7 +221,10 @@ class SimulatedBoard:
     def _do_what_is_due(self, now_s: float) -> None:
         if now_s >= self._status_due_s:
             self._status_due_s = now_s + 1.0
-            self._say(status=self.status)
+            told = Status()
+            told.CopyFrom(self.status)
+            told.sensors.extend(one for one in self.sensors if one.state not in (1, 2))  # RUNNING, STOPPED
+            self._say(status=told)
         if self._streaming:
             self._sample(now_s)
         due = [data for due_s, data in self._later if due_s <= now_s]
@@ -230,7 +237,7 @@ class SimulatedBoard:
             self._imu_due_s += PER_BATCH / self.imu_hz
             counts = self._rng.integers(-300, 300, (2, 3 * PER_BATCH)).tolist()
             batch = ImuBatch(
-                first_sample_t_ns=self.now_ns() - int(PER_BATCH / self.imu_hz * 1e9),
+                first_sample_t_ns=self._at_ns(int(1e9 * (self._imu_due_s - 2 * PER_BATCH / self.imu_hz))),
                 period_ns=int(1e9 / self.imu_hz),
                 gyro_counts=counts[0],
                 accel_counts=counts[1],
@@ -239,14 +246,14 @@ class SimulatedBoard:
                 temperature_c=25.0,
             )
             self._say(imu_batch=batch)
-        if now_s >= self._other_due_s:
+        while now_s >= self._other_due_s:
             self._other_due_s += 0.1
             angles = Encoder(
-                first_sample_t_ns=self.now_ns(),
+                first_sample_t_ns=self._at_ns(int(1e9 * (self._other_due_s - 0.2))),
                 period_ns=5_000_000,
                 angle_counts=[100] * PER_BATCH,
                 counts_per_turn=4096,
-                magnet_found=self.magnet == "found",
+                magnet_found=self.magnet != "none",
                 magnet_too_weak=self.magnet == "weak",
             )
             self._say(encoder=angles)
@@ -254,6 +261,10 @@ class SimulatedBoard:
             self._say(frame_stamp=FrameStamp(frame=self._frames, exposure_start_t_ns=self.now_ns()))
 
     def _hello(self) -> Hello:
+        return self.says_hello or self.hello_as_of_now()
+
+    def hello_as_of_now(self) -> Hello:
+        """What it says of itself, unless `says_hello` says otherwise."""
         return Hello(
             protocol_version=self.protocol_version,
             board="rp2040",

@@ -16,6 +16,7 @@ from simulated_board import UID, SimulatedBoard
 
 from handcap import devices
 from handcap.devices import Board
+from handcap.devices.imu_samples import ImuUnpacker
 from handcap.errors import DeviceError, WireError
 from handcap.wire import frame
 from handcap.wire.handcap_pb2 import Envelope, Hello, Log, MarkTakeStart, SetImuRate
@@ -103,6 +104,14 @@ def test_a_command_whose_answer_is_lost_is_sent_again_and_done_once(tmp_path: Pa
         assert len(simulated.asked) > 6 and board.losses.messages_missing > 0
 
 
+def test_a_program_that_was_started_anew_is_not_taken_for_the_one_before(simulated: SimulatedBoard) -> None:
+    """The board remembers the ids it has obeyed; the same ones again would be acknowledged and not done."""
+    for _ in range(3):
+        with devices.open_board(str(simulated.port)) as board:
+            board.command(MarkTakeStart())
+    assert simulated.heard == ["mark_take_start"] * 3
+
+
 @pytest.mark.parametrize(
     ("outcome", "says"), [("REFUSED", "refused to set imu rate"), ("FAILED", "failed"), ("NOT_KNOWN", "handcap flash")]
 )
@@ -146,6 +155,7 @@ def test_a_reboot_begins_an_epoch_and_the_stream_goes_on(simulated: SimulatedBoa
         listened(board, 0.7)
         simulated.reboot()
         until(lambda: board.epoch == 2)
+        assert board.clock is None, "the old boot's clock says nothing of the new one's stamps"
         until(lambda: any(one.body == "imu_batch" and one.epoch == 2 for one in board.receive(1.0)))
         assert board.losses.reboots == 1 and board.losses.messages_missing == 0
         assert [event.kind for event in board.events] == ["connected", "rebooted", "connected"]
@@ -274,32 +284,38 @@ def test_a_port_that_is_not_a_boards_is_told_apart(says: bytes, told: str) -> No
     assert "handcap flash" in (error.value.mend or "")
 
 
-HOSTILE = {
-    "endless bytes": lambda rng: b"\x55" * 4096,
-    "noise": lambda rng: rng.bytes(4096),
-    "zeros": lambda rng: bytes(4096),
-    "oversize frames": lambda rng: b"\x02" * 4000 + b"\0",
-    "lying lengths": lambda rng: frame(b"\x8a\x01\xff\x7f" + rng.bytes(40)) * 20,
-    "boot ids that never settle": lambda rng: (
-        frame(
-            Envelope(
-                seq=int(rng.integers(2**32)), boot_id=int(rng.integers(2**32)), log=Log(text="x")
-            ).SerializeToString()
-        )
-        * 20
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def sealed(message: Envelope) -> bytes:
+    return frame(message.SerializeToString())
+
+
+# What a board says that has told its name truthfully before.
+HOSTILE: dict[str, Callable[[np.random.Generator, int], bytes]] = {
+    "endless bytes": lambda rng, boot: b"\x55" * 4096,
+    "noise": lambda rng, boot: rng.bytes(4096),
+    "zeros": lambda rng, boot: bytes(4096),
+    "oversize frames": lambda rng, boot: b"\x02" * 4000 + b"\0",
+    "lying lengths": lambda rng, boot: frame(b"\x8a\x01\xff\x7f" + rng.bytes(40)) * 20,
+    "boot ids that never settle": lambda rng, boot: (
+        sealed(Envelope(seq=int(rng.integers(2**32)), boot_id=int(rng.integers(2**32)), log=Log(text="x"))) * 20
     ),
-    "answers that nobody asked for": lambda rng: (
-        frame(Envelope(boot_id=5, seq=1, ack={"id": int(rng.integers(2**32)), "outcome": 1}).SerializeToString())
-        + frame(
-            Envelope(
-                boot_id=5, seq=2, sync_response={"host_sent_t_ns": 2**64 - 1, "board_sent_t_ns": 2**64 - 1}
-            ).SerializeToString()
-        )
+    # 480 empty sensors: two bytes each on the wire, a hundred in memory
+    "messages that swell": lambda rng, boot: (
+        frame(Envelope(boot_id=boot).SerializeToString() + b"\x9a\x01\xc0\x07" + b"\x72\x00" * 480) * 3
     ),
-    "stamps beyond time": lambda rng: frame(
+    "answers that nobody asked for": lambda rng, boot: (
+        sealed(Envelope(boot_id=boot, ack={"id": int(rng.integers(2**32)), "outcome": 1}))
+        + sealed(Envelope(boot_id=boot, sync_response={"host_sent_t_ns": 2**64 - 1, "board_sent_t_ns": 2**64 - 1}))
+    ),
+    "stamps beyond time": lambda rng, boot: sealed(
         Envelope(
-            boot_id=5, t_us=2**64 - 1, imu_batch={"first_sample_t_ns": 2**64 - 1, "gyro_counts": [2**31 - 1] * 60}
-        ).SerializeToString()
+            boot_id=boot,
+            t_us=2**64 - 1,
+            imu_batch={"first_sample_t_ns": 2**64 - 1, "gyro_counts": [2**31 - 1] * 60, "period_ns": 2**32 - 1},
+        )
     ),
 }
 
@@ -309,32 +325,37 @@ def test_a_hostile_peer_costs_no_memory_and_touches_no_other_board(
     simulated: SimulatedBoard, tmp_path: Path, how: str
 ) -> None:
     rng, stop = np.random.default_rng(1), threading.Event()
-    with SimulatedBoard(tmp_path / "hostile", uid=OTHER_UID) as hostile:
-        params = devices.BoardParams(most_messages=500)
-        with (
-            devices.open_board(str(hostile.port), params=params) as bad,
-            devices.open_board(str(simulated.port)) as good,
-        ):
+    with (
+        SimulatedBoard(tmp_path / "hostile", uid=OTHER_UID) as hostile,
+        devices.open_board(str(hostile.port)) as bad,
+        devices.open_board(str(simulated.port)) as good,
+    ):
 
-            def attack() -> None:
-                while not stop.is_set():
-                    hostile.say(HOSTILE[how](rng))
-                    time.sleep(0.0005)
+        def attack() -> None:
+            while not stop.is_set():
+                hostile.say(HOSTILE[how](rng, hostile.boot_id))
+                time.sleep(0.0005)
 
-            thread = threading.Thread(target=attack, daemon=True)
-            thread.start()
-            good.stream(True)
-            came = listened(good, 1.0)
-            stop.set()
-            thread.join()
-            assert len(bad.receive(0.1)) <= 500
-            seqs = [one.envelope.seq for one in came]
-            assert seqs == list(range(seqs[0], seqs[0] + len(seqs))) and not good.losses.any, good.losses
-            assert {one.envelope.boot_id for one in came} == {simulated.boot_id}
+        before = resident_bytes()
+        thread = threading.Thread(target=attack, daemon=True)
+        thread.start()
+        good.stream(True)
+        came = listened(good, 1.0)
+        stop.set()
+        thread.join()
+        assert resident_bytes() - before < 24 << 20
+        unpacker = ImuUnpacker()
+        taken = bad.receive(0.1)
+        assert len(taken) <= 8192
+        for message in taken:
+            unpacker.add(message)
+        seqs = [one.envelope.seq for one in came]
+        assert seqs == list(range(seqs[0], seqs[0] + len(seqs))) and not good.losses.any, good.losses
+        assert {one.envelope.boot_id for one in came} == {simulated.boot_id}
         # It comes to its senses, and is a board again.
         hostile.say(b"\0")
-        with devices.open_board(str(hostile.port), timeout_s=10.0) as healed:
-            healed.command(MarkTakeStart(), timeout_s=10.0)
+        until(lambda: bad.connected)
+        bad.command(MarkTakeStart(), timeout_s=10.0)
 
 
 def test_a_peer_that_never_reads_does_not_block_the_host() -> None:

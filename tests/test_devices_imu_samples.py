@@ -19,7 +19,7 @@ def message(first_ns: int, period_ns: int = 1_000_000, epoch: int = 1, gyro=None
     accel = [0, 0, 2048] * N if accel is None else accel
     batch = ImuBatch(first_sample_t_ns=first_ns, period_ns=period_ns, gyro_counts=gyro, accel_counts=accel)
     batch.gyro_scale, batch.accel_scale = 0.001, 0.005
-    return Message(Envelope(imu_batch=batch), b"", 0, epoch)
+    return Message(Envelope(imu_batch=batch).SerializeToString(), 0, epoch)
 
 
 @pytest.mark.parametrize("true_period_ns", [1_000_000.0, 1_009_000.3, 991_234.5])
@@ -85,4 +85,4 @@ def test_batches_whose_numbers_do_not_belong_together_are_counted(gyro, accel, f
 
 
 def test_other_messages_hold_no_samples() -> None:
-    assert ImuUnpacker().add(Message(Envelope(), b"", 0, 1)) is None
+    assert ImuUnpacker().add(Message(b"", 0, 1)) is None

@@ -301,6 +301,14 @@ def test_the_good_spans_of_an_interrupted_take_stay_accurate(interrupted, truth)
     assert score(truth, interrupted.chain.pictures("head")).ate_m.rmse <= 0.020
 
 
+def test_a_motion_sensor_that_stops_a_moment_before_the_camera_costs_nothing(take, truth):
+    """No two streams of a live take end together."""
+    end_ns = take.frames[-1].t_ns - 30_000_000
+    result = replace(take, imu=take.imu.between(take.imu.t_ns[0], end_ns)).reconstruct()
+    assert result.judgement.verdict == "ok", speaking_codes(result)
+    assert result.judgement.spans_ok_s[0][1] > take.since_start_s(end_ns) - 0.1
+
+
 @pytest.mark.slow
 def test_half_a_second_without_imu_is_named_and_cut_out(take, truth):
     t_s = take.since_start_s(take.imu.t_ns)

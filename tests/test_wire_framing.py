@@ -135,3 +135,11 @@ def test_the_longest_frame_passes_and_one_byte_more_does_not() -> None:
         assert bool(deframer.push(GOOD)) == passes and deframer.losses.too_long == (not passes)
         in_pieces = Deframer(longest)
         assert any(in_pieces.push(bytes([byte])) for byte in GOOD) == passes
+
+
+@pytest.mark.parametrize("half", [GOOD[:3], b"\x55" * 2 * SERIAL_FRAME_MAX])
+def test_a_connection_that_broke_leaves_nothing_behind(half: bytes) -> None:
+    deframer = Deframer()
+    deframer.push(half)
+    deframer.begin_again()
+    assert deframer.push(GOOD) == [b"good"] and not any(deframer.losses.as_dict().values())

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handcap.errors import WireError
-from handcap.wire import MessageStream, frame, require_version
-from handcap.wire.handcap_pb2 import Envelope, Hello, Log
+from handcap.wire import NODE_FRAME_MAX, MessageStream, frame, require_version
+from handcap.wire.handcap_pb2 import Envelope, Hello, Log, VideoFrame
 
 SPAN = 2**32
 
@@ -70,6 +70,27 @@ def test_the_bytes_of_a_message_are_kept_as_they_came() -> None:
     data = Envelope(seq=1, boot_id=7, log=Log(text="x")).SerializeToString() + b"\xfa\x3f\x00"
     (came,) = MessageStream().push(frame(data))
     assert came.data == data and came.frame_bytes == len(frame(data))
+
+
+def test_a_message_is_large_because_of_a_picture_or_not_at_all() -> None:
+    """Eight million empty sensors fit into a frame of a node; decoded they would take a gigabyte."""
+    stream = MessageStream(NODE_FRAME_MAX)
+    picture = Envelope(seq=1, video_frame=VideoFrame(camera="head", data=bytes(3 << 20), frames_dropped=1))
+    assert len(stream.push(frame(picture.SerializeToString()))) == 1
+    sensors = b"\x32\x00" * (1 << 19)
+    bloated = b"\x08\x02\x62" + _length(len(sensors)) + sensors
+    names = Envelope(seq=2, video_frame=VideoFrame(camera="x" * (1 << 20))).SerializeToString()
+    many = Envelope(seq=2, log=Log(text="x")).SerializeToString() * (1 << 15)
+    for message in (bloated, names, many, b"\x0f" * (1 << 17), b"\xff" * (1 << 17)):
+        assert stream.push(frame(message)) == []
+    assert stream.losses.not_a_message == 5
+
+
+def _length(n: int) -> bytes:
+    told = b""
+    while n > 127:
+        told, n = told + bytes([n & 127 | 128]), n >> 7
+    return told + bytes([n])
 
 
 @given(st.binary(max_size=2000))

@@ -10,7 +10,23 @@ from typing import Annotated, Any
 import typer
 
 from handcap import __version__
-from handcap.cli import calibrate, convert, demo, export, import_, models, reconstruct, recover, review, rigs, simulate
+from handcap.cli import (
+    calibrate,
+    capture,
+    convert,
+    demo,
+    devices,
+    doctor,
+    export,
+    flash,
+    import_,
+    models,
+    reconstruct,
+    recover,
+    review,
+    rigs,
+    simulate,
+)
 from handcap.cli.outcome import print_json, stdout_for_json
 from handcap.errors import HandcapError
 
@@ -24,12 +40,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("doctor")(doctor.doctor)
+app.command("devices")(devices.devices)
+app.command("flash")(flash.flash)
 app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
 app.add_typer(models.app, name="models")
 app.add_typer(import_.app, name="import")
 app.add_typer(rigs.app, name="rigs")
 app.add_typer(calibrate.app, name="calibrate")
+app.command("capture")(capture.capture)
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("convert")(convert.convert)
 app.command("recover")(recover.recover)

@@ -39,7 +39,7 @@ class BoardParams:
         reopen_every_s: between attempts to find an unplugged board.
         most_messages, most_bytes: that wait for whoever records: a minute of a board at 1 kHz.
         most_bytes_node: the same of a camera node: a few pictures of 16 MiB; then the node drops pictures and counts.
-        wait_s: for an answer to a command, before it has failed.
+        wait_s: for an answer to a command, before it has failed. A board takes milliseconds, a self-test 0.2 s.
     """
 
     sync_every_s: float = 0.05
@@ -49,7 +49,7 @@ class BoardParams:
     most_messages: int = 8192
     most_bytes: int = 4 << 20
     most_bytes_node: int = 64 << 20
-    wait_s: float = 2.0
+    wait_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,8 @@ class Board:
         self._candidates = candidates
         self._port: Port | None = open_port(name)
         node = self._port.holds_back
-        self._inbox = Inbox(self.params.most_messages, self.params.most_bytes_node if node else self.params.most_bytes)
+        most_bytes = self.params.most_bytes_node if node else self.params.most_bytes
+        self._inbox = Inbox(self.params.most_messages, most_bytes, drops=not node)
         self._stream = MessageStream(self._port.longest_frame)
         # A node answers as quickly as its network lets it.
         self._tracker = ClockTracker(TrackerParams(shortest_round_trip_s=None) if node else TrackerParams())
@@ -331,7 +332,7 @@ class Board:
             for decoded in self._stream.push(data):
                 self._messages_read += 1
                 if self._took(decoded, arrived_ns):
-                    came.append(Message(decoded.envelope, decoded.data, arrived_ns, self._epoch))
+                    came.append(Message(decoded.data, arrived_ns, self._epoch))
         finally:
             self._inbox.put(came)
 
@@ -361,7 +362,8 @@ class Board:
             told = f"board {hello.uid:016x} answers here instead of {self.uid}"
             self._note("foreign", arrived_ns, told)
             if self._epoch == 0:
-                raise DeviceError(told, where=self.name, mend="plug the right board in, or name another port")
+                mend = "plug the right board in, or name another port"
+                raise DeviceError(told, where=self.name, mend=mend, cause="device_is_another")
             raise _NotOurs(told)
         if not self._any_version:
             try:
@@ -396,6 +398,7 @@ class Board:
                     f"board {uid:016x} is open already, on {other}",
                     where=self.name,
                     mend="name each board once; if these are two boards, one of them answers for the other: unplug it",
+                    cause="device_twice",
                 )
             _open_uids[uid] = self.name
             self._claimed = uid

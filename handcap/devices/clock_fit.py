@@ -48,8 +48,8 @@ class FitParams:
         steepest: search limit of the slope. No crystal is 1000 ppm off; a clock under NTP slews by up to 500.
         usual_skew: what a clock's rate may be off; a slope known worse than that is drawn towards zero, so that the
             first second of a connection does not extrapolate into the blue.
-        widened: stated sigmas are so many times what the formulae give, so that 95 % of 48,000 mapped stamps of the
-            benchmark lie within 2 sigmas.
+        widened: stated sigmas are so many times what the formulae give, so that over spans of 1 to 60 s no less than
+            95 % of mapped stamps lie within 2 of them.
         wander_per_s: how fast a warming crystal's rate changes, 1/s: 15 ppm in five minutes. For the sigma beyond the
             exchanges' span only.
         blocks: the exchanges are cut into so many pieces, whose own offsets tell when the line is not straight.
@@ -193,10 +193,10 @@ class _Edges:
         low, low_scale = _edge(-lower, ignored)
         high, high_scale = _edge(upper, ignored)
         # The k-th smallest of n exponential delays is k scale / n on average, give or take sqrt(k) scale / n; the
-        # slope's freedom takes one more.
-        n, k = len(lower), ignored + 2
+        # slope's freedom adds about one to the latter's k.
+        n, k = len(lower), ignored + 1
         offset = (high - high_scale * k / n - low + low_scale * k / n) / 2
-        sigma = np.hypot(low_scale, high_scale) * np.sqrt(k) / n / 2
+        sigma = np.hypot(low_scale, high_scale) * np.sqrt(k + 1) / n / 2
         return _Edges(float(offset), float(high + low), float(sigma))
 
 

@@ -23,7 +23,11 @@ from handcap.wire.handcap_pb2 import (
 
 What = Identify | Light | MarkTakeStart | RebootToBootloader | SetImuRate | SetTrigger | Stream
 RESEND_NS = 300_000_000  # a busy USB stack holds bytes back for 50 ms
-_FIELDS = {one.message_type.name: one.name for one in Command.DESCRIPTOR.oneofs_by_name["what"].fields}
+_FIELDS = {
+    one.message_type.name: one.name
+    for one in Command.DESCRIPTOR.oneofs_by_name["what"].fields
+    if one.message_type is not None
+}
 # What a board forgets when it restarts, in the order in which it is told again.
 LASTING = ("set_imu_rate", "set_trigger", "light", "stream")
 

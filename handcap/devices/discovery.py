@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 # What our USB descriptors say (firmware/boards/rp2040). The ids alone are not enough: others use them too.
-USB_IDS = frozenset({(0x1209, 0x0001), (0x1209, 0x4843), (0x2E8A, 0x000A)})
+USB_IDS = frozenset({(0x1209, 0x0001)})
 USB_NAME = "handcap"
 BOOTLOADER_USB_ID = (0x2E8A, 0x0003)  # the RP2040's boot ROM (RP2040 datasheet, 2.8.1)
 VIDEO4LINUX = Path("/sys/class/video4linux")
@@ -124,3 +124,14 @@ def _text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace").strip() or None
     except OSError:
         return None
+
+
+def udev_rule() -> str:
+    """What lets whoever sits at this computer open our boards, and no other ports."""
+    ids = sorted(USB_IDS)
+    lines = [
+        f'SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor:04x}", ATTRS{{idProduct}}=="{product:04x}", '
+        f'ATTRS{{manufacturer}}=="{USB_NAME}", TAG+="uaccess", ENV{{ID_MM_DEVICE_IGNORE}}="1"'
+        for vendor, product in ids
+    ]
+    return "\n".join(["# handcap boards: save as /etc/udev/rules.d/60-handcap.rules", *lines])

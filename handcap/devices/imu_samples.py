@@ -120,5 +120,6 @@ class ImuUnpacker:
         accel: NDArray[np.int64] = np.array(batch.accel_counts, np.int64).reshape(n, 3)
         there = ~(np.all(gyro == _NO_DATA, axis=1) & np.all(accel == _NO_DATA, axis=1))
         self.no_data += int(n - np.count_nonzero(there))
-        gyro_chip, accel_chip = gyro[there] * batch.gyro_scale, accel[there] * batch.accel_scale
+        gyro_chip = gyro[there].astype(np.float64) * batch.gyro_scale
+        accel_chip = accel[there].astype(np.float64) * batch.accel_scale
         return BoardSamples(t_ns[there], gyro_chip, accel_chip, message.epoch)

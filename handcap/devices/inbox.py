@@ -10,22 +10,29 @@ from dataclasses import dataclass
 from handcap.wire.handcap_pb2 import Envelope
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Message:
     """One message of a board.
 
     Attributes:
-        envelope: as sent.
-        data: its bytes, as recordings keep them.
+        data: its bytes, as recordings keep them. What waits is kept as bytes: a hostile peer can make a message that
+            takes a hundred times as much once it is decoded.
         arrived_ns: when its last byte was read, host's monotonic clock.
         epoch: which stretch without unplugging or restart it belongs to, from 1 on; board stamps of different epochs
             have nothing to do with each other.
     """
 
-    envelope: Envelope
     data: bytes
     arrived_ns: int
     epoch: int
+    _envelope: Envelope | None = None
+
+    @property
+    def envelope(self) -> Envelope:
+        """As sent; decoded when first asked for."""
+        if self._envelope is None:
+            self._envelope = Envelope.FromString(self.data)
+        return self._envelope
 
     @property
     def body(self) -> str:
@@ -36,11 +43,17 @@ class Message:
 class Inbox:
     """A queue between the thread that listens and whoever records.
 
+    Args:
+        most_messages, most_bytes: that wait.
+        drops: whether newer messages push out older ones. If not, whoever puts must look whether it is `full`, and
+            goes beyond it by no more than what came with one read.
+
     Attributes:
         dropped: messages that were pushed out by newer ones because nobody took them.
     """
 
-    def __init__(self, most_messages: int, most_bytes: int) -> None:
+    def __init__(self, most_messages: int, most_bytes: int, drops: bool = True) -> None:
+        self._drops = drops
         self._most_messages, self._most_bytes = most_messages, most_bytes
         self._messages: deque[Message] = deque()
         self._bytes = 0
@@ -50,7 +63,7 @@ class Inbox:
 
     @property
     def full(self) -> bool:
-        """Whether the next message would push out the oldest."""
+        """Whether nothing more should be put."""
         return len(self._messages) >= self._most_messages or self._bytes >= self._most_bytes
 
     def put(self, messages: Sequence[Message]) -> None:
@@ -61,8 +74,10 @@ class Inbox:
                 self._messages.append(message)
                 self._bytes += len(message.data)
                 # The newest always stays, however large.
-                while len(self._messages) > 1 and (
-                    len(self._messages) > self._most_messages or self._bytes > self._most_bytes
+                while (
+                    self._drops
+                    and len(self._messages) > 1
+                    and (len(self._messages) > self._most_messages or self._bytes > self._most_bytes)
                 ):
                     self._bytes -= len(self._messages.popleft().data)
                     self.dropped += 1

@@ -118,6 +118,7 @@ class TcpPort:
                 f"no camera node answers ({error.strerror or error})",
                 where=name,
                 mend="check that the node is switched on and in this network, and its address",
+                cause="node_missing",
             ) from error
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -161,17 +162,20 @@ def tcp_address(name: str) -> tuple[str, int]:
             return parts.hostname, parts.port
     except ValueError:
         pass
-    raise DeviceError("is no address of a camera node", where=name, mend="write it as tcp://192.168.1.20:7400")
+    raise DeviceError("is no address of a camera node", where=name, mend="write it as tcp://192.168.1.20:7047")
 
 
 def cannot_open(name: str, error: Exception, found: Iterable[str] | None = None) -> DeviceError:
     """Why a serial port cannot be opened, in plain words."""
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.EACCES, errno.EPERM):
-        return DeviceError("you may not open this port", where=name, mend=PERMISSION_MEND)
+        return DeviceError("you may not open this port", where=name, mend=PERMISSION_MEND, cause="port_permission")
     if number in (errno.EAGAIN, errno.EBUSY, errno.EWOULDBLOCK):
         return DeviceError(
-            "another program has this port open", where=name, mend="end that program (a capture, a serial monitor)"
+            "another program has this port open",
+            where=name,
+            mend="end that program (a capture, a serial monitor)",
+            cause="port_busy",
         )
     if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV) or not Path(name).exists():
         there = sorted(serial_ports() if found is None else found)
@@ -179,6 +183,7 @@ def cannot_open(name: str, error: Exception, found: Iterable[str] | None = None)
             f"there is no such port (ports: {', '.join(there) or 'none'})",
             where=name,
             mend="plug the board in, or name one of these ports",
+            cause="port_missing",
         )
     return DeviceError(f"cannot be opened ({error})", where=name, mend="unplug the board and plug it in again")
 

@@ -44,6 +44,7 @@ class VerdictParams:
     longest_blink_s: float = 0.1  # of pictures without points that is no cover over the lens
     longest_bridge_s: float = 0.5  # without sight; the IMU alone stays within about a centimetre
     shortest_span_s: float = 1.0  # of a stretch worth keeping
+    ragged_end_s: float = 0.15  # pictures before the first sample or after the last: no two streams end together
 
 
 class Refused(Exception):

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from handcap.causes import Cause
 from handcap.clock import NS_PER_S, nanoseconds, to_imu_clock
-from handcap.geometry import Array, yaw_rotation
+from handcap.geometry import GRAVITY_M_S2, Array, yaw_rotation
 from handcap.measure.gyro import GyroRotation
 from handcap.reconstruct import bundle, inputs, landmarks, sfm, sync, uncertainty, verdict
 from handcap.reconstruct.align import align, as_placed
@@ -138,8 +138,20 @@ class _Work:
             best = better.with_mounts_checked(best, lambda best: best.seen, self.params.first_rounds)
         if self.params.twice:
             best = self._twice(better, best)
+        self._weigh_gravity_again(best)
         with self.step("filling in every picture", 0.95):
             return self._finish(turns, tracks, key_tracks, better, best)
+
+    def _weigh_gravity_again(self, best: Optimum) -> None:
+        """Where the start's gravity was wrong, that of the solution counts: the first structure from motion may err."""
+        if abs(self.numbers["aligned_gravity_m_s2"] - GRAVITY_M_S2) <= self.params.verdict.max_gravity_error:
+            return
+        states, T_imu_cam = best.states, self.mount.T_imu_cam
+        T_world_cam = states.T_world_imu @ T_imu_cam
+        known = (states.t_ns, T_world_cam[:, :3, :3], T_world_cam[:, :3, 3], T_imu_cam, states.gyro_bias.mean(axis=0))
+        again = align(*known, Preintegrator(self.imu, self.device.imu), self.params.align)
+        if again is not None:
+            self.numbers["aligned_gravity_m_s2"] = again.gravity_norm
 
     def _twice(self, better: Refinement, best: Optimum) -> Optimum:
         """The second solution: tracks joined, looked at anew in all cameras, and their mounts checked."""

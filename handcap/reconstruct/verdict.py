@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcap.causes import Cause, Verdict
-from handcap.clock import seconds
+from handcap.clock import nanoseconds, seconds
 from handcap.geometry import GRAVITY_M_S2, Array, adjoint, inverse
 from handcap.reconstruct.inertial import States
 from handcap.reconstruct.inputs import blind_causes, runs
@@ -19,6 +19,8 @@ from handcap.reconstruct.score import CHI2_3_95
 from handcap.reconstruct.sync import VisualTurns
 from handcap.reconstruct.uncertainty import PoseUncertainty
 from handcap.types import ImuSamples, Stamps
+
+_EDGE_S = 0.02  # pictures so near to the first sample or the last become no keyframes: the clocks' offset may move
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -168,8 +170,9 @@ def judge(
     gap = picture_gaps(camera_t_ns, params.longest_bridge_s)
     good = seen & felt & ~vague
     t_s = seconds(camera_t_ns, int(camera_t_ns[0]))
+    ragged = _ragged_ends(camera_t_ns, imu, params.ragged_end_s)
     causes = [*fatal]
-    for a, b in runs(~seen):
+    for a, b in runs(~seen & ~ragged):
         span = (float(t_s[a]), float(t_s[b]))
         why = blind_causes(turns, np.isin(turns.camera_t_ns, camera_t_ns[a : b + 1]), params, imu)
         causes += [replace(cause, span_s=span) for cause in why]
@@ -177,7 +180,7 @@ def judge(
     causes += [
         Cause("frames_missing", None, (float(t_s[i]), float(t_s[i + 1])), float(t_s[i + 1] - t_s[i])) for i in gap
     ]
-    for a, b in runs(~felt):
+    for a, b in runs(~felt & ~ragged):
         causes.append(Cause("imu_missing", None, (float(t_s[a]), float(t_s[b])), float(t_s[b] - t_s[a])))
     for a, b in runs(vague & tracked):
         worst = float(position_sigma_m[near[a : b + 1]].max())
@@ -185,8 +188,19 @@ def judge(
     spans = _spans(good, gap, t_s, params.shortest_span_s)
     if fatal or not spans:
         return Judgement("refused", tuple(causes), (), np.zeros(len(camera_t_ns), bool), numbers)
-    whole = bool(good.all()) and not len(gap)
+    whole = bool((good | ragged).all()) and not len(gap)
     return Judgement("ok" if whole else "partial", tuple(causes), tuple(spans), tracked, numbers)
+
+
+def _ragged_ends(camera_t_ns: Stamps, imu: ImuSamples, longest_s: float) -> NDArray[np.bool_]:
+    """(f,) pictures before the first inertial sample or after the last, where they are few and more follow felt."""
+    margin_ns = int(nanoseconds(_EDGE_S))
+    before, after = camera_t_ns < imu.t_ns[0] + margin_ns, camera_t_ns > imu.t_ns[-1] - margin_ns
+    for rows in (before, after):
+        there = camera_t_ns[rows]
+        if len(there) and there[-1] - there[0] >= longest_s * 1e9:
+            rows[:] = False
+    return before | after
 
 
 def _fatal_causes(dt_sigma_s: float, numbers: dict[str, Any], params: VerdictParams) -> list[Cause]:

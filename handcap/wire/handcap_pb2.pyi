@@ -156,7 +156,7 @@ class FrameStamp(_message.Message):
     def __init__(self, camera: _Optional[int] = ..., frame: _Optional[int] = ..., exposure_start_t_ns: _Optional[int] = ..., exposure_ns: _Optional[int] = ..., strobe_seen: _Optional[bool] = ..., gap_before: _Optional[bool] = ..., gap_code: _Optional[int] = ...) -> None: ...
 
 class VideoFrame(_message.Message):
-    __slots__ = ("camera", "frame", "capture_t_ns", "encoding", "width", "height", "data", "frames_dropped")
+    __slots__ = ("camera", "frame", "capture_t_ns", "encoding", "width", "height", "data", "frames_dropped", "stamp_at_exposure_start")
     class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ENCODING_UNKNOWN: _ClassVar[VideoFrame.Encoding]
@@ -173,6 +173,7 @@ class VideoFrame(_message.Message):
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     FRAMES_DROPPED_FIELD_NUMBER: _ClassVar[int]
+    STAMP_AT_EXPOSURE_START_FIELD_NUMBER: _ClassVar[int]
     camera: str
     frame: int
     capture_t_ns: int
@@ -181,7 +182,8 @@ class VideoFrame(_message.Message):
     height: int
     data: bytes
     frames_dropped: int
-    def __init__(self, camera: _Optional[str] = ..., frame: _Optional[int] = ..., capture_t_ns: _Optional[int] = ..., encoding: _Optional[_Union[VideoFrame.Encoding, str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., data: _Optional[bytes] = ..., frames_dropped: _Optional[int] = ...) -> None: ...
+    stamp_at_exposure_start: bool
+    def __init__(self, camera: _Optional[str] = ..., frame: _Optional[int] = ..., capture_t_ns: _Optional[int] = ..., encoding: _Optional[_Union[VideoFrame.Encoding, str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., data: _Optional[bytes] = ..., frames_dropped: _Optional[int] = ..., stamp_at_exposure_start: _Optional[bool] = ...) -> None: ...
 
 class Button(_message.Message):
     __slots__ = ("edge", "edge_t_ns", "presses")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
 from handcap.wire.framing import SERIAL_FRAME_MAX, Deframer
-from handcap.wire.handcap_pb2 import Envelope
+from handcap.wire.handcap_pb2 import Envelope, VideoFrame
 
 _SEQ_SPAN = 1 << 32
+# Only pictures are large. Decoded, two bytes of anything else can take a hundred.
+_LARGEST_BUT_FOR_PICTURES = 1 << 16
+_MOST_FIELDS = 100
+_VIDEO_FRAME = Envelope.DESCRIPTOR.fields_by_name["video_frame"].number
+_VIDEO_DATA = VideoFrame.DESCRIPTOR.fields_by_name["data"].number
 
 
 @dataclass(slots=True)
@@ -17,7 +23,7 @@ class MessageLosses:
     """What went wrong between whole frames.
 
     Attributes:
-        not_a_message: frames whose CRC is right and whose protobuf is not.
+        not_a_message: frames whose CRC is right and whose protobuf is not, or would be far too large.
         unknown_body: messages of a kind that this program does not know; a newer board sends them.
         messages_missing: by the gaps in `seq`. Counts those again whose frames arrived damaged.
         gaps: how many times messages were missing.
@@ -77,6 +83,7 @@ class MessageStream:
         came: list[Decoded] = []
         for message in self.deframer.push(data):
             try:
+                _refuse_bloated(message)
                 envelope = Envelope.FromString(message)
             except DecodeError:
                 self.losses.not_a_message += 1
@@ -102,3 +109,53 @@ class MessageStream:
         self._boot_id = envelope.boot_id
         self._next_seq = (envelope.seq + 1) % _SEQ_SPAN
         return rebooted
+
+
+def _refuse_bloated(message: bytes) -> None:
+    """Raises DecodeError when a message is large for any other reason than a picture's bytes."""
+    if len(message) <= _LARGEST_BUT_FOR_PICTURES:
+        return
+    pictures = 0
+    for number, start, end in _fields(message, 0, len(message)):
+        if number == _VIDEO_FRAME:
+            pictures += sum(e - s for inner, s, e in _fields(message, start, end) if inner == _VIDEO_DATA)
+    if len(message) - pictures > _LARGEST_BUT_FOR_PICTURES:
+        raise DecodeError(f"{len(message) - pictures} bytes that are no picture")
+
+
+def _fields(message: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of each field that has a length; the others' bytes are passed over.
+
+    Raises:
+        DecodeError: it is no protobuf, or has more fields than any of our messages.
+    """
+    for _ in range(_MOST_FIELDS):
+        if at >= end:
+            return
+        tag, at = _varint(message, at, end)
+        kind = tag & 7
+        if kind == 2:
+            length, at = _varint(message, at, end)
+            yield tag >> 3, at, min(at + length, end)
+            at += length
+        elif kind == 0:
+            _, at = _varint(message, at, end)
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        else:
+            raise DecodeError(f"no field is of wire type {kind}")
+    raise DecodeError("too many fields")
+
+
+def _varint(message: bytes, at: int, end: int) -> tuple[int, int]:
+    """A number, and where it ends (protobuf.dev, "Encoding")."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= end:
+            break
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise DecodeError("no number ends here")

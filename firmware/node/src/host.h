@@ -1,0 +1,18 @@
+/* The host at the other end: it comes, commands, listens, and goes. */
+#ifndef HC_NODE_HOST_H
+#define HC_NODE_HOST_H
+
+#include "node.h"
+
+void host_greet(node_t *node);
+
+/* `events` as poll gave them at `now_ns`, which is a request's t2. */
+void host_hear(node_t *node, short events, uint64_t now_ns);
+
+/* Say what there is to say, as far as the line takes it. */
+void host_speak(node_t *node);
+
+size_t host_room_for_bytes(const node_t *node);
+bool host_has_something_to_hear(const node_t *node);
+
+#endif
