@@ -56,13 +56,14 @@ class SpotVerdict:
 
     Attributes:
         verdict: "ok", "partial" (worth keeping, not whole) or "refused".
-        causes: the worst first.
+        causes: the worst first; an "ok" take may have hints.
     """
 
     verdict: Verdict
     causes: Sequence[Cause]
 
 
+_HINTS = {"jaw_not_moved"}  # worth a word; a task may leave one gripper idle
 _FATAL = {"too_short", "no_pictures", "imu_missing", "imu_slow", "camera_covered", "too_dark", "too_bright"}
 
 
@@ -83,9 +84,10 @@ def judge(take: TakeWatch, rates_hz: dict[str, float], params: SpotParams | None
     for name, camera in take.cameras.items():
         causes += _camera(name, camera, take.length_s, params)
     causes += _motion(take, params)
-    causes.sort(key=lambda cause: cause.code not in _FATAL)
+    causes.sort(key=lambda cause: (cause.code not in _FATAL, cause.code in _HINTS))
     fatal = any(cause.code in _FATAL and _whole(cause, take.length_s) for cause in causes)
-    return SpotVerdict("refused" if fatal else "partial" if causes else "ok", causes)
+    spoiled = any(cause.code not in _HINTS for cause in causes)
+    return SpotVerdict("refused" if fatal else "partial" if spoiled else "ok", causes)
 
 
 def _whole(cause: Cause, length_s: float) -> bool:

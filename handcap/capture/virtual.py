@@ -18,6 +18,7 @@ from handcap.sim.person import HeadParams
 from handcap.types import Rig
 
 NODE = "cameras"
+_IMU_ALONE_S = 1.2  # a rendered take begins with a second of motion sensors alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def virtual_rig(
             sim.simulate(
                 path,
                 scene="kitchen",
-                seconds=seconds + 1,
+                seconds=max(seconds - _IMU_ALONE_S, 1.0),
                 rig="full",
                 seed=seed,
                 params=sim.SimulationParams(later=(HeadParams(),) * (takes - 1)),
