@@ -104,8 +104,7 @@ def _device(body: str, watched: DeviceWatch, length_s: float, rate_hz: float | N
     lost = watched.missing / (watched.samples + watched.missing)
     if not gaps and lost > params.most_lost:
         causes.append(Cause("imu_samples_lost", body, measured=100 * lost, limit=100 * params.most_lost))
-    expected = None if rate_hz is None else rate_hz * length_s
-    if not gaps and expected and length_s > 1 and watched.samples < params.least_rate * (expected - 0.1 * rate_hz):
+    if not gaps and rate_hz and length_s > 1 and watched.samples < params.least_rate * rate_hz * (length_s - 0.1):
         causes.append(Cause("imu_missing", body, (watched.samples / rate_hz, length_s)))
     saturated_s = watched.saturated * watched.period_ns * 1e-9
     if saturated_s > params.most_saturated_s:

@@ -163,7 +163,7 @@ def _off_s(pulse_ns: Stamps, arrival_ns: Stamps, delay_s: float) -> Array:
     due = pulse_ns + round(delay_s * 1e9)
     after = np.clip(np.searchsorted(due, arrival_ns), 1, len(due) - 1)
     nearer = np.where(arrival_ns - due[after - 1] < due[after] - arrival_ns, after - 1, after)
-    return np.asarray((arrival_ns - due[nearer]) * 1e-9)
+    return np.asarray((arrival_ns - due[nearer]) * 1e-9, float)
 
 
 def _by_time(pulse_ns: Stamps, arrival_ns: Stamps, delay_s: float, params: MatchParams) -> FrameMatch:
