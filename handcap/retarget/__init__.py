@@ -1,0 +1,1 @@
+"""Trajectories in, joint motion of robots out."""
