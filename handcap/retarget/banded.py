@@ -1,0 +1,90 @@
+"""Normal equations of a chain: every row of d unknowns touches only its two neighbours on either side."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cholesky_banded, cho_solve_banded
+
+from handcap.geometry import Array
+
+REACH = 2  # rows
+
+
+class Chain:
+    """A symmetric matrix of n rows of d unknowns, in LAPACK's lower banded form, and a right side.
+
+    Attributes:
+        gradient: (n, d) of half the sum of squares.
+    """
+
+    def __init__(self, n: int, d: int) -> None:
+        self.n, self.d = n, d
+        self._band = np.zeros((REACH * d + d, n, d))  # [row - column, row of the chain, unknown]
+        self.gradient = np.zeros((n, d))
+
+    def add_rows(self, hessian: Array, gradient: Array) -> None:
+        """Dense blocks (n, d, d) on the diagonal, and (n, d)."""
+        for b in range(self.d):
+            for a in range(b, self.d):
+                self._band[a - b, :, b] += hessian[:, a, b]
+        self.gradient += gradient
+
+    def add_diagonal(self, hessian: Array, gradient: Array | float) -> None:
+        """(n, d) on the diagonal."""
+        self._band[0] += hessian
+        self.gradient += gradient
+
+    def add_difference(self, first: int, coefficients: Array, weight: Array, values: Array) -> None:
+        """Sum of weight * values² over stretches of k rows, where values are linear in each unknown.
+
+        Args:
+            first: row at which the first stretch begins.
+            coefficients: (m, k) of the rows of each of m stretches.
+            weight: (m, d).
+            values: (m, d).
+        """
+        m, k = coefficients.shape
+        for i in range(k):
+            rows = slice(first + i, first + i + m)
+            self.gradient[rows] += weight * coefficients[:, i, None] * values
+            for j in range(i, k):
+                block = coefficients[:, i, None] * coefficients[:, j, None] * weight
+                self._band[(j - i) * self.d, rows] += block
+
+    def step(self, damping: float, fixed: NDArray[np.bool_], moved: Array) -> Array | None:
+        """The Gauss-Newton step (n, d); None when the matrix is not positive.
+
+        Args:
+            damping: share of the diagonal that is added to it.
+            fixed: (n, d) unknowns whose step is given.
+            moved: (n, d) that step; elsewhere zero.
+        """
+        u = self._band.shape[0]
+        band = self._band.reshape(u, -1).copy()
+        size = band.shape[1]
+        right = -self.gradient.reshape(-1).copy()
+        flat, given = fixed.reshape(-1), np.where(fixed, moved, 0.0).reshape(-1)
+        band[0] += damping * band[0] + 1e-9
+        if np.any(flat):
+            if np.any(given):
+                right -= _times(band, given)
+            free = (~flat).astype(float)
+            for k in range(1, u):
+                band[k, : size - k] *= free[: size - k] * free[k:]
+            band[0] = np.where(flat, 1.0, band[0])
+            right = np.where(flat, given, right)
+        try:
+            factor = cholesky_banded(band, overwrite_ab=True, lower=True, check_finite=False)
+        except LinAlgError:
+            return None
+        return cho_solve_banded((factor, True), right, check_finite=False).reshape(self.n, self.d)
+
+
+def _times(band: Array, x: Array) -> Array:
+    size = len(x)
+    out = band[0] * x
+    for k in range(1, len(band)):
+        out[k:] += band[k, : size - k] * x[: size - k]
+        out[: size - k] += band[k, : size - k] * x[k:]
+    return out
