@@ -14,6 +14,7 @@ from handcap.retarget.model import Body
 
 Rows = NDArray[np.int64]
 _ROWS_AT_ONCE = 1000
+_SLACK_M = 0.06
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -50,7 +51,18 @@ class Clearance:
         self._radius = np.array([r for *_, r in capsules])
         self.pairs = np.array([(p.first, p.second) for p in body.geometry.collisionPairs], np.int64).reshape(-1, 2)
         self._flat = np.array([o.name.startswith("surface_") for o in objects], bool)
-        self._box = np.array([_box(o) if f else np.zeros((2, 3)) for o, f in zip(objects, self._flat, strict=True)])
+        self._box = np.zeros((len(objects), 2, 3))
+        self._kept: tuple[Array, float, Rows, Rows] | None = None
+        self.stand(np.eye(4))
+
+    def stand(self, T_built_world: Array) -> None:
+        """Put the surfaces elsewhere: (4, 4) takes the world's coordinates to those that the body was built in."""
+        self._kept = None
+        for k in np.flatnonzero(self._flat):
+            shape = self._geometry.geometryObjects[int(k)]
+            shape.placement = self._pin.SE3(T_built_world)
+            points = _points(shape.geometry) @ T_built_world[:3, :3].T + T_built_world[:3, 3]
+            self._box[k] = points.min(axis=0), points.max(axis=0)
 
     def names(self, pair: int) -> tuple[str, str]:
         """Of the two shapes of a pair."""
@@ -62,7 +74,11 @@ class Clearance:
         """Pairs nearer than a margin, in postures (n, d)."""
         pin = self._pin
         d = q.shape[1]
-        rows, pairs = self._candidates(posed, margin_m)
+        T = posed.T_world_joint[:, self._joint]  # (n, shapes, 4, 4)
+        ends = np.matmul(self._ends, np.swapaxes(T[..., :3, :3], -1, -2)) + T[..., None, :3, 3]
+        rows, pairs = self._candidates(ends, margin_m)
+        soon = self._bound(ends, rows, pairs) < margin_m
+        rows, pairs = rows[soon], pairs[soon]
         distance, points, normals = np.empty(len(rows)), np.empty((len(rows), 2, 3)), np.empty((len(rows), 3))
         last = -1
         for k, (row, pair) in enumerate(zip(rows.tolist(), pairs.tolist(), strict=True)):
@@ -83,25 +99,53 @@ class Clearance:
             moved += sign * point_jacobian(posed.J_world[rows], points[:, which]) * carried[:, None, :]
         return Near(rows, pairs, distance, np.einsum("mi,mij->mj", normals, moved))
 
-    def _candidates(self, posed: Posed, margin_m: float) -> tuple[Rows, Rows]:
-        """Row and pair of all that could be nearer than the margin: capsules around them are."""
+    def _candidates(self, ends: Array, margin_m: float) -> tuple[Rows, Rows]:
+        """Row and pair of all that could be nearer than the margin: capsules (n, shapes, 2, 3) around them are.
+
+        The answer for a wider margin is kept, and serves until a capsule has moved by half the difference.
+        """
+        kept = self._kept
+        if kept is not None and kept[0].shape == ends.shape:
+            moved_m = float(np.sqrt(np.square(ends - kept[0]).sum(axis=-1).max(initial=0.0)))
+            if margin_m + 2 * moved_m <= kept[1]:
+                return kept[2], kept[3]
+        wide = margin_m + _SLACK_M
         found_rows, found_pairs = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for start in range(0, len(posed.T_world_joint) if len(self.pairs) else 0, _ROWS_AT_ONCE):
-            T = posed.T_world_joint[start : start + _ROWS_AT_ONCE][:, self._joint]  # (n, shapes, 4, 4)
-            ends = np.einsum("ngij,gkj->ngki", T[..., :3, :3], self._ends) + T[..., None, :3, 3]
-            bound = np.empty((len(T), len(self.pairs)))
-            flat = self._flat[self.pairs[:, 1]]
-            first, second = self.pairs[:, 0], self.pairs[:, 1]
-            a, b = first[~flat], second[~flat]
-            bound[:, ~flat] = _segments_apart(ends[:, a], ends[:, b]) - self._radius[a] - self._radius[b]
+        for start in range(0, len(ends) if len(self.pairs) else 0, _ROWS_AT_ONCE):
+            row, pair = self._within(ends[start : start + _ROWS_AT_ONCE], wide)
+            found_rows.append(row + start)
+            found_pairs.append(pair)
+        self._kept = (ends, wide, np.concatenate(found_rows), np.concatenate(found_pairs))
+        return self._kept[2], self._kept[3]
+
+    def _bound(self, ends: Array, rows: Rows, pairs: Rows) -> Array:
+        """No more than the distance (m,) of pairs of shapes; of surfaces minus infinity."""
+        first, second = self.pairs[pairs, 0], self.pairs[pairs, 1]
+        apart = _segments_apart(ends[rows, first], ends[rows, second]) - self._radius[first] - self._radius[second]
+        return np.where(self._flat[second], -np.inf, apart)
+
+    def _within(self, ends: Array, margin_m: float) -> tuple[Rows, Rows]:
+        flat = np.flatnonzero(self._flat[self.pairs[:, 1]])
+        round_ = np.flatnonzero(~self._flat[self.pairs[:, 1]])
+        first, second = self.pairs[:, 0], self.pairs[:, 1]
+        # Spheres around the capsules first: most pairs are far apart.
+        middle = ends.mean(axis=2)
+        size = self._radius + np.linalg.norm(self._ends[:, 1] - self._ends[:, 0], axis=-1) / 2
+        a, b = first[round_], second[round_]
+        gap = middle[:, a] - middle[:, b]
+        row, which = np.nonzero(np.einsum("npi,npi->np", gap, gap) < (margin_m + size[a] + size[b]) ** 2)
+        a, b = a[which], b[which]
+        near = _segments_apart(ends[row, a], ends[row, b]) < margin_m + self._radius[a] + self._radius[b]
+        row, pair = row[near], round_[which[near]]
+        if len(flat):
             low, high = ends[:, first[flat]].min(axis=2), ends[:, first[flat]].max(axis=2)
             box = self._box[second[flat]]
             gap = np.maximum(np.maximum(box[:, 0] - high, low - box[:, 1]), 0.0)
-            bound[:, flat] = np.linalg.norm(gap, axis=-1) - self._radius[first[flat]]
-            row, pair = np.nonzero(bound < margin_m)
-            found_rows.append(row + start)
-            found_pairs.append(pair)
-        return np.concatenate(found_rows), np.concatenate(found_pairs)
+            flat_row, which = np.nonzero(np.linalg.norm(gap, axis=-1) < margin_m + self._radius[first[flat]])
+            row, pair = np.concatenate([row, flat_row]), np.concatenate([pair, flat[which]])
+            order = np.lexsort((pair, row))
+            row, pair = row[order], pair[order]
+        return row, pair
 
 
 def _segments_apart(a: Array, b: Array) -> Array:
@@ -133,11 +177,6 @@ def _capsule(shape: Any) -> tuple[Array, Array, float]:
     a, b = middle + low * axes[0], middle + high * axes[0]
     nearest = np.clip(along, low, high)[:, None] * axes[0] + middle
     return a, b, float(np.linalg.norm(points - nearest, axis=1).max())
-
-
-def _box(shape: Any) -> Array:
-    points = _points(shape.geometry)
-    return np.stack([points.min(axis=0), points.max(axis=0)])
 
 
 def _points(geometry: Any) -> Array:

@@ -11,7 +11,7 @@ from handcap.geometry import Array
 from handcap.retarget.banded import Chain
 from handcap.retarget.clearance import Clearance, Near
 from handcap.retarget.kinematics import Kinematics, Posed
-from handcap.retarget.model import Body
+from handcap.retarget.model import Body, without_shapes
 from handcap.retarget.targets import Targets
 
 
@@ -34,8 +34,9 @@ class FollowParams:
     clearance_trust_m: float = 0.004
     clearance_cost: float = 4.0
     iterations: int = 30
-    settled: float = 1e-3  # relative change of the cost
-    damping: float = 1e-4
+    settled: float = 2e-3  # relative change of the cost
+    little: float = 0.05  # cost of a row that is good enough
+    damping: float = 1e-7
     most_step: float = 0.4  # rad or m per iteration
 
 
@@ -63,9 +64,9 @@ class Follower:
     """Follows targets with a body."""
 
     def __init__(self, body: Body, params: FollowParams | None = None, collide: bool = True) -> None:
-        self.body = body
+        self.body = body if collide else without_shapes(body)
         self.params = params or FollowParams()
-        self.kinematics = Kinematics(body)
+        self.kinematics = Kinematics(self.body)
         self.clearance = Clearance(body) if collide and len(body.geometry.collisionPairs) else None
 
     def follow(
@@ -97,10 +98,10 @@ class Follower:
                 new = None if q_new is None else problem.at(q_new)
                 if new is not None and new.cost <= state.cost * (1 + 1e-12):
                     break
-                damping = max(damping, 1e-6) * 10
+                damping = max(damping, 1e-8) * 20
                 if damping > 1e4:
                     return problem.motion(state)
-            gained = (state.cost - new.cost) / max(state.cost, 1e-12)
+            gained = (state.cost - new.cost) / (new.cost + params.little * len(targets))
             state, damping = new, damping / 5
             if gained < params.settled:
                 break

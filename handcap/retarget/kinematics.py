@@ -17,7 +17,7 @@ class Posed:
     """A body in n postures.
 
     Attributes:
-        T_world_joint: (n, joints, 4, 4) of every joint, the universe first.
+        T_world_joint: (n, joints, 4, 4) of the universe, then of every joint that carries a tool or a shape; else zero.
         J_world: (n, 6, d) of the velocity of the point at the world's origin, linear first, then angular, as
             pinocchio's `computeJointJacobians` gives it, before it is known whom a joint carries.
     """
@@ -30,6 +30,10 @@ class Kinematics:
     """Forward kinematics of a body; pinocchio does the work, one posture at a time."""
 
     def __init__(self, body: Body) -> None:
+        shaped = {pair for p in body.geometry.collisionPairs for pair in (p.first, p.second)}
+        joints = {body.geometry.geometryObjects[k].parentJoint for k in shaped}
+        joints |= {tool.joint for tool in body.tools} | ({body.head[0]} if body.head else set())
+        self._needed = sorted(joints - {0})
         self._model: Any = body.model
         self._data: Any = body.model.createData()
         self.carried = supports(body)
@@ -43,7 +47,7 @@ class Kinematics:
         T = np.zeros((n, model.njoints, 4, 4))
         T[:, 0] = np.eye(4)
         J = np.empty((n, 6, model.nv))
-        joints = [(j, data.oMi[j]) for j in range(1, model.njoints)]
+        joints = [(j, data.oMi[j]) for j in self._needed]
         for row in range(n):
             compute(model, data, q[row])
             J[row] = data.J
