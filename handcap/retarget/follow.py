@@ -151,7 +151,9 @@ class _Problem:
         self.speed = np.stack([-1 / step_s, 1 / step_s], axis=1)  # (n - 1, 2)
         before, after = step_s[:-1], step_s[1:]
         both = (before + after) / 2
-        self.acceleration = np.stack([1 / (before * both), -(1 / before + 1 / after) / both, 1 / (after * both)], axis=1)
+        self.acceleration = np.stack(
+            [1 / (before * both), -(1 / before + 1 / after) / both, 1 / (after * both)], axis=1
+        )
         goes = np.zeros(self.d, bool)
         goes[body.base] = True
         arms = np.zeros(self.d, bool)
@@ -185,7 +187,9 @@ class _Problem:
             residual = np.einsum("nij,nj->ni", root, residual)
             size = np.linalg.norm(residual, axis=1)
             weight = np.minimum(1.0, params.outlier / np.maximum(size, 1e-9))
-            cost += float(np.sum(np.where(size <= params.outlier, size**2, params.outlier * (2 * size - params.outlier))))
+            cost += float(
+                np.sum(np.where(size <= params.outlier, size**2, params.outlier * (2 * size - params.outlier)))
+            )
             whitened.append((residual, root @ J, weight))
         look = self._look(posed)
         if look is not None:
@@ -272,9 +276,7 @@ class _Problem:
         return turn * scale[:, None], J[:, :3] * scale[:, None, None]
 
     def motion(self, state: _State) -> Motion:
-        return Motion(
-            state.q, state.errors[:, :, 0], state.errors[:, :, 1], state.cost, state.near, state.posed
-        )
+        return Motion(state.q, state.errors[:, :, 0], state.errors[:, :, 1], state.cost, state.near, state.posed)
 
 
 def rates(q: Array, t_s: Array) -> tuple[Array, Array]:
@@ -282,5 +284,3 @@ def rates(q: Array, t_s: Array) -> tuple[Array, Array]:
     step_s = np.diff(t_s)[:, None]
     speed = np.diff(q, axis=0) / step_s
     return speed, np.diff(speed, axis=0) / ((step_s[:-1] + step_s[1:]) / 2)
-
-

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from handcap.errors import RetargetError
 from handcap.geometry import Array, inverse
 from handcap.retarget.description import Description
-from handcap.retarget.robot import Arm, Base, Robot, load_description, read_robot
+from handcap.retarget.robot import Arm, Base, Jaws, Robot, load_description, read_robot
 from handcap.types import SIDES, Side
 
 BASE_JOINTS = ("base_x", "base_y", "base_yaw")  # m, m, rad in the world; of a robot that goes along
@@ -30,12 +30,14 @@ class Tool:
         joint: index of the joint that carries it.
         T_joint_tcp: (4, 4).
         columns: (k,) indices of the joints of its arm in the vector of joints.
+        jaws: of the gripper it carries; None when it carries none.
     """
 
     side: Side
     joint: int
     T_joint_tcp: Array
     columns: NDArray[np.int64]
+    jaws: Jaws | None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -92,10 +94,7 @@ class _Limb:
 
 def sides_of(robot: Robot, wanted: Sequence[Side]) -> list[Side]:
     """The sides that a robot can follow at once, of those wanted; one "any" arm is set up once for each."""
-    if robot.parts:
-        has = {part.side for part in robot.parts}
-    else:
-        has = {arm.side for arm in robot.arms}
+    has = {part.side for part in robot.parts} if robot.parts else {arm.side for arm in robot.arms}
     return [side for side in SIDES if side in wanted and (side in has or "any" in has)]
 
 
@@ -301,9 +300,10 @@ def _finish(
             T_tool_tcp = arm.T_tool_tcp
             if gripper is not None and gripper.robot:
                 T_tool_tcp = gripper.T_tool_gripper @ T_tool_tcp
-            tools.append(
-                Tool(side, frame.parentJoint, frame.placement.homogeneous @ T_tool_tcp, np.array(columns, np.int64))
-            )
+            T_joint_tcp = frame.placement.homogeneous @ T_tool_tcp
+            if gripper is not None and gripper.robot:
+                gripper = read_robot(gripper.robot).jaws
+            tools.append(Tool(side, frame.parentJoint, T_joint_tcp, np.array(columns, np.int64), gripper))
         for name in limb.robot.waist:
             acceleration[column[limb.prefix + name]] = np.nanmin(acceleration)
     base = np.array([column[name] for name in BASE_JOINTS if name in column], np.int64)

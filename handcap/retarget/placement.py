@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from handcap.retarget.branches import BranchParams, begin
 from handcap.retarget.follow import Follower, Motion
 from handcap.retarget.model import Body, Tool
 from handcap.retarget.targets import Goal, Targets
+from handcap.types import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,7 @@ class Placement:
 def seen_from(targets: Targets, T_world_base: Array) -> Targets:
     """The same in the coordinates of a base."""
     T_base_world = geometry.inverse(T_world_base)
-    goals = {
-        side: Goal(T_base_world @ g.T_world_tcp, g.root, g.sigma, g.tracked) for side, g in targets.goals.items()
-    }
+    goals = {side: Goal(T_base_world @ g.T_world_tcp, g.root, g.sigma, g.tracked) for side, g in targets.goals.items()}
     head = None if targets.T_world_head is None else T_base_world @ targets.T_world_head
     return Targets(targets.t_ns, goals, head)
 
@@ -122,8 +121,7 @@ def place(
     targets: Targets,
     surfaces: Sequence[Array] = (),
     height_m: tuple[float, float] | None = None,
-    away_from: Sequence[Array] = (),
-    apart_m: float = 0.45,
+    half: Array | None = None,
     params: PlacementParams | None = None,
 ) -> Placement | None:
     """Search where the base of a body must stand; None when no row is tracked.
@@ -133,7 +131,7 @@ def place(
         targets: in the world.
         surfaces: (k, 3) convex level polygons in the world; a base stands on or beside them, not in them.
         height_m: (low, high) of the base in the world; below the middle of the work where None.
-        away_from: (4, 4) of other bases, whose distance must be at least `apart_m`.
+        half: (3,) `a, b, c` of the half of the floor that is the base's own: a x + b y >= c; all where None.
     """
     params = params or PlacementParams()
     rows = _spread(targets, params.rows)
@@ -141,7 +139,7 @@ def place(
         return None
     few = targets.rows(rows)
     maps = {tool.side: ReachMap(follower, tool, params) for tool in follower.body.tools}
-    guesses = _first_look(follower, few, maps, surfaces, height_m, away_from, apart_m, params)
+    guesses = _first_look(follower, few, maps, surfaces, height_m, half, params)
     judged: list[tuple[float, Array, Motion]] = []
     branch = BranchParams(guesses=10, most=3, iterations=8)
     for T in guesses:
@@ -157,7 +155,7 @@ def place(
                 step = np.zeros(4)
                 step[axis] = sign * steps[axis]
                 T_new = _moved(T, step)
-                if not _allowed(T_new, surfaces, height_m, away_from, apart_m, params):
+                if not _allowed(T_new, surfaces, height_m, half, params):
                     continue
                 new = _standing(follower, T_new).follow(seen_from(few, T_new), motion.q, iterations=5)
                 new_cost = _cost(follower, new, params)
@@ -169,7 +167,9 @@ def place(
     return Placement(T, motion, rows, _met(motion, few, params))
 
 
-def probe(follower: Follower, targets: Targets, placement: Placement, params: PlacementParams | None = None) -> Placement:
+def probe(
+    follower: Follower, targets: Targets, placement: Placement, params: PlacementParams | None = None
+) -> Placement:
     """How far a placement may be moved before rows are lost."""
     params = params or PlacementParams()
     few = targets.rows(placement.rows)
@@ -226,19 +226,20 @@ def _spread(targets: Targets, count: int) -> NDArray[np.int64]:
 def _first_look(
     follower: Follower,
     few: Targets,
-    maps: dict,
+    maps: Mapping[Side, ReachMap],
     surfaces: Sequence[Array],
     height_m: tuple[float, float] | None,
-    away_from: Sequence[Array],
-    apart_m: float,
+    half: Array | None,
     params: PlacementParams,
 ) -> list[Array]:
     """The most promising bases on a grid around the work, by the reach map."""
-    keys = {side: g.T_world_tcp[g.tracked][:: max(1, int(np.sum(g.tracked)) // params.key_poses)] for side, g in few.goals.items()}
+    keys = {
+        side: g.T_world_tcp[g.tracked][:: max(1, int(np.sum(g.tracked)) // params.key_poses)]
+        for side, g in few.goals.items()
+    }
     keys = {side: T for side, T in keys.items() if len(T)}
     p = np.concatenate([T[:, :3, 3] for T in keys.values()])
     middle = (p.min(axis=0) + p.max(axis=0)) / 2
-    # Where the tools point, on the whole: the base is rather behind them.
     low, high = height_m or (middle[2] - params.below_m[1], middle[2] - params.below_m[0])
     heights = [low] if high - low < 1e-6 else np.linspace(low, high, params.heights)
     reach = 1.3
@@ -255,7 +256,7 @@ def _first_look(
                 for yaw in yaws:
                     turned = geometry.so3_exp([0.0, 0.0, facing + yaw])
                     T = geometry.se3(turned, [middle[0] + x, middle[1] + y, z])
-                    if _allowed(T, surfaces, height_m, away_from, apart_m, params):
+                    if _allowed(T, surfaces, height_m, half, params):
                         bases.append(T)
     if not bases:
         return [geometry.se3(np.eye(3), [*middle[:2], low])]
@@ -277,14 +278,13 @@ def _allowed(
     T: Array,
     surfaces: Sequence[Array],
     height_m: tuple[float, float] | None,
-    away_from: Sequence[Array],
-    apart_m: float,
+    half: Array | None,
     params: PlacementParams,
 ) -> bool:
     p = T[:3, 3]
     if height_m is not None and not height_m[0] - 1e-6 <= p[2] <= height_m[1] + 1e-6:
         return False
-    if any(np.linalg.norm(p[:2] - other[:2, 3]) < apart_m for other in away_from):
+    if half is not None and half[:2] @ p[:2] < half[2]:
         return False
     return not any(p[2] < s[:, 2].mean() - 1e-3 and _over(s, p, params.surface_room_m) for s in surfaces)
 

@@ -131,7 +131,5 @@ def _at(body: Trajectory, t_ns: Stamps) -> tuple[Array, Array]:
     A, B = body.T_world_body[before[between]], body.T_world_body[after[between]]
     turn = geometry.so3_log(np.swapaxes(A[:, :3, :3], 1, 2) @ B[:, :3, :3])
     s = share[between, None]
-    T[between] = geometry.se3(
-        A[:, :3, :3] @ geometry.so3_exp(s * turn), A[:, :3, 3] + s * (B[:, :3, 3] - A[:, :3, 3])
-    )
+    T[between] = geometry.se3(A[:, :3, :3] @ geometry.so3_exp(s * turn), A[:, :3, 3] + s * (B[:, :3, 3] - A[:, :3, 3]))
     return T, body.cov[nearest]

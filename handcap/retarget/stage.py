@@ -1,0 +1,339 @@
+"""Reconstructed sessions and robots in, `derived/<take>/retarget/` out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import handcap
+from handcap import session as session_store
+from handcap.causes import Verdict
+from handcap.errors import OutputError, RetargetError
+from handcap.geometry import Array
+from handcap.retarget.robot import Base, Robot
+from handcap.retarget.solve import RetargetParams, Solution, solve
+from handcap.retarget.targets import Targets, targets
+from handcap.retarget.verdict import RobotVerdict, VerdictParams, verdict
+from handcap.session import Session
+from handcap.types import SIDES, Side, Trajectory
+
+STAGE = "retarget"
+SOURCE = "reconstruct"
+_VERSIONED = ("pin", "numpy", "scipy")
+_HEAD_HEIGHT_M = 1.55  # of a standing person's head camera, where no floor was seen
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TakeOnRobot:
+    """What became of one take on one robot.
+
+    Attributes:
+        take, robot: which.
+        verdict: with causes and numbers.
+        solution: the motion; None when it could not be tried.
+        outputs: files written.
+        error: why it could not be tried.
+    """
+
+    take: str
+    robot: Robot
+    verdict: RobotVerdict | None
+    solution: Solution | None = field(repr=False)
+    outputs: tuple[Path, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Recorded:
+    """What a robot needs to know of a take.
+
+    Attributes:
+        targets: of all grippers, and the head.
+        widths_m: (n,) their jaw openings, NaN where unknown.
+        surfaces: (k, 3) level polygons, world, m.
+        floor_m: height of the floor; assumed from the head's where none was seen.
+        floor_seen: whether it was.
+        inputs_sha256: of the files read, relative to the session.
+    """
+
+    targets: Targets
+    widths_m: Mapping[Side, Array]
+    surfaces: tuple[Array, ...]
+    floor_m: float | None
+    floor_seen: bool
+    inputs_sha256: Mapping[str, str]
+
+
+def run_session(
+    path: Path,
+    robots: Sequence[Robot],
+    take: str | None = None,
+    out: Path | None = None,
+    params: RetargetParams | None = None,
+    on_progress: Progress = lambda what, share: None,
+) -> list[TakeOnRobot]:
+    """Retarget one take, or all, to robots, and write the motions beside the recording.
+
+    Args:
+        path: session folder.
+        take: id, or None for all.
+        out: another folder to write to: `<out>/<take>/`.
+
+    Raises:
+        SessionError: the session or the take cannot be read.
+        RetargetError: nothing was reconstructed, or a single robot cannot be used.
+        OutputError: `out` cannot be written.
+    """
+    session = session_store.read(path)
+    takes = session.takes if take is None else (session.take(take).id,)
+    if not takes:
+        raise RetargetError("the session holds no take", where=path, mend="record or import one first")
+    params = params or RetargetParams()
+    results: list[TakeOnRobot] = []
+    for i, id in enumerate(takes):
+        recorded = read_recorded(session, id, params)
+        of_take: list[TakeOnRobot] = []
+        for k, robot in enumerate(robots):
+            on_progress(robot.title, (i + k / len(robots)) / len(takes))
+            try:
+                solution = solve(
+                    robot, recorded.targets, recorded.surfaces, _heights(robot.base, recorded), None, params
+                )
+            except RetargetError as error:
+                if len(robots) == 1:
+                    raise
+                of_take.append(TakeOnRobot(id, robot, None, None, (), str(error)))
+                continue
+            told = verdict(solution, recorded.widths_m, params)
+            of_take.append(TakeOnRobot(id, robot, told, solution))
+        results += _write(session, id, recorded, of_take, params, out)
+    on_progress("done", 1.0)
+    return results
+
+
+def read_recorded(session: Session, take: str, params: RetargetParams) -> Recorded:
+    """What reconstruction found of a take. Raises RetargetError when there is no gripper in it."""
+    import pyarrow.parquet as pq
+
+    folder = session.derived(take, SOURCE)
+    report = session_store.read_report(folder)
+    tools: dict[Side, Trajectory] = {}
+    widths: dict[Side, Any] = {}
+    read: list[Path] = [folder / "report.json"]
+    for side in SIDES:
+        file = folder / f"{side}_tcp.parquet"
+        if not file.is_file():
+            continue
+        tools[side] = session_store.read_trajectory(file)
+        read.append(file)
+        names = pq.read_schema(file).names
+        if "width_m" in names:
+            table = pq.read_table(file, columns=["width_m"])
+            widths[side] = table["width_m"].to_numpy(zero_copy_only=False).astype(float)
+    if not tools or not any(np.any(each.tracked) for each in tools.values()):
+        raise RetargetError(
+            f"no gripper was followed in take {take}",
+            where=folder,
+            mend="see what `handcap reconstruct` says of the grippers; bare hands go to robot hands",
+        )
+    head = None
+    if (folder / "head.parquet").is_file():
+        head = session_store.read_trajectory(folder / "head.parquet")
+        read.append(folder / "head.parquet")
+    common = targets(tools, head, params.trust)
+    aligned = {side: _at(tools[side].t_ns, width, common.t_ns) for side, width in widths.items()}
+    planes = report.get("planes") or []
+    surfaces = tuple(np.array(p["polygon_world"], float) for p in planes if p["kind"] in ("surface", "floor"))
+    floors = [float(p["height_m"]) for p in planes if p["kind"] == "floor"]
+    floor = min(floors) if floors else None
+    if floor is None and head is not None and np.any(head.tracked):
+        floor = float(np.median(head.T_world_body[head.tracked, 2, 3])) - _HEAD_HEIGHT_M
+    hashes = {p.relative_to(session.path).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in read}
+    return Recorded(common, aligned, surfaces, floor, bool(floors), hashes)
+
+
+def _at(t_ns: Array, values: Array, when_ns: Array) -> Array:
+    """Values at other stamps, from the nearest two; NaN where these are unknown or too far apart."""
+    out = np.interp(when_ns, t_ns, values)
+    return np.where((when_ns >= t_ns[0]) & (when_ns <= t_ns[-1]), out, np.nan)
+
+
+def _heights(base: Base, recorded: Recorded) -> tuple[float, float] | None:
+    """Where a base may be in the world's z."""
+    if base.height_m is None or recorded.floor_m is None:
+        return None
+    return recorded.floor_m + base.height_m[0], recorded.floor_m + base.height_m[1]
+
+
+def _write(
+    session: Session,
+    take: str,
+    recorded: Recorded,
+    results: Sequence[TakeOnRobot],
+    params: RetargetParams,
+    out: Path | None,
+) -> list[TakeOnRobot]:
+    target = session.derived(take, STAGE) if out is None else out / take
+    earlier = _earlier(target, recorded)
+    with _folder(session, take, out) as folder:
+        for robot in earlier:
+            for file in target.glob(f"{robot}.*"):
+                shutil.copyfile(file, folder / file.name)
+        told = dict(earlier)
+        written: dict[str, list[str]] = {}
+        for each in results:
+            if each.solution is None or each.verdict is None:
+                told.pop(each.robot.name, None)
+                continue
+            name = f"{each.robot.name}.parquet"
+            write_motion(folder / name, each.solution, recorded.widths_m)
+            told[each.robot.name] = _robot_report(each, params)
+            written[each.robot.name] = [name]
+        session_store.write_report(folder, _report(take, recorded, told))
+    outputs = {name: tuple(target / file for file in [*files, "report.json"]) for name, files in written.items()}
+    return [
+        TakeOnRobot(e.take, e.robot, e.verdict, e.solution, outputs.get(e.robot.name, ()), e.error) for e in results
+    ]
+
+
+def _earlier(target: Path, recorded: Recorded) -> dict[str, Any]:
+    """What other runs said of other robots, if it was of the same reconstruction."""
+    try:
+        report = json.loads((target / "report.json").read_text(encoding="utf-8"))
+        if report["inputs_sha256"] != dict(recorded.inputs_sha256):
+            return {}
+        return {k: v for k, v in report["robots"].items() if (target / f"{k}.parquet").is_file()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+@contextmanager
+def _folder(session: Session, take: str, out: Path | None) -> Any:
+    if out is None:
+        with session_store.write_stage(session, take, STAGE) as folder:
+            yield folder
+        return
+    folder = out / take
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror})", where=out, mend="choose another folder") from error
+    fresh = folder / ".new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        yield fresh
+        for file in sorted(fresh.iterdir()):
+            file.replace(folder / file.name)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def write_motion(path: Path, solution: Solution, widths_m: Mapping[Side, Array]) -> None:
+    """`<robot>.parquet`: `t_ns` of the recording, `t_robot_ns` when the robot is there, joints, jaws, and how well.
+
+    Of two tools `reachable` says whether both are reached, and the errors are the larger ones; each has columns of its
+    own beside them, with its side in front. Unknown is null.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    body, motion = solution.body, solution.motion
+    t_ns = solution.targets.t_ns
+    columns: dict[str, Any] = {
+        "t_ns": pa.array(t_ns),
+        "t_robot_ns": pa.array(t_ns[0] + np.round(solution.t_robot_s * 1e9).astype(np.int64)),
+    }
+    for k, name in enumerate(body.joints):
+        columns[name] = pa.array(motion.q[:, k])
+    columns |= {name: _column(values) for name, values in jaw_columns(solution, widths_m).items()}
+    known = np.stack([solution.targets.goals[tool.side].tracked for tool in body.tools], axis=1)
+    unknown = ~np.any(known, axis=1)
+    reached = np.all(solution.reached | ~known, axis=1)
+    columns["reachable"] = pa.array(reached, mask=unknown)
+    columns["position_error_m"] = _column(_largest(motion.position_error_m))
+    columns["rotation_error_rad"] = _column(_largest(motion.rotation_error_rad))
+    if len(body.tools) > 1:
+        for k, tool in enumerate(body.tools):
+            columns[f"{tool.side}_reachable"] = pa.array(solution.reached[:, k], mask=~known[:, k])
+            columns[f"{tool.side}_position_error_m"] = _column(motion.position_error_m[:, k])
+            columns[f"{tool.side}_rotation_error_rad"] = _column(motion.rotation_error_rad[:, k])
+    table = pa.table(columns).replace_schema_metadata({"handcap.robot": body.robot.name})
+    pq.write_table(table, path, compression="zstd")
+
+
+def jaw_columns(solution: Solution, widths_m: Mapping[Side, Array]) -> dict[str, Array]:
+    """Joint name to its values (n,), of the grippers that follow; NaN where the opening is unknown."""
+    out: dict[str, Array] = {}
+    several = len(solution.body.tools) > 1
+    for tool in solution.body.tools:
+        jaws, width = tool.jaws, widths_m.get(tool.side)
+        if jaws is None or not jaws.joints or width is None:
+            continue
+        values = jaws.joint_values(width)
+        for k, name in enumerate(jaws.joints):
+            out[f"{tool.side}_{name}" if several else name] = values[:, k]
+    return out
+
+
+def _column(values: Array) -> Any:
+    import pyarrow as pa
+
+    return pa.array(values, mask=np.isnan(values))
+
+
+def _largest(errors: Array) -> Array:
+    """(n,) of (n, tools), NaN where no tool is known."""
+    known = np.any(np.isfinite(errors), axis=1)
+    return np.where(known, np.max(np.nan_to_num(errors, nan=-1.0), axis=1), np.nan)
+
+
+def _robot_report(each: TakeOnRobot, params: RetargetParams) -> dict[str, Any]:
+    assert each.solution is not None and each.verdict is not None
+    told, body = each.verdict, each.solution.body
+    return {
+        "title": each.robot.title,
+        "verdict": told.verdict,
+        "causes": [cause.as_dict() for cause in told.causes],
+        "spans_ok_s": [list(span) for span in told.spans_ok_s],
+        "numbers": dict(told.numbers),
+        "joints": list(body.joints),
+        "robot_sha256": each.robot.sha256,
+        "description_sha256": [d.sha256 for d in body.descriptions],
+        "license": each.robot.license,
+        "parameters": asdict(params),
+    }
+
+
+_ORDER: dict[str, int] = {"ok": 0, "partial": 1, "refused": 2}
+
+
+def _report(take: str, recorded: Recorded, robots: Mapping[str, Any]) -> dict[str, Any]:
+    """The stage's verdict is the best robot's; its causes are what keeps that robot from more."""
+    best = min(robots.values(), key=lambda r: (_ORDER[r["verdict"]], len(r["causes"])), default=None)
+    decided: Verdict = "refused" if best is None else best["verdict"]
+    return {
+        "stage": STAGE,
+        "take": take,
+        "verdict": decided,
+        "causes": [] if best is None else best["causes"],
+        "spans_ok_s": [] if best is None else best["spans_ok_s"],
+        "robots": {name: robots[name] for name in sorted(robots)},
+        "floor_m": recorded.floor_m,
+        "floor_seen": recorded.floor_seen,
+        "surfaces": len(recorded.surfaces),
+        "inputs_sha256": dict(recorded.inputs_sha256),
+        "verdict_parameters": asdict(VerdictParams()),
+        "versions": {"handcap": handcap.__version__, **{name: version(name) for name in _VERSIONED}},
+    }
