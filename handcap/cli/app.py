@@ -10,7 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from handcap import __version__
-from handcap.cli import calibrate, convert, demo, export, import_, models, reconstruct, recover, review, rigs, simulate
+from handcap.cli import (
+    calibrate,
+    convert,
+    demo,
+    export,
+    import_,
+    models,
+    reconstruct,
+    recover,
+    retarget,
+    review,
+    rigs,
+    robots,
+    simulate,
+)
 from handcap.cli.outcome import print_json, stdout_for_json
 from handcap.errors import HandcapError
 
@@ -31,6 +45,8 @@ app.add_typer(import_.app, name="import")
 app.add_typer(rigs.app, name="rigs")
 app.add_typer(calibrate.app, name="calibrate")
 app.command("reconstruct")(reconstruct.reconstruct)
+app.add_typer(robots.app, name="robots")
+app.command("retarget")(retarget.retarget)
 app.command("convert")(convert.convert)
 app.command("recover")(recover.recover)
 app.add_typer(export.app, name="export")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,10 @@ class Clearance:
         objects = self._geometry.geometryObjects
         first, second = (objects[int(k)].name for k in self.pairs[pair])
         return first, second
+
+    def carried(self, joints: Sequence[int]) -> NDArray[np.bool_]:
+        """(pairs,) whether both shapes of a pair are on these joints."""
+        return np.all(np.isin(self._joint[self.pairs], list(joints)), axis=1)
 
     def near(self, q: Array, posed: Posed, margin_m: float) -> Near:
         """Pairs nearer than a margin, in postures (n, d)."""

@@ -128,7 +128,7 @@ def build(
     first = stand.get(sides[0], np.eye(4)) if sides else np.eye(4)
     if goes:
         _add_base(pin, root, robot.base, first)
-        mount = root.getFrameId("base")
+        mount = int(root.getFrameId("base"))
     limbs = _limbs(pin, robot, sides, shapes)
     bases: dict[Side, Array] = {}
     for limb, T in limbs:
@@ -224,7 +224,14 @@ def _parse(pin: Any, description: Description, shapes: bool) -> tuple[Any, Any]:
         ) from error
     for shape in geometry.geometryObjects:
         shape.geometry = _convex(shape.geometry, description)
+    for frame in model.frames:
+        # pinocchio asks by name alone when it takes joints out, and stumbles over a link that is called like one.
+        if frame.type == pin.FrameType.BODY and model.existJointName(frame.name):
+            frame.name += _LINK
     return model, geometry
+
+
+_LINK = " (link)"
 
 
 def _convex(shape: Any, description: Description) -> Any:
@@ -240,10 +247,14 @@ def _convex(shape: Any, description: Description) -> Any:
 
 
 def _frame(model: Any, name: str, robot: Robot) -> int:
-    if not model.existFrame(name):
+    import pinocchio as pin
+
+    if model.existFrame(name + _LINK, pin.FrameType.BODY):
+        name += _LINK
+    if not model.existFrame(name, pin.FrameType.BODY):
         known = ", ".join(frame.name for frame in model.frames if frame.type.name == "BODY")
         raise RetargetError(f"the description has no frame {name!r}", where=robot.file, mend=f"its links: {known}")
-    return int(model.getFrameId(name))
+    return int(model.getFrameId(name, pin.FrameType.BODY))
 
 
 def _rename(model: Any, geometry: Any, prefix: str) -> None:
@@ -295,7 +306,7 @@ def _finish(
             acceleration[columns] = arm.acceleration
             if arm.velocity is not None:
                 velocity[columns] = arm.velocity
-            frame = model.frames[model.getFrameId(limb.prefix + arm.tool)]
+            frame = model.frames[_frame(model, limb.prefix + arm.tool, limb.robot)]
             gripper = limb.robot.jaws
             T_tool_tcp = arm.T_tool_tcp
             if gripper is not None and gripper.robot:

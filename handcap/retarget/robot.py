@@ -199,6 +199,12 @@ def robot_names() -> list[str]:
     return sorted(path.stem for path in _SHIPPED.glob("*.toml"))
 
 
+def arms() -> list[Robot]:
+    """The robots that handcap knows that have arms."""
+    robots = [read_robot(name) for name in robot_names()]
+    return [robot for robot in robots if robot.arms or robot.parts]
+
+
 def read_robot(name: str | Path) -> Robot:
     """A robot by its name, or by the path of its TOML file.
 

@@ -46,6 +46,7 @@ class Solution:
         reached: (n, tools) whether a tool is where it should be and nothing touches; False where nobody knows.
         off: (n, tools) whether a tool is known and not where it should be.
         touching: (n,) whether shapes touch.
+        crowded: (n,) whether what two tools carry touches or nearly does: where tools are is not the robot's choice.
         singular: (n,) see `singular_margin`.
         placements: where bases stand and how exactly, per side; empty for a robot that goes along.
         left_out: sides that were recorded and that the robot has no arm for.
@@ -58,6 +59,7 @@ class Solution:
     reached: NDArray[np.bool_]
     off: NDArray[np.bool_]
     touching: NDArray[np.bool_]
+    crowded: NDArray[np.bool_]
     singular: Array
     placements: Mapping[Side, Placement]
     left_out: tuple[Side, ...]
@@ -164,9 +166,13 @@ def judge(
     left_out: tuple[Side, ...] = (),
 ) -> Solution:
     n, body = len(targets), follower.body
-    touching = np.zeros(n, bool)
+    touching, crowded = np.zeros(n, bool), np.zeros(n, bool)
     if motion.near is not None:
-        touching[motion.near.row[motion.near.distance_m < params.touching_m]] = True
+        near = motion.near
+        touching[near.row[near.distance_m < params.touching_m]] = True
+        if follower.clearance is not None and len(body.tools) > 1:
+            of_tools = follower.clearance.carried([tool.joint for tool in body.tools])
+            crowded[near.row[of_tools[near.pair]]] = True
     off = np.zeros((n, len(body.tools)), bool)
     known = np.zeros_like(off)
     for k, tool in enumerate(body.tools):
@@ -180,7 +186,7 @@ def judge(
     off &= known
     singular = singular_margin(follower, motion)
     reached = known & ~off & ~touching[:, None]
-    return Solution(body, targets, motion, t_s, reached, off, touching, singular, placements, left_out)
+    return Solution(body, targets, motion, t_s, reached, off, touching, crowded, singular, placements, left_out)
 
 
 def spread(q: Array, t_few_s: Array, t_s: Array) -> Array:

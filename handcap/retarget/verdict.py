@@ -53,8 +53,9 @@ def verdict(
     for k, tool in enumerate(solution.body.tools):
         body, rows = f"{tool.side}_tcp", known[:, k]
         sides[tool.side] = _side_numbers(solution, k, rows)
-        far = solution.off[:, k] & (solution.motion.position_error_m[:, k] > retarget.reached_m)
-        lost = {"robot_far": far, "robot_wrist": solution.off[:, k] & ~far}
+        off = solution.off[:, k] & ~solution.crowded
+        far = off & (solution.motion.position_error_m[:, k] > retarget.reached_m)
+        lost = {"robot_far": far, "robot_wrist": off & ~far}
         for code, which in lost.items():
             share = 100 * float(which.sum()) / max(int(rows.sum()), 1)
             if share > most_lost:
@@ -64,9 +65,14 @@ def verdict(
             widest = float(np.nanmax(width))
             if widest > jaws.open_m + 1e-3:
                 causes.append(Cause("robot_stroke", body, None, 1e3 * widest, 1e3 * jaws.open_m))
-    touching = 100 * float(solution.touching.mean())
-    if touching > most_lost:
-        causes.append(Cause("robot_touches", None, _extent(solution.touching, t_s), touching, most_lost))
+    lost = solution.touching | np.any(solution.off, axis=1)
+    for code, which in (
+        ("robot_grippers", lost & solution.crowded),
+        ("robot_touches", solution.touching & ~solution.crowded),
+    ):
+        share = 100 * float(which.mean())
+        if share > most_lost:
+            causes.append(Cause(code, None, _extent(which, t_s), share, most_lost))
     scale = float(solution.t_robot_s[-1] / t_s[-1]) if t_s[-1] > 0 else 1.0
     if scale > params.slow:
         causes.append(Cause("robot_slow", None, None, scale, 1.0))
@@ -75,7 +81,7 @@ def verdict(
     spans = _spans(good, t_s, params.shortest_span_s)
     whole = 100 * share >= params.whole_pct and not solution.left_out
     decided: Verdict = "ok" if whole and spans else "partial" if spans else "refused"
-    return RobotVerdict(decided, tuple(causes), spans, _numbers(solution, share, scale, touching, sides))
+    return RobotVerdict(decided, tuple(causes), spans, _numbers(solution, share, scale, sides))
 
 
 def _side_numbers(solution: Solution, k: int, rows: NDArray[np.bool_]) -> dict[str, Any]:
@@ -100,7 +106,7 @@ def _side_numbers(solution: Solution, k: int, rows: NDArray[np.bool_]) -> dict[s
     }
 
 
-def _numbers(solution: Solution, share: float, scale: float, touching: float, sides: dict[str, Any]) -> dict[str, Any]:
+def _numbers(solution: Solution, share: float, scale: float, sides: dict[str, Any]) -> dict[str, Any]:
     body, q = solution.body, solution.motion.q
     arms = np.ones(body.dof, bool)
     arms[body.base] = False
@@ -116,7 +122,7 @@ def _numbers(solution: Solution, share: float, scale: float, touching: float, si
         "limit_margin_rad": float(margin[worst]),
         "limit_joint": names[int(worst[1])],
         "clearance_m": clear,
-        "touching_pct": touching,
+        "touching": float(solution.touching.mean()),
         "singular_margin": float(solution.singular.min()),
         "time_scale": scale,
         "speed_share": speed,
