@@ -166,5 +166,6 @@ def _stands(side: str, stand: Any, lang: Language) -> str:
     return {
         "en": f"  {name}base {x:+.2f} m ahead of where the head began, {y:+.2f} m to its left, {z:+.2f} m up, "
         f"turned {yaw:+.0f}° to the left{free}",
-        "zh": f"  {name}底座位于头部起始位置前方 {x:+.2f} 米、左侧 {y:+.2f} 米、上方 {z:+.2f} 米,向左转 {yaw:+.0f}°{free}",
+        "zh": f"  {name}底座位于头部起始位置前方 {x:+.2f} 米、左侧 {y:+.2f} 米、上方 {z:+.2f} 米,"
+        f"向左转 {yaw:+.0f}°{free}",
     }[lang]

@@ -38,9 +38,7 @@ def describe(
     description: Annotated[Path, typer.Argument(help="URDF of a robot.")],
     out: Annotated[Path | None, typer.Option(help="TOML file to write. Default: beside the URDF.")] = None,
     package: Annotated[Path | None, typer.Option(help="Folder it may read from. Default: its own.")] = None,
-    tool: Annotated[
-        str | None, typer.Option(help="Frame of the tool. Default: the last one of the longest arm.")
-    ] = None,
+    tool: Annotated[str | None, typer.Option(help="Frame of the tool. Default: the end of the longest arm.")] = None,
     as_json: AsJson = False,
     lang: Lang = "en",
 ) -> None:
@@ -52,5 +50,5 @@ def describe(
         "en": "check its tool frame, home and limits, then: handcap retarget SESSION --robot",
         "zh": "请检查工具坐标系、初始姿态和限位,然后运行:handcap retarget SESSION --robot",
     }[lang]
-    lines = [*(f"{path}" for path in written.outputs), *written.notes[lang], f"{word} {written.outputs[0]}"]
+    lines = [*map(str, written.outputs), *written.notes[lang], f"{word} {written.outputs[0]}"]
     finish(Outcome(written.outputs, lines=lines, details={"joints": list(written.joints)}), as_json)

@@ -60,25 +60,52 @@ class Chain:
             fixed: (n, d) unknowns whose step is given.
             moved: (n, d) that step; elsewhere zero.
         """
+        right = -self.gradient
+        solved = self._solve(damping, fixed, moved, right[..., None])
+        return None if solved is None else solved[..., 0]
+
+    def shared_step(
+        self, damping: float, fixed: NDArray[np.bool_], across: Array, hessian: Array, gradient: Array
+    ) -> tuple[Array, Array] | None:
+        """The step of the chain (n, d) and of k unknowns that all rows share; None when the matrix is not positive.
+
+        Args:
+            fixed: (n, d) unknowns of the chain that stay.
+            across: (n, d, k) products of the chain's Jacobian and that of the shared unknowns.
+            hessian, gradient: (k, k) and (k,) of the shared unknowns alone.
+        """
+        across = np.where(fixed[..., None], 0.0, across)
+        sides = np.concatenate([-self.gradient[..., None], across], axis=-1)
+        solved = self._solve(damping, fixed, np.zeros_like(self.gradient), sides)
+        if solved is None:
+            return None
+        own, through = solved[..., 0], solved[..., 1:]
+        # Schur's complement of the chain.
+        left = hessian - np.einsum("nik,nil->kl", across, through)
+        shared = np.linalg.solve(left + 1e-9 * np.eye(len(left)), -gradient - np.einsum("nik,ni->k", across, own))
+        return own - through @ shared, shared
+
+    def _solve(self, damping: float, fixed: NDArray[np.bool_], moved: Array, right: Array) -> Array | None:
+        """(n, d, k) for as many right sides; those of fixed unknowns are `moved`."""
         u = self._band.shape[0]
         band = self._band.reshape(u, -1).copy()
         size = band.shape[1]
-        right = -self.gradient.reshape(-1).copy()
+        right = right.reshape(size, -1).copy()
         flat, given = fixed.reshape(-1), np.where(fixed, moved, 0.0).reshape(-1)
         band[0] += damping * band[0] + 1e-9
         if np.any(flat):
             if np.any(given):
-                right -= _times(band, given)
+                right -= _times(band, given)[:, None]
             free = (~flat).astype(float)
             for k in range(1, u):
                 band[k, : size - k] *= free[: size - k] * free[k:]
             band[0] = np.where(flat, 1.0, band[0])
-            right = np.where(flat, given, right)
+            right = np.where(flat[:, None], given[:, None], right)
         try:
             factor = cholesky_banded(band, overwrite_ab=True, lower=True, check_finite=False)
         except LinAlgError:
             return None
-        return cho_solve_banded((factor, True), right, check_finite=False).reshape(self.n, self.d)
+        return cho_solve_banded((factor, True), right, check_finite=False).reshape(self.n, self.d, -1)
 
 
 def _times(band: Array, x: Array) -> Array:

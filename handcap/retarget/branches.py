@@ -131,6 +131,8 @@ class _Chase:
         self._compute, self._model, self._data = pin.computeJointJacobians, body.model, body.model.createData()
         self.body, self.goal, self.tool = body, targets.goals[tool.side], tool
         self._lower, self._upper = body.lower[tool.columns], body.upper[tool.columns]
+        short = len(tool.columns) < 6
+        self._ease = np.repeat([follower.params.short_of_joints if short else 1.0, 1.0], 3)
         self._R, self._p = tool.T_joint_tcp[:3, :3], tool.T_joint_tcp[:3, 3]
 
     def along(self, anchor: int, q: Array, base: Array, steps: int) -> tuple[Array, Array]:
@@ -150,7 +152,7 @@ class _Chase:
         """The posture (d,) and how far off the tool still is, in units of trust."""
         goal, columns = self.goal, self.tool.columns
         R_goal, p_goal = goal.T_world_tcp[row, :3, :3], goal.T_world_tcp[row, :3, 3]
-        root = goal.root[row].T
+        root = goal.root[row].T * self._ease
         q = q.copy()
         eye = np.eye(len(columns))
         off, kept, damping = np.inf, q, 1e-3

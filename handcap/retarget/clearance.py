@@ -71,9 +71,13 @@ class Clearance:
         first, second = (objects[int(k)].name for k in self.pairs[pair])
         return first, second
 
-    def carried(self, joints: Sequence[int]) -> NDArray[np.bool_]:
-        """(pairs,) whether both shapes of a pair are on these joints."""
-        return np.all(np.isin(self._joint[self.pairs], list(joints)), axis=1)
+    def between(self, arms: Sequence[NDArray[np.int64]]) -> NDArray[np.bool_]:
+        """(pairs,) whether the shapes of a pair belong to two of these arms, given by their columns of joints."""
+        arm = np.full(len(self._carried), -1)
+        for k, columns in enumerate(arms):
+            arm[np.any(self._carried[:, columns] > 0, axis=1)] = k
+        first, second = arm[self._joint[self.pairs[:, 0]]], arm[self._joint[self.pairs[:, 1]]]
+        return (first >= 0) & (second >= 0) & (first != second)
 
     def near(self, q: Array, posed: Posed, margin_m: float) -> Near:
         """Pairs nearer than a margin, in postures (n, d)."""

@@ -20,6 +20,7 @@ class FollowParams:
     """Weights are costs: a tool that is off by what its pose is trusted to costs 1."""
 
     outlier: float = 20.0  # in units of trust; farther off costs in proportion, so that what is out of reach is let go
+    short_of_joints: float = 0.03  # weight of rotation for an arm with fewer than six joints
     smooth: float = 0.02  # at the limit of acceleration
     slow: float = 1e-3  # at the limit of velocity
     posture: float = 1e-3  # one radian (or metre) from home
@@ -87,7 +88,7 @@ class Follower:
             iterations: at most.
         """
         body, params = self.body, self.params
-        problem = _Problem(self, targets, targets.t_s if t_s is None else t_s, reference)
+        problem = Problem(self, targets, targets.t_s if t_s is None else t_s, reference)
         q = np.clip(start, body.lower, body.upper)
         state = problem.at(q)
         damping = params.damping
@@ -129,7 +130,7 @@ class Follower:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _State:
+class State:
     q: Array
     posed: Posed
     whitened: list[tuple[Array, Array, Array]]  # per tool: residual (n, 6), Jacobian (n, 6, d), robust weight (n,)
@@ -139,7 +140,9 @@ class _State:
     errors: Array  # (n, sides, 2)
 
 
-class _Problem:
+class Problem:
+    """Costs and their derivatives of one body on one set of targets."""
+
     def __init__(self, follower: Follower, targets: Targets, t_s: Array, reference: Array | None) -> None:
         self.follower, self.targets = follower, targets
         body, params = follower.body, follower.params
@@ -163,9 +166,11 @@ class _Problem:
         self.posture = np.where(goes, params.base_posture, posture)
         self.smooth = np.where(goes, params.base_smooth, params.smooth) / body.acceleration**2
         self.slow = params.slow / body.velocity**2
-        self.arms = ~goes
+        # An arm of fewer than six joints goes where it is asked to and turns as far as it can.
+        easy = np.repeat([params.short_of_joints, 1.0], 3)
+        self.ease = [np.ones(6) if len(tool.columns) >= 6 else easy for tool in body.tools]
 
-    def at(self, q: Array) -> _State:
+    def at(self, q: Array) -> State:
         params, follower, body = self.params, self.follower, self.body
         posed = follower.kinematics.poses(q)
         cost = 0.0
@@ -183,7 +188,7 @@ class _Problem:
                 [np.linalg.norm(apart[known], axis=1), np.linalg.norm(turn[known], axis=1)], axis=1
             )
             residual = np.concatenate([turn, np.einsum("nji,nj->ni", T[:, :3, :3], apart)], axis=1)
-            root = np.swapaxes(goal.root, 1, 2)
+            root = np.swapaxes(goal.root, 1, 2) * self.ease[k]
             residual = np.einsum("nij,nj->ni", root, residual)
             size = np.linalg.norm(residual, axis=1)
             weight = np.minimum(1.0, params.outlier / np.maximum(size, 1e-9))
@@ -208,9 +213,9 @@ class _Problem:
             near = follower.clearance.near(q, posed, params.clearance_m)
             lacking = (params.clearance_m - near.distance_m) / params.clearance_trust_m
             cost += params.clearance_cost * float(np.sum(lacking**2))
-        return _State(q, posed, whitened, look, near, cost, errors)
+        return State(q, posed, whitened, look, near, cost, errors)
 
-    def equations(self, state: _State) -> Chain:
+    def equations(self, state: State) -> Chain:
         params, body, q = self.params, self.body, state.q
         chain = Chain(self.n, self.d)
         hessian, gradient = np.zeros((self.n, self.d, self.d)), np.zeros((self.n, self.d))
@@ -245,6 +250,25 @@ class _Problem:
                 chain.add_difference(0, coefficients, over / unit**2, np.sign(rate) * excess * unit)
         return chain
 
+    def standing(self, state: State) -> tuple[Array, Array, Array]:
+        """How the tools' costs change when the base is moved in its own axes by [x, y, z, turn about z]: products with
+        the joints' Jacobian (n, d, 4), hessian (4, 4) and gradient (4,).
+        """
+        across, hessian, gradient = np.zeros((self.n, self.d, 4)), np.zeros((4, 4)), np.zeros(4)
+        for tool, (residual, J, weight), ease in zip(self.body.tools, state.whitened, self.ease, strict=True):
+            T = state.posed.T_world_joint[:, tool.joint] @ tool.T_joint_tcp
+            R_tcp_base = np.swapaxes(T[:, :3, :3], 1, 2)
+            moved = np.zeros((self.n, 6, 4))
+            moved[:, 3:, :3] = R_tcp_base
+            moved[:, :3, 3] = R_tcp_base[:, :, 2]
+            moved[:, 3:, 3] = np.einsum("nij,nj->ni", R_tcp_base, np.cross([0.0, 0.0, 1.0], T[:, :3, 3]))
+            A = (np.swapaxes(self.targets.goals[tool.side].root, 1, 2) * ease) @ moved
+            weighted = np.swapaxes(A, 1, 2) * weight[:, None, None]
+            hessian += np.sum(weighted @ A, axis=0)
+            gradient += np.einsum("nki,ni->k", weighted, residual)
+            across += np.swapaxes(J, 1, 2) @ np.swapaxes(weighted, 1, 2)
+        return across, hessian, gradient
+
     def _hinge(self, rate: Array, limit: Array) -> tuple[Array, Array, Array]:
         """How far into the margin below a limit (1: at the limit), robust weights, and the margin."""
         unit = self.params.speed_margin * limit
@@ -275,7 +299,7 @@ class _Problem:
         scale = np.where(known, 1 / self.params.head_rad, 0.0)
         return turn * scale[:, None], J[:, :3] * scale[:, None, None]
 
-    def motion(self, state: _State) -> Motion:
+    def motion(self, state: State) -> Motion:
         return Motion(state.q, state.errors[:, :, 0], state.errors[:, :, 1], state.cost, state.near, state.posed)
 
 

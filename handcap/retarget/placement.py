@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.spatial import KDTree
 from handcap import geometry
 from handcap.geometry import Array
 from handcap.retarget.branches import BranchParams, begin
-from handcap.retarget.follow import Follower, Motion
+from handcap.retarget.follow import Follower, Motion, Problem
 from handcap.retarget.model import Body, Tool
 from handcap.retarget.targets import Goal, Targets
 from handcap.types import Side
@@ -26,9 +26,12 @@ class PlacementParams:
     grid_m: float = 0.12
     heights: int = 7
     below_m: tuple[float, float] = (0.1, 0.7)  # of the base under the middle of the work, where nothing else is known
-    candidates: int = 5
+    candidates: int = 6
+    hopeless: float = 0.3  # share of rows; where three candidates reach fewer, no more is tried
+    settle: int = 15  # steps of base and joints together
+    good_enough: float = 0.2  # cost of a row; then no other candidate is tried
     rows: int = 24  # of the session, for the second look
-    refinements: int = 4
+    refinements: int = 3
     first_step: tuple[float, float, float, float] = (0.08, 0.08, 0.06, 0.2)  # m, m, m, rad
     singular: float = 0.06  # singular values of the tool's Jacobian below it cost; one radian counts as 0.3 m
     surface_room_m: float = 0.12  # a base beside a surface keeps so far from its edge
@@ -140,26 +143,37 @@ def place(
     few = targets.rows(rows)
     maps = {tool.side: ReachMap(follower, tool, params) for tool in follower.body.tools}
     guesses = _first_look(follower, few, maps, surfaces, height_m, half, params)
+    branch = BranchParams(guesses=8, most=3, refined=2, iterations=6)
+
+    def allowed(T: Array) -> bool:
+        return _allowed(T, surfaces, height_m, half, params)
+
     judged: list[tuple[float, Array, Motion]] = []
-    branch = BranchParams(guesses=10, most=3, iterations=8)
+    hopeless = False
     for T in guesses:
         motion = begin(_standing(follower, T), seen_from(few, T), branch)
+        T, motion = _settle(follower, few, T, motion, allowed, params)
         judged.append((_cost(follower, motion, params), T, motion))
+        if judged[-1][0] < params.good_enough * len(few):
+            break
+        hopeless = all(_met(m, few, params) < params.hopeless for *_, m in judged)
+        if len(judged) == 3 and hopeless:
+            break
     judged.sort(key=lambda each: each[0])
     cost, T, motion = judged[0]
     steps = np.array(params.first_step)
-    for _ in range(params.refinements):
+    for _ in range(0 if hopeless else params.refinements):
         better = False
         for axis in range(4):
             for sign in (1.0, -1.0):
                 step = np.zeros(4)
                 step[axis] = sign * steps[axis]
                 T_new = _moved(T, step)
-                if not _allowed(T_new, surfaces, height_m, half, params):
+                if not allowed(T_new):
                     continue
-                new = _standing(follower, T_new).follow(seen_from(few, T_new), motion.q, iterations=5)
+                new = _standing(follower, T_new).follow(seen_from(few, T_new), motion.q, iterations=4)
                 new_cost = _cost(follower, new, params)
-                if new_cost < 0.995 * cost:
+                if new_cost < 0.99 * cost:
                     cost, T, motion, better = new_cost, T_new, new, True
                     break
         if not better:
@@ -167,11 +181,59 @@ def place(
     return Placement(T, motion, rows, _met(motion, few, params))
 
 
+def _settle(
+    follower: Follower,
+    few: Targets,
+    T: Array,
+    motion: Motion,
+    allowed: Callable[[Array], bool],
+    params: PlacementParams,
+) -> tuple[Array, Motion]:
+    """Base and joints improved together by Gauss-Newton steps; surfaces count for the cost, not for the direction."""
+    q, damping = motion.q, 1e-6
+    body = follower.body
+    prior = np.eye(4)  # a cost of 1 for a step of a metre or a radian
+    t_s = few.t_s
+
+    def problem(T: Array) -> Problem:
+        return Problem(_standing(follower, T), seen_from(few, T), t_s, None)
+
+    state = problem(T).at(q)
+    for _ in range(params.settle):
+        here = problem(T)
+        chain = here.equations(state)
+        across, hessian, gradient = here.standing(state)
+        fixed = ((state.q <= body.lower) & (chain.gradient > 0)) | ((state.q >= body.upper) & (chain.gradient < 0))
+        gained = 0.0
+        for _ in range(5):
+            damped = hessian + damping * np.diag(np.diag(hessian)) + prior
+            found = chain.shared_step(damping, fixed, across, damped, gradient)
+            if found is not None:
+                step, base = found
+                scale = min(
+                    1.0, 0.4 / max(float(np.abs(step).max()), 1e-9), 0.15 / max(float(np.abs(base).max()), 1e-9)
+                )
+                T_new = _moved(T, scale * base)
+                if not allowed(T_new):
+                    T_new, base = T, np.zeros(4)
+                new = problem(T_new).at(np.clip(state.q + scale * step, body.lower, body.upper))
+                if new.cost < state.cost:
+                    gained = (state.cost - new.cost) / (new.cost + 0.05 * len(few))
+                    T, state, damping = T_new, new, damping / 5
+                    break
+            damping = max(damping, 1e-7) * 20
+        if gained < 0.02:
+            break
+    return T, problem(T).motion(state)
+
+
 def probe(
     follower: Follower, targets: Targets, placement: Placement, params: PlacementParams | None = None
 ) -> Placement:
-    """How far a placement may be moved before rows are lost."""
+    """How far a placement may be moved before rows are lost; not asked where most are lost as it is."""
     params = params or PlacementParams()
+    if placement.met < params.hopeless:
+        return placement
     few = targets.rows(placement.rows)
     room: list[float] = []
     for axis in range(4):

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from handcap.errors import RetargetError
-from handcap.geometry import Array
+from handcap.geometry import Array, inverse
+from handcap.retarget.base_path import PathParams, base_path, person
 from handcap.retarget.branches import BranchParams, begin, few
 from handcap.retarget.follow import Follower, FollowParams, Motion, rates
 from handcap.retarget.model import Body, build, sides_of
 from handcap.retarget.pace import slowed
 from handcap.retarget.placement import Placement, PlacementParams, place, probe, singular_margin
 from handcap.retarget.robot import Robot
-from handcap.retarget.targets import Targets, TrustParams
+from handcap.retarget.targets import Goal, Targets, TrustParams
 from handcap.types import SIDES, Side
 
 
@@ -27,6 +28,7 @@ class RetargetParams:
     branch: BranchParams = field(default_factory=BranchParams)
     follow: FollowParams = field(default_factory=FollowParams)
     placement: PlacementParams = field(default_factory=PlacementParams)
+    path: PathParams = field(default_factory=PathParams)
     # Beyond the recording's own sigma a row counts as reached when it is off by less.
     reached_m: float = 0.003
     reached_rad: float = 0.026  # 1.5°
@@ -46,7 +48,7 @@ class Solution:
         reached: (n, tools) whether a tool is where it should be and nothing touches; False where nobody knows.
         off: (n, tools) whether a tool is known and not where it should be.
         touching: (n,) whether shapes touch.
-        crowded: (n,) whether what two tools carry touches or nearly does: where tools are is not the robot's choice.
+        crowded: (n,) whether the two arms touch each other or nearly do.
         singular: (n,) see `singular_margin`.
         placements: where bases stand and how exactly, per side; empty for a robot that goes along.
         left_out: sides that were recorded and that the robot has no arm for.
@@ -93,9 +95,44 @@ def solve(
     targets = replace(targets, goals={side: targets.goals[side] for side in sides})
     if not np.any(targets.tracked):
         raise RetargetError("no row of the take is tracked", mend="see what `handcap reconstruct` says of it")
+    if robot.base.kind != "fixed":
+        return go(robot, targets, surfaces, height_m, posture, params, left_out)
     placements = stand(robot, targets, surfaces, height_m, params)
     body = build(robot, sides, {side: each.T_world_base for side, each in placements.items()}, surfaces)
     return follow(body, targets, placements, posture, params, left_out)
+
+
+def go(
+    robot: Robot,
+    targets: Targets,
+    surfaces: Sequence[Array],
+    height_m: tuple[float, float] | None,
+    posture: Array | None,
+    params: RetargetParams,
+    left_out: tuple[Side, ...] = (),
+) -> Solution:
+    """As `solve`, of a robot that goes along: its base follows the person at the place beside them that serves it best,
+    and leaves that path as far as the work needs.
+    """
+    sides = list(targets.goals)
+    T_world_person = person(targets, params.path)
+    # Seen from the person, the work stays where it is, and so does the base.
+    beside = _beside(targets, T_world_person)
+    low = None if height_m is None else tuple(h - float(np.median(T_world_person[:, 2, 3])) for h in height_m)
+    still = replace(robot, base=replace(robot.base, kind="fixed"))
+    follower = Follower(build(still, sides), params.follow)
+    found = place(follower, beside, (), low, None, params.placement)
+    assert found is not None
+    T_person_base = found.T_world_base
+    path = base_path(T_world_person @ T_person_base, targets.t_s, robot.base, params.path)
+    height = float(np.median(T_world_person[:, 2, 3])) + float(T_person_base[2, 3])
+    T_world_floor = np.eye(4)
+    T_world_floor[2, 3] = height
+    body = build(robot, sides, dict.fromkeys(sides, T_world_floor), surfaces)
+    reference = np.tile(body.home, (len(targets), 1))
+    reference[:, body.base] = path
+    hold = replace(params.follow, base_posture=params.path.hold[robot.base.kind])
+    return follow(body, targets, {}, posture, replace(params, follow=hold), left_out, reference)
 
 
 def stand(
@@ -142,18 +179,27 @@ def follow(
     posture: Array | None,
     params: RetargetParams,
     left_out: tuple[Side, ...] = (),
+    reference: Array | None = None,
 ) -> Solution:
     """The motion of a body that stands where it stands, slowed down where it must be."""
     follower = Follower(body, params.follow)
     rows = few(targets, params.branch)
-    coarse = begin(follower, targets.rows(rows), params.branch, posture)
-    motion = follower.follow(targets, spread(coarse.q, targets.t_s[rows], targets.t_s))
+    some = None if reference is None else reference[rows]
+    coarse = begin(follower, targets.rows(rows), params.branch, posture, some)
+    start = spread(coarse.q, targets.t_s[rows], targets.t_s)
+    motion = follower.follow(targets, start, reference=reference)
     t_s = slowed(motion.q, targets.t_s, body.velocity, body.acceleration)
     if t_s[-1] > targets.t_s[-1] * (1 + 1e-6):
         # With the time it needs it need not cut corners.
-        motion = follower.follow(targets, motion.q, t_s)
+        motion = follower.follow(targets, motion.q, t_s, reference)
         t_s = slowed(motion.q, targets.t_s, body.velocity, body.acceleration)
     return judge(follower, targets, motion, t_s, placements, params, left_out)
+
+
+def _beside(targets: Targets, T_world_person: Array) -> Targets:
+    T = inverse(T_world_person)
+    goals = {side: Goal(T @ g.T_world_tcp, g.root, g.sigma, g.tracked) for side, g in targets.goals.items()}
+    return Targets(targets.t_ns, goals, None if targets.T_world_head is None else T @ targets.T_world_head)
 
 
 def judge(
@@ -171,8 +217,8 @@ def judge(
         near = motion.near
         touching[near.row[near.distance_m < params.touching_m]] = True
         if follower.clearance is not None and len(body.tools) > 1:
-            of_tools = follower.clearance.carried([tool.joint for tool in body.tools])
-            crowded[near.row[of_tools[near.pair]]] = True
+            between = follower.clearance.between([tool.columns for tool in body.tools])
+            crowded[near.row[between[near.pair]]] = True
     off = np.zeros((n, len(body.tools)), bool)
     known = np.zeros_like(off)
     for k, tool in enumerate(body.tools):

@@ -67,7 +67,7 @@ def verdict(
                 causes.append(Cause("robot_stroke", body, None, 1e3 * widest, 1e3 * jaws.open_m))
     lost = solution.touching | np.any(solution.off, axis=1)
     for code, which in (
-        ("robot_grippers", lost & solution.crowded),
+        ("robot_arms_meet", lost & solution.crowded),
         ("robot_touches", solution.touching & ~solution.crowded),
     ):
         share = 100 * float(which.mean())
