@@ -62,7 +62,7 @@ class Clearance:
         for k in np.flatnonzero(self._flat):
             shape = self._geometry.geometryObjects[int(k)]
             shape.placement = self._pin.SE3(T_built_world)
-            points = _points(shape.geometry) @ T_built_world[:3, :3].T + T_built_world[:3, 3]
+            points = shape_points(shape.geometry) @ T_built_world[:3, :3].T + T_built_world[:3, 3]
             self._box[k] = points.min(axis=0), points.max(axis=0)
 
     def names(self, pair: int) -> tuple[str, str]:
@@ -175,7 +175,7 @@ def _segments_apart(a: Array, b: Array) -> Array:
 def _capsule(shape: Any) -> tuple[Array, Array, float]:
     """Ends and radius of a capsule around a shape, in its joint's frame."""
     T = shape.placement.homogeneous
-    points = _points(shape.geometry) @ T[:3, :3].T + T[:3, 3]
+    points = shape_points(shape.geometry) @ T[:3, :3].T + T[:3, 3]
     middle = points.mean(axis=0)
     _, _, axes = np.linalg.svd(points - middle, full_matrices=False)
     along = (points - middle) @ axes[0]
@@ -188,7 +188,7 @@ def _capsule(shape: Any) -> tuple[Array, Array, float]:
     return a, b, float(np.linalg.norm(points - nearest, axis=1).max())
 
 
-def _points(geometry: Any) -> Array:
+def shape_points(geometry: Any) -> Array:
     """Points whose hull holds a shape."""
     import coal
 

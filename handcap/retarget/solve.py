@@ -33,7 +33,7 @@ class RetargetParams:
     reached_m: float = 0.003
     reached_rad: float = 0.026  # 1.5°
     touching_m: float = 0.0  # shapes nearer than that collide
-    arms_apart_m: float = 0.45  # bases of two arms of their own
+    arms_apart_m: float = 0.3  # bases of two arms of their own
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from handcap import session as session_store
 from handcap.causes import Verdict
 from handcap.errors import OutputError, RetargetError
 from handcap.geometry import Array
+from handcap.retarget.physics import play
+from handcap.retarget.replay import write_replay
 from handcap.retarget.robot import Base, Robot
 from handcap.retarget.solve import RetargetParams, Solution, solve
 from handcap.retarget.targets import Targets, targets
@@ -82,6 +84,8 @@ def run_session(
     out: Path | None = None,
     params: RetargetParams | None = None,
     on_progress: Progress = lambda what, share: None,
+    physics: bool = False,
+    save: Path | None = None,
 ) -> list[TakeOnRobot]:
     """Retarget one take, or all, to robots, and write the motions beside the recording.
 
@@ -89,6 +93,8 @@ def run_session(
         path: session folder.
         take: id, or None for all.
         out: another folder to write to: `<out>/<take>/`.
+        physics: also play every motion in MuJoCo, report how it went, and write `<robot>.mp4`.
+        save: also write a replay for Rerun there.
 
     Raises:
         SessionError: the session or the take cannot be read.
@@ -117,7 +123,11 @@ def run_session(
                 continue
             told = verdict(solution, recorded.widths_m, params)
             of_take.append(TakeOnRobot(id, robot, told, solution))
-        results += _write(session, id, recorded, of_take, params, out)
+        results += _write(session, id, recorded, of_take, params, out, physics)
+    if save is not None:
+        shown = [(f"take_{r.take}/{r.robot.name}", r.solution) for r in results if r.solution is not None]
+        write_replay(shown, save)
+        results = [replace(r, outputs=(*r.outputs, save)) for r in results]
     on_progress("done", 1.0)
     return results
 
@@ -183,6 +193,7 @@ def _write(
     results: Sequence[TakeOnRobot],
     params: RetargetParams,
     out: Path | None,
+    physics: bool,
 ) -> list[TakeOnRobot]:
     target = session.derived(take, STAGE) if out is None else out / take
     earlier = _earlier(target, recorded)
@@ -200,6 +211,12 @@ def _write(
             write_motion(folder / name, each.solution, recorded.widths_m)
             told[each.robot.name] = _robot_report(each, params)
             written[each.robot.name] = [name]
+            if physics:
+                video = f"{each.robot.name}.mp4"
+                solution = each.solution
+                played = play(solution.body, solution.motion.q, solution.t_robot_s, video=folder / video)
+                told[each.robot.name]["physics"] = played.numbers()
+                written[each.robot.name].append(video)
         session_store.write_report(folder, _report(take, recorded, told))
     outputs = {name: tuple(target / file for file in [*files, "report.json"]) for name, files in written.items()}
     return [
