@@ -22,7 +22,8 @@ class BranchParams:
     guesses: int = 20  # postures from which the anchor row is solved
     steps: int = 40
     apart_rad: float = 0.5  # solutions nearer than that are one
-    most: int = 6  # solutions followed over these rows
+    most: int = 8  # solutions followed over these rows
+    touch: float = 5.0  # two shapes that overlap on one row cost as much as being off by so many units of trust
     refined: int = 3  # of these, compared with all that counts
     seed: int = 0
     iterations: int = 12
@@ -35,6 +36,7 @@ def begin(
     params: BranchParams | None = None,
     posture: Array | None = None,
     reference: Array | None = None,
+    guess: Array | None = None,
 ) -> Motion:
     """A motion on a few rows of the targets, in the way of holding the arms that serves them best.
 
@@ -43,6 +45,7 @@ def begin(
         targets: those few rows.
         posture: (d,) where the robot is before; tried first, and preferred when others are no better. Home by default.
         reference: see `Follower.follow`.
+        guess: (n, d) a motion that may be good already; tried first.
     """
     params = params or BranchParams()
     body = follower.body
@@ -52,8 +55,9 @@ def begin(
     rows = np.unique(np.linspace(0, n - 1, min(n, params.tried)).astype(int))
     small, small_base = targets.rows(rows), base[rows]
     chases = [_Chase(follower, small, tool) for tool in body.tools]
-    choices = [_choices(chase, small_base, home, params) for chase in chases]
-    best: Motion | None = None
+    choices = [_choices(follower, chase, small_base, home, params) for chase in chases]
+    some = None if reference is None else reference[rows]
+    starts = [] if guess is None else [guess[rows]]
     # Arms of one body are chosen in turn: the first of each together, then another one of a single arm.
     tried = [tuple(0 for _ in choices)]
     for arm, options in enumerate(choices):
@@ -62,7 +66,9 @@ def begin(
         start = small_base.copy()
         for tool, options, k in zip(body.tools, choices, combination, strict=True):
             start[:, tool.columns] = options[k][:, tool.columns]
-        some = None if reference is None else reference[rows]
+        starts.append(start)
+    best: Motion | None = None
+    for start in starts:
         motion = follower.follow(small, start, reference=some, iterations=params.iterations)
         if best is None or motion.cost < 0.98 * best.cost:
             best = motion
@@ -89,7 +95,7 @@ def few(targets: Targets, params: BranchParams | None = None) -> NDArray[np.int6
     return rows[np.unique(np.clip(picked, 0, len(rows) - 1))]
 
 
-def _choices(chase: _Chase, base: Array, home: Array, params: BranchParams) -> list[Array]:
+def _choices(follower: Follower, chase: _Chase, base: Array, home: Array, params: BranchParams) -> list[Array]:
     """Motions (n, d) of one arm, best first: each begins at another solution of the anchor row and goes on from
     there in both directions.
     """
@@ -116,9 +122,16 @@ def _choices(chase: _Chase, base: Array, home: Array, params: BranchParams) -> l
         motion, off = chase.along(anchor, q, base, 8)
         bad = np.minimum(np.maximum(off - params.good, 0.0), 100.0)
         jumps = np.abs(np.diff(motion[:, columns], axis=0)).max(initial=0.0)
-        motions.append((float(bad.sum()) + float(jumps), motion))
+        motions.append((float(bad.sum()) + float(jumps) + params.touch * _touching(follower, motion), motion))
     motions.sort(key=lambda each: each[0])
     return [motion for _, motion in motions[: params.refined]]
+
+
+def _touching(follower: Follower, motion: Array) -> int:
+    """Times that shapes overlap; arms that are not chosen yet may be in the way and count too."""
+    if follower.clearance is None:
+        return 0
+    return len(follower.clearance.near(motion, follower.kinematics.poses(motion), 0.0).row)
 
 
 class _Chase:

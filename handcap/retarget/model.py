@@ -18,6 +18,7 @@ from handcap.types import SIDES, Side
 BASE_JOINTS = ("base_x", "base_y", "base_yaw")  # m, m, rad in the world; of a robot that goes along
 _SAMPLES = 100  # postures that tell which shapes always overlap
 _ALWAYS = 0.9
+_MANY, _FAR_M = 300, 0.08
 _SEED = 0
 
 
@@ -369,10 +370,11 @@ def _add_pairs(pin: Any, body: Body, owner: NDArray[np.int64]) -> None:
     geometry, model = body.geometry, body.model
     of = [shape.parentJoint for shape in geometry.geometryObjects]
     neighbours = {(model.parents[i], i) for i in range(1, model.njoints)}
+    apart = _never_near(pin, body)
     for i in range(len(of)):
         for j in range(i + 1, len(of)):
             pair = (min(of[i], of[j]), max(of[i], of[j]))
-            if of[i] != of[j] and pair not in neighbours:
+            if of[i] != of[j] and pair not in neighbours and (i, j) not in apart:
                 geometry.addCollisionPair(pin.CollisionPair(i, j))
     rng = np.random.default_rng(_SEED)
     data, shapes = model.createData(), geometry.createData()
@@ -387,6 +389,29 @@ def _add_pairs(pin: Any, body: Body, owner: NDArray[np.int64]) -> None:
     for k, pair in enumerate(list(geometry.collisionPairs)):
         if owner[pair.first] == owner[pair.second] and (always[k] or touches[k] >= _ALWAYS * _SAMPLES):
             geometry.removeCollisionPair(pair)
+
+
+def _never_near(pin: Any, body: Body) -> set[tuple[int, int]]:
+    """Pairs of shapes that are far apart in every one of many postures: no need to ask again."""
+    objects = list(body.geometry.geometryObjects)
+    if not objects:
+        return set()
+    rng = np.random.default_rng(_SEED)
+    data, shapes = body.model.createData(), body.geometry.createData()
+    nearest = np.full((len(objects), len(objects)), np.inf)
+    middles, sizes = np.empty((len(objects), 3)), np.empty(len(objects))
+    for k, shape in enumerate(objects):
+        shape.geometry.computeLocalAABB()
+        middles[k], sizes[k] = np.array(shape.geometry.aabb_center), shape.geometry.aabb_radius
+    reach = sizes[:, None] + sizes[None, :]
+    for _ in range(_MANY):
+        q = rng.uniform(body.lower, body.upper)
+        q[body.base] = 0.0
+        pin.updateGeometryPlacements(body.model, data, body.geometry, shapes, q)
+        p = np.array([M.act(c) for M, c in zip(shapes.oMg, middles, strict=True)])
+        gap = np.linalg.norm(p[:, None] - p[None], axis=-1) - reach
+        nearest = np.minimum(nearest, gap)
+    return {(int(i), int(j)) for i, j in np.argwhere(nearest > _FAR_M) if i < j}
 
 
 def _add_surfaces(pin: Any, body: Body, surfaces: Sequence[Array]) -> None:

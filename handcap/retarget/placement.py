@@ -20,7 +20,7 @@ from handcap.types import Side
 
 @dataclass(frozen=True, slots=True)
 class PlacementParams:
-    samples: int = 40_000  # postures of the reach map
+    samples: int = 25_000  # postures of the reach map
     turn_m: float = 0.25  # one radian of the tool counts as much as this
     key_poses: int = 10  # of the session, for the first look
     grid_m: float = 0.12
@@ -28,16 +28,18 @@ class PlacementParams:
     below_m: tuple[float, float] = (0.1, 0.7)  # of the base under the middle of the work, where nothing else is known
     candidates: int = 6
     hopeless: float = 0.3  # share of rows; where three candidates reach fewer, no more is tried
-    settle: int = 15  # steps of base and joints together
+    settle_first: int = 5  # steps of base and joints together, for every candidate
+    settle: int = 12  # likewise for the best
     good_enough: float = 0.2  # cost of a row; then no other candidate is tried
     rows: int = 24  # of the session, for the second look
-    refinements: int = 3
+    refinements: int = 2
     first_step: tuple[float, float, float, float] = (0.08, 0.08, 0.06, 0.2)  # m, m, m, rad
     singular: float = 0.06  # singular values of the tool's Jacobian below it cost; one radian counts as 0.3 m
     surface_room_m: float = 0.12  # a base beside a surface keeps so far from its edge
-    probe_m: tuple[float, ...] = (0.02, 0.05, 0.1, 0.15, 0.2)
-    probe_rad: tuple[float, ...] = (0.05, 0.1, 0.2, 0.35)
-    met: float = 6.0  # a row is met when its tool is off by less, in units of trust
+    probe_m: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
+    probe_rad: tuple[float, ...] = (0.1, 0.3)
+    met_m: float = 0.003  # a row is met when its tool is off by less
+    met_rad: float = 0.02
     seed: int = 0
 
 
@@ -143,7 +145,7 @@ def place(
     few = targets.rows(rows)
     maps = {tool.side: ReachMap(follower, tool, params) for tool in follower.body.tools}
     guesses = _first_look(follower, few, maps, surfaces, height_m, half, params)
-    branch = BranchParams(guesses=8, most=3, refined=2, iterations=6)
+    branch = BranchParams(guesses=8, most=3, refined=2, iterations=3)
 
     def allowed(T: Array) -> bool:
         return _allowed(T, surfaces, height_m, half, params)
@@ -152,7 +154,7 @@ def place(
     hopeless = False
     for T in guesses:
         motion = begin(_standing(follower, T), seen_from(few, T), branch)
-        T, motion = _settle(follower, few, T, motion, allowed, params)
+        T, motion = _settle(follower, few, T, motion, allowed, params.settle_first)
         judged.append((_cost(follower, motion, params), T, motion))
         if judged[-1][0] < params.good_enough * len(few):
             break
@@ -161,6 +163,9 @@ def place(
             break
     judged.sort(key=lambda each: each[0])
     cost, T, motion = judged[0]
+    if not hopeless:
+        T, motion = _settle(follower, few, T, motion, allowed, params.settle)
+        cost = _cost(follower, motion, params)
     steps = np.array(params.first_step)
     for _ in range(0 if hopeless else params.refinements):
         better = False
@@ -187,7 +192,7 @@ def _settle(
     T: Array,
     motion: Motion,
     allowed: Callable[[Array], bool],
-    params: PlacementParams,
+    steps: int,
 ) -> tuple[Array, Motion]:
     """Base and joints improved together by Gauss-Newton steps; surfaces count for the cost, not for the direction."""
     q, damping = motion.q, 1e-6
@@ -199,7 +204,7 @@ def _settle(
         return Problem(_standing(follower, T), seen_from(few, T), t_s, None)
 
     state = problem(T).at(q)
-    for _ in range(params.settle):
+    for _ in range(steps):
         here = problem(T)
         chain = here.equations(state)
         across, hessian, gradient = here.standing(state)
@@ -244,7 +249,7 @@ def probe(
                 step = np.zeros(4)
                 step[axis] = sign * size
                 T = _moved(placement.T_world_base, step)
-                motion = _standing(follower, T).follow(seen_from(few, T), motion.q, iterations=6)
+                motion = _standing(follower, T).follow(seen_from(few, T), motion.q, iterations=4)
                 if _met(motion, few, params) < placement.met - 1e-9:
                     break
                 last = size
@@ -378,8 +383,13 @@ def singular_margin(follower: Follower, motion: Motion) -> Array:
 
 
 def _met(motion: Motion, few: Targets, params: PlacementParams) -> float:
+    """Share of rows where every tool is where it should be and nothing touches."""
     good = [
-        (motion.position_error_m[:, k] < 0.003) & (motion.rotation_error_rad[:, k] < 0.02) | ~goal.tracked
+        (motion.position_error_m[:, k] < params.met_m) & (motion.rotation_error_rad[:, k] < params.met_rad)
+        | ~goal.tracked
         for k, goal in enumerate(few.goals.values())
     ]
-    return float(np.mean(np.all(good, axis=0)))
+    met = np.all(good, axis=0)
+    if motion.near is not None:
+        met[motion.near.row[motion.near.distance_m < 0]] = False
+    return float(np.mean(met))

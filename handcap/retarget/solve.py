@@ -185,7 +185,8 @@ def follow(
     follower = Follower(body, params.follow)
     rows = few(targets, params.branch)
     some = None if reference is None else reference[rows]
-    coarse = begin(follower, targets.rows(rows), params.branch, posture, some)
+    guess = _as_placed(body, placements, targets, rows)
+    coarse = begin(follower, targets.rows(rows), params.branch, posture, some, guess)
     start = spread(coarse.q, targets.t_s[rows], targets.t_s)
     motion = follower.follow(targets, start, reference=reference)
     t_s = slowed(motion.q, targets.t_s, body.velocity, body.acceleration)
@@ -194,6 +195,23 @@ def follow(
         motion = follower.follow(targets, motion.q, t_s, reference)
         t_s = slowed(motion.q, targets.t_s, body.velocity, body.acceleration)
     return judge(follower, targets, motion, t_s, placements, params, left_out)
+
+
+def _as_placed(
+    body: Body, placements: Mapping[Side, Placement], targets: Targets, rows: NDArray[np.int64]
+) -> Array | None:
+    """The motion that placements were judged by, at other rows (m,); None when there is none."""
+    if not placements:
+        return None
+    out = np.tile(body.home, (len(rows), 1))
+    for tool in body.tools:
+        placed = placements[tool.side]
+        q = placed.motion.q
+        # A side that stands alone was judged alone.
+        own = q if q.shape[1] == len(tool.columns) else q[:, tool.columns] if q.shape[1] == body.dof else None
+        if own is not None:
+            out[:, tool.columns] = spread(own, targets.t_s[placed.rows], targets.t_s[rows])
+    return out
 
 
 def _beside(targets: Targets, T_world_person: Array) -> Targets:

@@ -64,6 +64,7 @@ class Recorded:
         targets: of all grippers, and the head.
         widths_m: (n,) their jaw openings, NaN where unknown.
         surfaces: (k, 3) level polygons, world, m.
+        furniture: those of them that are no floor: what goes along stands on the floor.
         floor_m: height of the floor; assumed from the head's where none was seen.
         floor_seen: whether it was.
         inputs_sha256: of the files read, relative to the session.
@@ -72,6 +73,7 @@ class Recorded:
     targets: Targets
     widths_m: Mapping[Side, Array]
     surfaces: tuple[Array, ...]
+    furniture: tuple[Array, ...]
     floor_m: float | None
     floor_seen: bool
     inputs_sha256: Mapping[str, str]
@@ -164,13 +166,14 @@ def read_recorded(session: Session, take: str, params: RetargetParams) -> Record
     common = targets(tools, head, params.trust)
     aligned = {side: _at(tools[side].t_ns, width, common.t_ns) for side, width in widths.items()}
     planes = report.get("planes") or []
-    surfaces = tuple(np.array(p["polygon_world"], float) for p in planes if p["kind"] in ("surface", "floor"))
+    floor_too = tuple(np.array(p["polygon_world"], float) for p in planes if p["kind"] in ("surface", "floor"))
+    furniture = tuple(np.array(p["polygon_world"], float) for p in planes if p["kind"] == "surface")
     floors = [float(p["height_m"]) for p in planes if p["kind"] == "floor"]
     floor = min(floors) if floors else None
     if floor is None and head is not None and np.any(head.tracked):
         floor = float(np.median(head.T_world_body[head.tracked, 2, 3])) - _HEAD_HEIGHT_M
     hashes = {p.relative_to(session.path).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in read}
-    return Recorded(common, aligned, surfaces, floor, bool(floors), hashes)
+    return Recorded(common, aligned, floor_too, furniture, floor, bool(floors), hashes)
 
 
 def _at(t_ns: Array, values: Array, when_ns: Array) -> Array:
