@@ -16,6 +16,7 @@ from handcap.retarget.model import Body
 Rows = NDArray[np.int64]
 _ROWS_AT_ONCE = 1000
 _SLACK_M = 0.06
+_CLOSE_M = 0.002
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -26,12 +27,14 @@ class Near:
         row: (m,) of the motion, not decreasing.
         pair: (m,) index of the body's pairs.
         distance_m: (m,) negative where they overlap.
+        margin_m: (m,) that was asked of the pair.
         gradient: (m, d) of the distance, m per unit of each joint.
     """
 
     row: Rows
     pair: Rows
     distance_m: Array
+    margin_m: Array
     gradient: Array
 
 
@@ -52,6 +55,8 @@ class Clearance:
         self._radius = np.array([r for *_, r in capsules])
         self.pairs = np.array([(p.first, p.second) for p in body.geometry.collisionPairs], np.int64).reshape(-1, 2)
         self._flat = np.array([o.name.startswith("surface_") for o in objects], bool)
+        # Shapes two joints apart are never far from each other; only contact counts for them.
+        self._close = np.array([joints_between(body, int(a), int(b)) <= 2 for a, b in self._joint[self.pairs]], bool)
         self._box = np.zeros((len(objects), 2, 3))
         self._kept: tuple[Array, float, Rows, Rows] | None = None
         self.stand(np.eye(4))
@@ -80,14 +85,15 @@ class Clearance:
         return (first >= 0) & (second >= 0) & (first != second)
 
     def near(self, q: Array, posed: Posed, margin_m: float) -> Near:
-        """Pairs nearer than a margin, in postures (n, d)."""
+        """Pairs nearer than a margin, or than 2 mm where they are always close, in postures (n, d)."""
         pin = self._pin
         d = q.shape[1]
         T = posed.T_world_joint[:, self._joint]  # (n, shapes, 4, 4)
         ends = np.matmul(self._ends, np.swapaxes(T[..., :3, :3], -1, -2)) + T[..., None, :3, 3]
         rows, pairs = self._candidates(ends, margin_m)
-        soon = self._bound(ends, rows, pairs) < margin_m
-        rows, pairs = rows[soon], pairs[soon]
+        margins = np.where(self._close[pairs], min(margin_m, _CLOSE_M), margin_m)
+        soon = self._bound(ends, rows, pairs) < margins
+        rows, pairs, margins = rows[soon], pairs[soon], margins[soon]
         distance, points, normals = np.empty(len(rows)), np.empty((len(rows), 2, 3)), np.empty((len(rows), 3))
         last = -1
         for k, (row, pair) in enumerate(zip(rows.tolist(), pairs.tolist(), strict=True)):
@@ -96,17 +102,19 @@ class Clearance:
                 last = row
             result = pin.computeDistance(self._geometry, self._shapes, pair)
             distance[k] = result.min_distance
-            if distance[k] < margin_m:
+            if distance[k] < margins[k]:
                 points[k, 0], points[k, 1] = result.getNearestPoint1(), result.getNearestPoint2()
                 normals[k] = result.normal
-        keep = distance < margin_m
-        rows, pairs, distance, points, normals = (a[keep] for a in (rows, pairs, distance, points, normals))
+        keep = distance < margins
+        rows, pairs, distance, points, normals, margins = (
+            a[keep] for a in (rows, pairs, distance, points, normals, margins)
+        )
         # The normal points from the first shape to the second: distance grows when the second moves along it.
         moved = np.zeros((len(rows), 3, d))
         for which, sign in ((0, -1.0), (1, 1.0)):
             carried = self._carried[self._joint[self.pairs[pairs, which]]]
             moved += sign * point_jacobian(posed.J_world[rows], points[:, which]) * carried[:, None, :]
-        return Near(rows, pairs, distance, np.einsum("mi,mij->mj", normals, moved))
+        return Near(rows, pairs, distance, margins, np.einsum("mi,mij->mj", normals, moved))
 
     def _candidates(self, ends: Array, margin_m: float) -> tuple[Rows, Rows]:
         """Row and pair of all that could be nearer than the margin: capsules (n, shapes, 2, 3) around them are.
@@ -155,6 +163,12 @@ class Clearance:
             order = np.lexsort((pair, row))
             row, pair = row[order], pair[order]
         return row, pair
+
+
+def joints_between(body: Body, first: int, second: int) -> int:
+    """How many joints lie between two joints of the tree, along it: 1 for neighbours."""
+    above, others = set(body.model.supports[first]), set(body.model.supports[second])
+    return len(above ^ others)
 
 
 def _segments_apart(a: Array, b: Array) -> Array:

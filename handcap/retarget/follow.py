@@ -211,7 +211,7 @@ class Problem:
         near = None
         if follower.clearance is not None:
             near = follower.clearance.near(q, posed, params.clearance_m)
-            lacking = (params.clearance_m - near.distance_m) / params.clearance_trust_m
+            lacking = (near.margin_m - near.distance_m) / params.clearance_trust_m
             cost += params.clearance_cost * float(np.sum(lacking**2))
         return State(q, posed, whitened, look, near, cost, errors)
 
@@ -230,7 +230,7 @@ class Problem:
             near = state.near
             weight = params.clearance_cost / params.clearance_trust_m**2
             np.add.at(hessian, near.row, weight * near.gradient[:, :, None] * near.gradient[:, None, :])
-            lacking = (params.clearance_m - near.distance_m)[:, None]
+            lacking = (near.margin_m - near.distance_m)[:, None]
             np.add.at(gradient, near.row, -weight * lacking * near.gradient)
         chain.add_rows(hessian, gradient)
         chain.add_diagonal(np.broadcast_to(self.posture, q.shape), self.posture * (q - self.reference))

@@ -17,7 +17,8 @@ from handcap.types import SIDES, Side
 
 BASE_JOINTS = ("base_x", "base_y", "base_yaw")  # m, m, rad in the world; of a robot that goes along
 _SAMPLES = 100  # postures that tell which shapes always overlap
-_ALWAYS = 0.9
+_ALWAYS = 0.9  # overlap in so many postures: then it is the shapes
+_OFTEN = 0.1  # likewise two joints apart: their stops keep links from touching, hulls are fatter than links
 _MANY, _FAR_M = 300, 0.08
 _SEED = 0
 
@@ -365,7 +366,7 @@ def _finish(
 
 def _add_pairs(pin: Any, body: Body, owner: NDArray[np.int64]) -> None:
     """Every pair of shapes on different joints, but for neighbours and, on the same limb, what overlaps at home or
-    nearly always.
+    so often that it is the hulls' fault.
     """
     geometry, model = body.geometry, body.model
     of = [shape.parentJoint for shape in geometry.geometryObjects]
@@ -387,7 +388,9 @@ def _add_pairs(pin: Any, body: Body, owner: NDArray[np.int64]) -> None:
     pin.computeCollisions(model, data, geometry, shapes, body.home, False)
     always = [result.isCollision() for result in shapes.collisionResults]
     for k, pair in enumerate(list(geometry.collisionPairs)):
-        if owner[pair.first] == owner[pair.second] and (always[k] or touches[k] >= _ALWAYS * _SAMPLES):
+        near = len(set(model.supports[of[pair.first]]) ^ set(model.supports[of[pair.second]])) <= 2
+        often = (_OFTEN if near else _ALWAYS) * _SAMPLES
+        if owner[pair.first] == owner[pair.second] and (always[k] or touches[k] >= often):
             geometry.removeCollisionPair(pair)
 
 

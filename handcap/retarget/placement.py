@@ -23,11 +23,12 @@ class PlacementParams:
     samples: int = 25_000  # postures of the reach map
     turn_m: float = 0.25  # one radian of the tool counts as much as this
     key_poses: int = 10  # of the session, for the first look
-    grid_m: float = 0.12
-    heights: int = 7
+    grid: int = 10  # steps of the first look from the middle of the work to the end of the reach
+    height_m: float = 0.1  # steps
     below_m: tuple[float, float] = (0.1, 0.7)  # of the base under the middle of the work, where nothing else is known
     candidates: int = 6
-    hopeless: float = 0.3  # share of rows; where three candidates reach fewer, no more is tried
+    hopeless: float = 0.3  # share of rows; where the best reaches fewer, it is not made finer
+    finalists: int = 2
     settle_first: int = 5  # steps of base and joints together, for every candidate
     settle: int = 12  # likewise for the best
     good_enough: float = 0.2  # cost of a row; then no other candidate is tried
@@ -86,12 +87,13 @@ class ReachMap:
         q = rng.uniform(low, high, (params.samples, body.dof))
         posed = follower.kinematics.poses(q)
         T = posed.T_world_joint[:, tool.joint] @ tool.T_joint_tcp
+        self.reach_m = float(np.linalg.norm(T[:, :2, 3], axis=1).max())
         self._tree = KDTree(self._features(T))
 
     def distance(self, T_base_tcp: Array) -> Array:
         """(...,) m from poses (..., 4, 4) to the nearest samples; the turn of the tool counts as `turn_m`."""
         features = self._features(T_base_tcp.reshape(-1, 4, 4))
-        found, _ = self._tree.query(features, k=2, eps=0.3)
+        found, _ = self._tree.query(features, k=2, eps=0.5)
         return found.mean(axis=1).reshape(T_base_tcp.shape[:-2])
 
     def _features(self, T: Array) -> Array:
@@ -151,21 +153,20 @@ def place(
         return _allowed(T, surfaces, height_m, half, params)
 
     judged: list[tuple[float, Array, Motion]] = []
-    hopeless = False
     for T in guesses:
         motion = begin(_standing(follower, T), seen_from(few, T), branch)
         T, motion = _settle(follower, few, T, motion, allowed, params.settle_first)
         judged.append((_cost(follower, motion, params), T, motion))
         if judged[-1][0] < params.good_enough * len(few):
             break
-        hopeless = all(_met(m, few, params) < params.hopeless for *_, m in judged)
-        if len(judged) == 3 and hopeless:
-            break
     judged.sort(key=lambda each: each[0])
-    cost, T, motion = judged[0]
-    if not hopeless:
+    again: list[tuple[float, Array, Motion]] = []
+    for _, T, motion in judged[: params.finalists]:
         T, motion = _settle(follower, few, T, motion, allowed, params.settle)
-        cost = _cost(follower, motion, params)
+        again.append((_cost(follower, motion, params), T, motion))
+    again.sort(key=lambda each: each[0])
+    cost, T, motion = again[0]
+    hopeless = _met(motion, few, params) < params.hopeless
     steps = np.array(params.first_step)
     for _ in range(0 if hopeless else params.refinements):
         better = False
@@ -308,16 +309,16 @@ def _first_look(
     p = np.concatenate([T[:, :3, 3] for T in keys.values()])
     middle = (p.min(axis=0) + p.max(axis=0)) / 2
     low, high = height_m or (middle[2] - params.below_m[1], middle[2] - params.below_m[0])
-    heights = [low] if high - low < 1e-6 else np.linspace(low, high, params.heights)
-    reach = 1.3
-    side = np.arange(-reach, reach + 1e-9, params.grid_m)
+    heights = np.linspace(low, high, 1 + int(np.ceil((high - low) / params.height_m - 1e-6)))
+    reach = max(m.reach_m for m in maps.values())
+    side = np.linspace(-reach, reach, 2 * params.grid + 1)
     bases: list[Array] = []
     yaws = [0.0] if all(m.turns for m in maps.values()) else [-0.8, -0.4, 0.0, 0.4, 0.8]
     for z in heights:
         for x in side:
             for y in side:
                 away = np.array([x, y])
-                if not 0.15 < np.hypot(x, y) < reach:
+                if not 0.15 * reach < np.hypot(x, y) < reach:
                     continue
                 facing = np.arctan2(-away[1], -away[0])
                 for yaw in yaws:

@@ -132,7 +132,9 @@ def go(
     reference = np.tile(body.home, (len(targets), 1))
     reference[:, body.base] = path
     hold = replace(params.follow, base_posture=params.path.hold[robot.base.kind])
-    return follow(body, targets, {}, posture, replace(params, follow=hold), left_out, reference)
+    guess = reference.copy()
+    guess[:, ~np.isin(np.arange(body.dof), body.base)] = spread(found.motion.q, targets.t_s[found.rows], targets.t_s)
+    return follow(body, targets, {}, posture, replace(params, follow=hold), left_out, reference, guess)
 
 
 def stand(
@@ -180,13 +182,14 @@ def follow(
     params: RetargetParams,
     left_out: tuple[Side, ...] = (),
     reference: Array | None = None,
+    guess: Array | None = None,
 ) -> Solution:
     """The motion of a body that stands where it stands, slowed down where it must be."""
     follower = Follower(body, params.follow)
     rows = few(targets, params.branch)
     some = None if reference is None else reference[rows]
-    guess = _as_placed(body, placements, targets, rows)
-    coarse = begin(follower, targets.rows(rows), params.branch, posture, some, guess)
+    first = _as_placed(body, placements, targets, rows) if guess is None else guess[rows]
+    coarse = begin(follower, targets.rows(rows), params.branch, posture, some, first)
     start = spread(coarse.q, targets.t_s[rows], targets.t_s)
     motion = follower.follow(targets, start, reference=reference)
     t_s = slowed(motion.q, targets.t_s, body.velocity, body.acceleration)
