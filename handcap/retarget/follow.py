@@ -34,7 +34,7 @@ class FollowParams:
     clearance_m: float = 0.02  # nearer shapes cost
     clearance_trust_m: float = 0.004
     clearance_cost: float = 4.0
-    iterations: int = 30
+    iterations: int = 20
     settled: float = 2e-3  # relative change of the cost
     little: float = 0.05  # cost of a row that is good enough
     damping: float = 1e-7
@@ -100,7 +100,7 @@ class Follower:
                 if new is not None and new.cost <= state.cost * (1 + 1e-12):
                     break
                 damping = max(damping, 1e-8) * 20
-                if damping > 1e4:
+                if damping > 1e2:
                     return problem.motion(state)
             gained = (state.cost - new.cost) / (new.cost + params.little * len(targets))
             state, damping = new, damping / 5

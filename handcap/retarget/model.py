@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -175,7 +176,7 @@ def _limb(
     pin: Any, robot: Robot, arms: Sequence[tuple[Side, Arm]], prefix: str, shapes: bool, rigid: bool = False
 ) -> _Limb:
     description = load_description(robot)
-    model, geometry = _parse(pin, description, shapes)
+    model, geometry = _parse(description, shapes)
     wanted = {joint for _, arm in arms for joint in arm.joints} | (set() if rigid else set(robot.waist))
     for name in [*wanted, *(robot.jaws.joints if robot.jaws else ()), *dict(robot.locked)]:
         if not model.existJointName(name):
@@ -211,7 +212,11 @@ def _limb(
     return _Limb(model, geometry, prefix, robot, tuple(arms), T_root_base, tuple(descriptions))
 
 
-def _parse(pin: Any, description: Description, shapes: bool) -> tuple[Any, Any]:
+@lru_cache(maxsize=16)
+def _parse(description: Description, shapes: bool) -> tuple[Any, Any]:
+    """pinocchio's model and convex shapes; hulls of fine meshes take longer than all else, so they are kept."""
+    import pinocchio as pin
+
     try:
         if description.format == "mjcf":
             model = pin.buildModelFromMJCF(str(description.path))
