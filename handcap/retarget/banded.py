@@ -52,11 +52,11 @@ class Chain:
                 block = coefficients[:, i, None] * coefficients[:, j, None] * weight
                 self._band[(j - i) * self.d, rows] += block
 
-    def step(self, damping: float, fixed: NDArray[np.bool_], moved: Array) -> Array | None:
+    def step(self, damping: Array, fixed: NDArray[np.bool_], moved: Array) -> Array | None:
         """The Gauss-Newton step (n, d); None when the matrix is not positive.
 
         Args:
-            damping: share of the diagonal that is added to it.
+            damping: (n,) share of each row's diagonal that is added to it.
             fixed: (n, d) unknowns whose step is given.
             moved: (n, d) that step; elsewhere zero.
         """
@@ -65,11 +65,12 @@ class Chain:
         return None if solved is None else solved[..., 0]
 
     def shared_step(
-        self, damping: float, fixed: NDArray[np.bool_], across: Array, hessian: Array, gradient: Array
+        self, damping: Array, fixed: NDArray[np.bool_], across: Array, hessian: Array, gradient: Array
     ) -> tuple[Array, Array] | None:
         """The step of the chain (n, d) and of k unknowns that all rows share; None when the matrix is not positive.
 
         Args:
+            damping: (n,) see `step`.
             fixed: (n, d) unknowns of the chain that stay.
             across: (n, d, k) products of the chain's Jacobian and that of the shared unknowns.
             hessian, gradient: (k, k) and (k,) of the shared unknowns alone.
@@ -85,14 +86,14 @@ class Chain:
         shared = np.linalg.solve(left + 1e-9 * np.eye(len(left)), -gradient - np.einsum("nik,ni->k", across, own))
         return own - through @ shared, shared
 
-    def _solve(self, damping: float, fixed: NDArray[np.bool_], moved: Array, right: Array) -> Array | None:
+    def _solve(self, damping: Array, fixed: NDArray[np.bool_], moved: Array, right: Array) -> Array | None:
         """(n, d, k) for as many right sides; those of fixed unknowns are `moved`."""
         u = self._band.shape[0]
         band = self._band.reshape(u, -1).copy()
         size = band.shape[1]
         right = right.reshape(size, -1).copy()
         flat, given = fixed.reshape(-1), np.where(fixed, moved, 0.0).reshape(-1)
-        band[0] += damping * band[0] + 1e-9
+        band[0] += np.repeat(damping, self.d) * band[0] + 1e-9
         if np.any(flat):
             if np.any(given):
                 right -= _times(band, given)[:, None]

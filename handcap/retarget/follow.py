@@ -13,6 +13,7 @@ from handcap.retarget.clearance import Clearance, Near
 from handcap.retarget.kinematics import Kinematics, Posed
 from handcap.retarget.model import Body, without_shapes
 from handcap.retarget.targets import Targets
+from handcap.types import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,10 @@ class FollowParams:
     clearance_trust_m: float = 0.004
     clearance_cost: float = 4.0
     iterations: int = 20
-    settled: float = 2e-3  # relative change of the cost
+    settled: float = 1e-2  # relative change of the cost
     little: float = 0.05  # cost of a row that is good enough
     damping: float = 1e-7
+    tries: int = 6  # of one step
     most_step: float = 0.4  # rad or m per iteration
 
 
@@ -91,24 +93,67 @@ class Follower:
         problem = Problem(self, targets, targets.t_s if t_s is None else t_s, reference)
         q = np.clip(start, body.lower, body.upper)
         state = problem.at(q)
-        damping = params.damping
+        damping = np.full(len(q), params.damping)
         for _ in range(params.iterations if iterations is None else iterations):
             chain = problem.equations(state)
-            while True:
+            new = None
+            for _ in range(params.tries):
                 q_new = self._stepped(chain, state.q, damping)
                 new = None if q_new is None else problem.at(q_new)
-                if new is not None and new.cost <= state.cost * (1 + 1e-12):
+                # Rows that got worse are held back, the rest go on.
+                worse = np.ones(len(q), bool) if new is None else new.rows > state.rows + params.little
+                damping = np.where(worse, np.maximum(damping, 1e-7) * 30, damping)
+                if new is not None and new.cost < state.cost:
                     break
-                damping = max(damping, 1e-8) * 20
-                if damping > 1e2:
-                    return problem.motion(state)
+                if not np.any(worse):
+                    damping = damping * 30 + 1e-7
+            if new is None or new.cost >= state.cost:
+                break
             gained = (state.cost - new.cost) / (new.cost + params.little * len(targets))
-            state, damping = new, damping / 5
+            state, damping = new, np.maximum(damping / 5, params.damping)
             if gained < params.settled:
                 break
         return problem.motion(state)
 
-    def _stepped(self, chain: Chain, q: Array, damping: float) -> Array | None:
+    def nudged(self, targets: Targets, start: Array, steps: int = 3) -> Array:
+        """A motion (n, d) whose tools are near the targets, row by row by damped least squares: a whole trajectory
+        settles the sooner the nearer it begins. Rows that get worse stay as they were.
+        """
+        body = self.body
+        q = np.clip(start, body.lower, body.upper)
+        worth = np.repeat([0.3, 1.0], 3)  # a radian of the tool counts as 0.3 m
+        kept, least = q, np.full(len(q), np.inf)
+        for step in range(steps + 1):
+            posed = self.kinematics.poses(q)
+            residuals, jacobians = [], []
+            for tool in body.tools:
+                goal = self._goal_of(targets, tool.side)
+                T, J = self.kinematics.frame(posed, tool.joint, tool.T_joint_tcp)
+                turn = geometry.so3_log(np.swapaxes(goal[:, :3, :3], 1, 2) @ T[:, :3, :3])
+                shift = np.einsum("nji,nj->ni", T[:, :3, :3], T[:, :3, 3] - goal[:, :3, 3])
+                known = targets.goals[tool.side].tracked[:, None]
+                residuals.append(np.where(known, np.concatenate([turn, shift], axis=1), 0.0) * worth)
+                jacobians.append(J * worth[:, None])
+            e, J = np.concatenate(residuals, axis=1), np.concatenate(jacobians, axis=1)
+            J[:, :, body.base] = 0.0
+            size = np.linalg.norm(e, axis=1)
+            better = size < least
+            kept, least = np.where(better[:, None], q, kept), np.where(better, size, least)
+            if step == steps:
+                break
+            small = 1e-4 * np.eye(J.shape[1])
+            dq = -np.einsum("nkd,nk->nd", J, np.linalg.solve(J @ np.swapaxes(J, 1, 2) + small, e[..., None])[..., 0])
+            largest = np.abs(dq).max(axis=1, keepdims=True)
+            q = np.clip(q + dq * np.minimum(1.0, 0.3 / np.maximum(largest, 1e-9)), body.lower, body.upper)
+        return kept
+
+    @staticmethod
+    def _goal_of(targets: Targets, side: Side) -> Array:
+        """(n, 4, 4), the identity where nobody knows."""
+        goal = targets.goals[side]
+        return np.where(goal.tracked[:, None, None], goal.T_world_tcp, np.eye(4))
+
+    def _stepped(self, chain: Chain, q: Array, damping: Array) -> Array | None:
         """One step that ends within the limits: unknowns that would leave are put on the limit, the rest anew."""
         lower, upper = self.body.lower, self.body.upper
         tiny = 1e-12
@@ -137,6 +182,7 @@ class State:
     look: tuple[Array, Array] | None
     near: Near | None
     cost: float
+    rows: Array  # (n,) cost of tools and clearance, row by row
     errors: Array  # (n, sides, 2)
 
 
@@ -173,7 +219,7 @@ class Problem:
     def at(self, q: Array) -> State:
         params, follower, body = self.params, self.follower, self.body
         posed = follower.kinematics.poses(q)
-        cost = 0.0
+        cost, rows = 0.0, np.zeros(self.n)
         whitened: list[tuple[Array, Array, Array]] = []
         errors = np.full((self.n, len(body.tools), 2), np.nan)
         for k, tool in enumerate(body.tools):
@@ -212,8 +258,8 @@ class Problem:
         if follower.clearance is not None:
             near = follower.clearance.near(q, posed, params.clearance_m)
             lacking = (near.margin_m - near.distance_m) / params.clearance_trust_m
-            cost += params.clearance_cost * float(np.sum(lacking**2))
-        return State(q, posed, whitened, look, near, cost, errors)
+            np.add.at(rows, near.row, params.clearance_cost * lacking**2)
+        return State(q, posed, whitened, look, near, cost + float(rows.sum()), rows, errors)
 
     def equations(self, state: State) -> Chain:
         params, body, q = self.params, self.body, state.q

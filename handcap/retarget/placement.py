@@ -213,7 +213,7 @@ def _settle(
         gained = 0.0
         for _ in range(5):
             damped = hessian + damping * np.diag(np.diag(hessian)) + prior
-            found = chain.shared_step(damping, fixed, across, damped, gradient)
+            found = chain.shared_step(np.full(len(few), damping), fixed, across, damped, gradient)
             if found is not None:
                 step, base = found
                 scale = min(

@@ -190,7 +190,7 @@ def follow(
     some = None if reference is None else reference[rows]
     first = _as_placed(body, placements, targets, rows) if guess is None else guess[rows]
     coarse = begin(follower, targets.rows(rows), params.branch, posture, some, first)
-    start = spread(coarse.q, targets.t_s[rows], targets.t_s)
+    start = follower.nudged(targets, spread(coarse.q, targets.t_s[rows], targets.t_s))
     motion = follower.follow(targets, start, reference=reference)
     t_s = slowed(motion.q, targets.t_s, body.velocity, body.acceleration)
     if t_s[-1] > targets.t_s[-1] * (1 + 1e-6):
