@@ -89,8 +89,9 @@ class Chain:
     def _solve(self, damping: Array, fixed: NDArray[np.bool_], moved: Array, right: Array) -> Array | None:
         """(n, d, k) for as many right sides; those of fixed unknowns are `moved`."""
         u = self._band.shape[0]
-        band = self._band.reshape(u, -1).copy()
+        band = self._band.reshape(u, -1)
         size = band.shape[1]
+        band = band[: min(u, size)].copy()
         right = right.reshape(size, -1).copy()
         flat, given = fixed.reshape(-1), np.where(fixed, moved, 0.0).reshape(-1)
         band[0] += np.repeat(damping, self.d) * band[0] + 1e-9
@@ -98,7 +99,7 @@ class Chain:
             if np.any(given):
                 right -= _times(band, given)[:, None]
             free = (~flat).astype(float)
-            for k in range(1, u):
+            for k in range(1, len(band)):
                 band[k, : size - k] *= free[: size - k] * free[k:]
             band[0] = np.where(flat, 1.0, band[0])
             right = np.where(flat[:, None], given[:, None], right)

@@ -180,7 +180,7 @@ def _segments_apart(a: Array, b: Array) -> Array:
     denominator = aa * ee - bb * bb
     s = np.where(denominator > tiny, np.clip((bb * f - c * ee) / np.maximum(denominator, tiny), 0, 1), 0.0)
     t = np.where(ee > tiny, (bb * s + f) / np.maximum(ee, tiny), 0.0)
-    s = np.where(t < 0, np.clip(-c / np.maximum(aa, tiny), 0, 1), s)
+    s = np.where((t < 0) | (ee <= tiny), np.clip(-c / np.maximum(aa, tiny), 0, 1), s)
     s = np.where(t > 1, np.clip((bb - c) / np.maximum(aa, tiny), 0, 1), s)
     t = np.clip(t, 0, 1)
     return np.linalg.norm(r + s[..., None] * d1 - t[..., None] * d2, axis=-1)

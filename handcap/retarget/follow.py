@@ -33,7 +33,7 @@ class FollowParams:
     limit_cost: float = 0.2
     speed_margin: float = 0.1  # share of velocity and acceleration that is left free; at the limit costs 1
     clearance_m: float = 0.02  # nearer shapes cost
-    clearance_trust_m: float = 0.004
+    clearance_trust: float = 0.2  # share of that clearance whose lack costs `clearance_cost`
     clearance_cost: float = 4.0
     iterations: int = 20
     settled: float = 1e-2  # relative change of the cost
@@ -257,7 +257,7 @@ class Problem:
         near = None
         if follower.clearance is not None:
             near = follower.clearance.near(q, posed, params.clearance_m)
-            lacking = (near.margin_m - near.distance_m) / params.clearance_trust_m
+            lacking = (near.margin_m - near.distance_m) / (params.clearance_trust * near.margin_m)
             np.add.at(rows, near.row, params.clearance_cost * lacking**2)
         return State(q, posed, whitened, look, near, cost + float(rows.sum()), rows, errors)
 
@@ -274,10 +274,11 @@ class Problem:
             gradient += (weighted @ residual[..., None])[..., 0]
         if state.near is not None and len(state.near.row):
             near = state.near
-            weight = params.clearance_cost / params.clearance_trust_m**2
-            np.add.at(hessian, near.row, weight * near.gradient[:, :, None] * near.gradient[:, None, :])
+            weight = params.clearance_cost / (params.clearance_trust * near.margin_m[:, None]) ** 2
+            weighted = weight * near.gradient
+            np.add.at(hessian, near.row, weighted[:, :, None] * near.gradient[:, None, :])
             lacking = (near.margin_m - near.distance_m)[:, None]
-            np.add.at(gradient, near.row, -weight * lacking * near.gradient)
+            np.add.at(gradient, near.row, -weighted * lacking)
         chain.add_rows(hessian, gradient)
         chain.add_diagonal(np.broadcast_to(self.posture, q.shape), self.posture * (q - self.reference))
         close = self._close(q)

@@ -17,9 +17,10 @@ from handcap.retarget.robot import Arm, Base, Jaws, Robot, load_description, rea
 from handcap.types import SIDES, Side
 
 BASE_JOINTS = ("base_x", "base_y", "base_yaw")  # m, m, rad in the world; of a robot that goes along
-_SAMPLES = 100  # postures that tell which shapes always overlap
+_SAMPLES = 200  # postures that tell which shapes always overlap
 _ALWAYS = 0.9  # overlap in so many postures: then it is the shapes
-_OFTEN = 0.1  # likewise two joints apart: their stops keep links from touching, hulls are fatter than links
+_OFTEN = 0.1  # likewise two joints apart, where hulls, which are fatter than links, are close by all the time
+_STOPS_RAD = 3.5  # a joint that turns less than that is stopped before its neighbours' links meet
 _MANY, _FAR_M = 300, 0.08
 _SEED = 0
 
@@ -221,10 +222,9 @@ def _parse(description: Description, shapes: bool) -> tuple[Any, Any]:
         if description.format == "mjcf":
             model = pin.buildModelFromMJCF(str(description.path))
             return model, pin.buildGeomFromMJCF(model, str(description.path), pin.COLLISION)
-        model = pin.buildModelFromXML(description.xml)
-        if not shapes:
-            return model, pin.GeometryModel()
-        geometry = pin.buildGeomFromUrdfString(model, description.xml, pin.COLLISION)
+        model, geometry = pin.buildModelFromXML(description.xml), pin.GeometryModel()
+        if shapes:
+            geometry = pin.buildGeomFromUrdfString(model, description.xml, pin.COLLISION)
     except (ValueError, RuntimeError) as error:
         raise RetargetError(
             f"pinocchio cannot use it ({error})", where=description.path, mend="check it with its maker's tools"
@@ -393,10 +393,19 @@ def _add_pairs(pin: Any, body: Body, owner: NDArray[np.int64]) -> None:
     pin.computeCollisions(model, data, geometry, shapes, body.home, False)
     always = [result.isCollision() for result in shapes.collisionResults]
     for k, pair in enumerate(list(geometry.collisionPairs)):
-        near = len(set(model.supports[of[pair.first]]) ^ set(model.supports[of[pair.second]])) <= 2
-        often = (_OFTEN if near else _ALWAYS) * _SAMPLES
-        if owner[pair.first] == owner[pair.second] and (always[k] or touches[k] >= often):
+        between = set(model.supports[of[pair.first]]) ^ set(model.supports[of[pair.second]])
+        if len(between) == 2:
+            stops = min(float(upper - lower) for lower, upper in (_range(body, joint) for joint in between))
+            usual = 0.0 if stops < _STOPS_RAD else _OFTEN
+        else:
+            usual = _ALWAYS
+        if owner[pair.first] == owner[pair.second] and (always[k] or touches[k] >= usual * _SAMPLES):
             geometry.removeCollisionPair(pair)
+
+
+def _range(body: Body, joint: int) -> tuple[float, float]:
+    k = body.model.joints[joint].idx_v
+    return float(body.lower[k]), float(body.upper[k])
 
 
 def _never_near(pin: Any, body: Body) -> set[tuple[int, int]]:
