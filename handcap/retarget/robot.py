@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from handcap.errors import RetargetError
 from handcap.geometry import Array
 from handcap.retarget.description import Description, Format, read_description
+from handcap.types import Side
 
 Kind = Literal["arm", "dual", "humanoid", "hand", "gripper"]
 ArmSide = Literal["any", "left", "right"]
@@ -29,6 +30,8 @@ _PACKAGES = {
     "example-robot-data": "cmeel.prefix/share/example-robot-data",
     "airo-models": "airo_models",
 }
+# Collections that no package index has, and where to get them.
+_COLLECTIONS = {"dex-urdf": "github.com/dexsuite/dex-urdf"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -84,34 +87,59 @@ class Jaws:
         return self.closed + share[:, None] * (self.open - self.closed)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Finger:
     """A robot finger and the person's joints that it follows.
 
     Attributes:
         name: of `FINGERS`.
-        tip: frame of the description.
-        human: indices of MediaPipe's 21, from knuckle to tip.
+        frames: of the description, from knuckle to tip; "{side}" in a name stands for left or right.
+        human: the joint of MediaPipe's 21 that each of them follows.
+        tip_offset_m: (3,) where the tip is in the last frame.
+        side: of the hand that has it; "any": both.
     """
 
     name: str
-    tip: str
+    frames: tuple[str, ...]
     human: tuple[int, ...]
+    tip_offset_m: Array
+    side: ArmSide
+
+
+@dataclass(frozen=True, slots=True)
+class Coupled:
+    """A joint that another one drives: `value = multiplier * other + offset`, rad."""
+
+    joint: str
+    of: str
+    multiplier: float
+    offset: float
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Palm:
-    """How a robot hand's wrist lies.
+    """How a robot hand lies, and what is known of the whole of it.
 
     Attributes:
-        wrist: frame of the description.
-        T_wrist_ours: (4, 4) our wrist frame there: x to the middle finger, z out of the back of the hand.
-        scale: size of the robot's hand over a person's.
+        wrist: frame of the description; "{side}" stands for left or right.
+        T_wrist_ours: (4, 4) our wrist frame there, by side it comes for: x to the middle finger, z out of the back of
+            the hand.
+        touch_m: between the tips of thumb and finger when their pads touch.
+        scale: size of the robot's hand over a person's, beside what its bones tell.
+        rest: (joint, rad) of the posture it likes; the middle of its limits for others.
+        coupled: joints driven by others, beside those the description tells of.
+        velocity_rad_s: of all joints, at most; None: as the description says.
+        limits_source: who says so.
     """
 
     wrist: str
-    T_wrist_ours: Array
+    T_wrist_ours: Mapping[Side, Array]
+    touch_m: float
     scale: float
+    rest: tuple[tuple[str, float], ...]
+    coupled: tuple[Coupled, ...]
+    velocity_rad_s: float | None
+    limits_source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +260,12 @@ def read_robot(name: str | Path) -> Robot:
     return told.robot(path, sha256(data).hexdigest())
 
 
-def load_description(robot: Robot) -> Description:
+def load_description(robot: Robot, side: Side | None = None) -> Description:
     """The description of a robot that is not put together from parts.
+
+    Args:
+        robot: which.
+        side: of a hand that has a description for either: which one.
 
     Raises:
         RetargetError: its package is not installed, or see `read_description`.
@@ -241,18 +273,31 @@ def load_description(robot: Robot) -> Description:
     assert robot.description is not None, robot.name
     file = robot.description
     root = package_folder(file.package) if file.package else robot.file.parent
-    return read_description(root / file.path, root, file.format)
+    path = file.path if side is None else file.path.replace("{side}", side)
+    return read_description(root / path, root, file.format)
 
 
-@cache
+def collections_folder() -> Path:
+    """Where the user keeps collections of descriptions, each in a folder of its name."""
+    import platformdirs
+
+    return platformdirs.user_data_path("handcap") / "robots"
+
+
 def package_folder(package: str) -> Path:
-    """Where an installed package keeps its descriptions.
+    """Where an installed package keeps its descriptions, or where a collection that none installs was copied to.
 
     Raises:
-        RetargetError: it is unknown or not installed.
+        RetargetError: it is unknown, not installed or not there.
     """
+    if package in _COLLECTIONS:
+        folder = collections_folder() / package
+        if not folder.is_dir():
+            mend = f"put a copy of {_COLLECTIONS[package]} there; mind its licences"
+            raise RetargetError(f"no package index has {package}", where=folder, mend=mend)
+        return folder.resolve()
     if package not in _PACKAGES:
-        known = ", ".join(_PACKAGES)
+        known = ", ".join([*_PACKAGES, *_COLLECTIONS])
         raise RetargetError(f"no package {package!r} of descriptions is known", mend=f"known: {known}")
     try:
         return Path(str(distribution(package).locate_file(_PACKAGES[package]))).resolve()
@@ -273,7 +318,7 @@ def _pose(rows: list[list[float]]) -> list[list[float]]:
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Pose = Annotated[list[list[float]], AfterValidator(_pose)]
-_EYE = [[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1]]
+_EYE: list[list[float]] = np.eye(4).tolist()
 
 
 class _Model(BaseModel):
@@ -347,14 +392,49 @@ class _JawTable(_Model):
 
 class _FingerTable(_Model):
     name: Literal["thumb", "index", "middle", "ring", "pinky"]
-    tip: str
+    frames: Annotated[list[str], Field(min_length=2)]
     human: list[Annotated[int, Field(ge=0, lt=JOINTS_OF_A_HAND)]]
+    tip_offset_m: tuple[Finite, Finite, Finite] = (0.0, 0.0, 0.0)
+    side: ArmSide = "any"
+
+    def finger(self) -> Finger:
+        if len(self.human) != len(self.frames):
+            raise ValueError(f"fingers: {self.name} has {len(self.frames)} frames for {len(self.human)} human joints")
+        return Finger(self.name, tuple(self.frames), tuple(self.human), np.array(self.tip_offset_m), self.side)
+
+
+class _CoupledTable(_Model):
+    joint: str
+    of: str
+    multiplier: Finite
+    offset: Finite = 0.0
 
 
 class _HandTable(_Model):
     wrist: str
     T_wrist_ours: _Pose = _EYE
+    T_wrist_ours_left: _Pose | None = None  # where it is not the same for both
+    sides: list[Side] = ["left", "right"]
+    touch_m: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     scale: Positive = 1.0
+    rest: dict[str, Finite] = {}
+    coupled: list[_CoupledTable] = []
+    velocity_rad_s: Positive | None = None
+    limits_source: str = ""
+
+    def palm(self) -> Palm:
+        left = self.T_wrist_ours if self.T_wrist_ours_left is None else self.T_wrist_ours_left
+        ours: dict[Side, list[list[float]]] = {"left": left, "right": self.T_wrist_ours}
+        return Palm(
+            self.wrist,
+            {side: np.array(ours[side], float) for side in self.sides},
+            self.touch_m,
+            self.scale,
+            tuple(sorted(self.rest.items())),
+            tuple(Coupled(c.joint, c.of, c.multiplier, c.offset) for c in self.coupled),
+            self.velocity_rad_s,
+            self.limits_source,
+        )
 
 
 class _BaseTable(_Model):
@@ -395,6 +475,7 @@ class _File(_Model):
         try:
             arms = tuple(table.arm() for table in self.arms)
             jaws = None if self.gripper is None else self.gripper.jaws()
+            fingers = tuple(table.finger() for table in self.fingers)
         except ValueError as error:
             raise RetargetError(str(error), where=path, mend="correct the file") from error
         d, h = self.description, self.hand
@@ -407,8 +488,8 @@ class _File(_Model):
             description=None if d is None else DescriptionFile(d.format, d.package, d.path),
             arms=arms,
             jaws=jaws,
-            fingers=tuple(Finger(f.name, f.tip, tuple(f.human)) for f in self.fingers),
-            palm=None if h is None else Palm(h.wrist, np.array(h.T_wrist_ours, float), h.scale),
+            fingers=fingers,
+            palm=None if h is None else h.palm(),
             base=Base(**base),
             parts=tuple(Part(p.robot, p.side, np.array(p.T_base_part, float)) for p in self.parts),
             waist=tuple(self.waist),
