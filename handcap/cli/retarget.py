@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handcap.causes import GRIPPERS, Language
+from handcap.causes import GRIPPERS, HANDS, Language
 from handcap.cli.options import AsJson, Lang
 from handcap.cli.outcome import Outcome, finish
 from handcap.cli.progress import progress
@@ -102,7 +102,7 @@ def _cells(result: TakeOnRobot, lang: Language) -> tuple[str, ...]:
 
 
 def _sentence(cause: Any, lang: Language) -> str:
-    return GRIPPERS.get(cause.body or "", {}).get(lang, "") + cause.text(lang)
+    return (GRIPPERS | HANDS).get(cause.body or "", {}).get(lang, "") + cause.text(lang)
 
 
 def _worst(values: list[float | None]) -> str:
@@ -136,6 +136,9 @@ def _told(result: TakeOnRobot, lang: Language) -> list[str]:
         position, rotation = s["position_error_mm"], s["rotation_error_deg"]
         if position["median"] is None:
             continue
+        if rotation["median"] is None:
+            lines.append(_fingers(side, s, lang))
+            continue
         own = s["recording_sigma_mm"]
         known = {"en": "unknown", "zh": "未知"}[lang] if own is None else f"{own:.2g} mm"
         lines.append(
@@ -151,6 +154,18 @@ def _told(result: TakeOnRobot, lang: Language) -> list[str]:
     for cause in told.causes:
         lines += [f"  {_sentence(cause, lang)}", f"    → {cause.mend(lang)}"]
     return lines
+
+
+def _fingers(side: str, told: Any, lang: Language) -> str:
+    """How well a robot's fingertips follow a person's."""
+    error, sigma = told["position_error_mm"], told["recording_sigma_mm"]
+    own = {"en": "unknown", "zh": "未知"}[lang] if sigma is None else f"{sigma:.2g} mm"
+    return {
+        "en": f"  {HANDS[f'{side}_hand'][lang]}fingertips off by {error['median']:.2g} mm (19 of 20 below "
+        f"{error['p95']:.2g} mm); the recording's own sigma {own}",
+        "zh": f"  {HANDS[f'{side}_hand'][lang]}指尖误差 {error['median']:.2g} 毫米(95 % 低于 {error['p95']:.2g} 毫米);"
+        f"录制本身的 sigma {own}",
+    }[lang]
 
 
 def _stands(side: str, stand: Any, lang: Language) -> str:

@@ -13,6 +13,8 @@ from scipy.spatial import ConvexHull
 from handcap.errors import OutputError
 from handcap.geometry import Array, quat_wxyz_from_matrix
 from handcap.retarget.clearance import shape_points
+from handcap.retarget.hands.replay import log_hands
+from handcap.retarget.hands.take import HandSolution
 from handcap.retarget.solve import Solution
 
 _TIMELINE = "take"
@@ -20,7 +22,7 @@ _RECORDED = {"left": (90, 160, 255), "right": (255, 140, 90)}
 _REACHED, _LOST, _FURNITURE = (200, 205, 212), (230, 60, 60), (150, 120, 95)
 
 
-def write_replay(shown: Sequence[tuple[str, Solution]], out: Path) -> None:
+def write_replay(shown: Sequence[tuple[str, Solution | HandSolution]], out: Path) -> None:
     """Write takes on robots as one .rrd file, whole or not at all.
 
     Args:
@@ -41,6 +43,9 @@ def write_replay(shown: Sequence[tuple[str, Solution]], out: Path) -> None:
         rec.save(temporary)
         for root, solution in shown:
             rec.log(f"{root}/world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+            if isinstance(solution, HandSolution):
+                log_hands(rr, rec, root, solution, _TIMELINE)
+                continue
             _robot(rr, rec, f"{root}/world/robot", solution)
             _person(rr, rec, f"{root}/world/person", solution)
             _plots(rr, rec, root, solution)
@@ -147,9 +152,9 @@ def _blueprint(roots: Sequence[str]) -> Any:
             rrb.Spatial3DView(origin=f"{root}/world", name="robot and person"),
             rrb.Vertical(
                 rrb.TimeSeriesView(
-                    origin=root, contents=[f"{root}/joints", f"{root}/limits"], name="joints, share of their range"
+                    origin=root, contents=[f"{root}/joints/**", f"{root}/limits"], name="joints, share of their range"
                 ),
-                rrb.TimeSeriesView(origin=f"{root}/errors", name="tool error"),
+                rrb.TimeSeriesView(origin=f"{root}/errors", name="error"),
             ),
             column_shares=[2, 1],
             name=root,

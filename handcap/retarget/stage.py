@@ -19,6 +19,7 @@ from handcap import session as session_store
 from handcap.causes import Verdict
 from handcap.errors import OutputError, RetargetError
 from handcap.geometry import Array
+from handcap.retarget.hands.take import BareHand, HandSolution, read_side
 from handcap.retarget.physics import play
 from handcap.retarget.replay import write_replay
 from handcap.retarget.robot import Base, Robot
@@ -26,7 +27,7 @@ from handcap.retarget.solve import RetargetParams, Solution, solve
 from handcap.retarget.targets import Targets, targets
 from handcap.retarget.verdict import RobotVerdict, VerdictParams, verdict
 from handcap.session import Session
-from handcap.types import SIDES, Side, Trajectory
+from handcap.types import SIDES, Side, Stamps, Trajectory
 
 STAGE = "retarget"
 SOURCE = "reconstruct"
@@ -51,7 +52,7 @@ class TakeOnRobot:
     take: str
     robot: Robot
     verdict: RobotVerdict | None
-    solution: Solution | None = field(repr=False)
+    solution: Solution | HandSolution | None = field(repr=False)
     outputs: tuple[Path, ...] = ()
     error: str | None = None
 
@@ -109,10 +110,18 @@ def run_session(
         raise RetargetError("the session holds no take", where=path, mend="record or import one first")
     params = params or RetargetParams()
     results: list[TakeOnRobot] = []
+    with_fingers = [robot for robot in robots if robot.kind == "hand"]
+    with_arms = [robot for robot in robots if robot.kind != "hand"]
+    if with_fingers and physics:
+        raise RetargetError("hands without an arm are not played in physics", mend="leave out --physics")
     for i, id in enumerate(takes):
+        on_progress(", ".join(robot.title for robot in with_fingers), i / len(takes))
+        results += _hands(session, id, with_fingers, out, alone=len(robots) == 1)
+        if not with_arms:
+            continue
         recorded = read_recorded(session, id, params)
         of_take: list[TakeOnRobot] = []
-        for k, robot in enumerate(robots):
+        for k, robot in enumerate(with_arms):
             on_progress(robot.title, (i + k / len(robots)) / len(takes))
             try:
                 solution = solve(
@@ -135,17 +144,25 @@ def run_session(
 
 
 def read_recorded(session: Session, take: str, params: RetargetParams) -> Recorded:
-    """What reconstruction found of a take. Raises RetargetError when there is no gripper in it."""
+    """What reconstruction found of a take; a bare hand stands for a gripper: thumb and finger are its jaws.
+
+    Raises:
+        RetargetError: there is neither a gripper nor a hand in it.
+    """
     import pyarrow.parquet as pq
 
     folder = session.derived(take, SOURCE)
     report = session_store.read_report(folder)
     tools: dict[Side, Trajectory] = {}
-    widths: dict[Side, Any] = {}
+    widths: dict[Side, Array] = {}
     read: list[Path] = [folder / "report.json"]
     for side in SIDES:
         file = folder / f"{side}_tcp.parquet"
         if not file.is_file():
+            bare = read_side(folder, side)
+            if isinstance(bare, BareHand):
+                tools[side], widths[side] = bare.as_gripper(side)
+                read.append(folder / f"{side}_hand.parquet")
             continue
         tools[side] = session_store.read_trajectory(file)
         read.append(file)
@@ -155,16 +172,16 @@ def read_recorded(session: Session, take: str, params: RetargetParams) -> Record
             widths[side] = table["width_m"].to_numpy(zero_copy_only=False).astype(float)
     if not tools or not any(np.any(each.tracked) for each in tools.values()):
         raise RetargetError(
-            f"no gripper was followed in take {take}",
+            f"neither a gripper nor a hand was followed in take {take}",
             where=folder,
-            mend="see what `handcap reconstruct` says of the grippers; bare hands go to robot hands",
+            mend="see what `handcap reconstruct` says of grippers and hands",
         )
     head = None
     if (folder / "head.parquet").is_file():
         head = session_store.read_trajectory(folder / "head.parquet")
         read.append(folder / "head.parquet")
     common = targets(tools, head, params.trust)
-    aligned = {side: _at(tools[side].t_ns, width, common.t_ns) for side, width in widths.items()}
+    aligned: dict[Side, Array] = {side: _at(tools[side].t_ns, width, common.t_ns) for side, width in widths.items()}
     planes = report.get("planes") or []
     floor_too = tuple(np.array(p["polygon_world"], float) for p in planes if p["kind"] in ("surface", "floor"))
     furniture = tuple(np.array(p["polygon_world"], float) for p in planes if p["kind"] == "surface")
@@ -176,7 +193,7 @@ def read_recorded(session: Session, take: str, params: RetargetParams) -> Record
     return Recorded(common, aligned, floor_too, furniture, floor, bool(floors), hashes)
 
 
-def _at(t_ns: Array, values: Array, when_ns: Array) -> Array:
+def _at(t_ns: Stamps, values: Array, when_ns: Stamps) -> Array:
     """Values at other stamps, from the nearest two; NaN where these are unknown or too far apart."""
     out = np.interp(when_ns, t_ns, values)
     return np.where((when_ns >= t_ns[0]) & (when_ns <= t_ns[-1]), out, np.nan)
@@ -198,44 +215,109 @@ def _write(
     out: Path | None,
     physics: bool,
 ) -> list[TakeOnRobot]:
+    told = {
+        e.robot.name: _robot_report(e, params) | {"inputs_sha256": dict(recorded.inputs_sha256)}
+        for e in results
+        if e.solution is not None
+    }
+
+    def write(folder: Path, each: TakeOnRobot) -> list[str]:
+        assert isinstance(each.solution, Solution)
+        solution, files = each.solution, [f"{each.robot.name}.parquet"]
+        write_motion(folder / files[0], solution, recorded.widths_m)
+        if physics:
+            files.append(f"{each.robot.name}.mp4")
+            played = play(solution.body, solution.motion.q, solution.t_robot_s, video=folder / files[1])
+            told[each.robot.name]["physics"] = played.numbers()
+        return files
+
+    room = {"floor_m": recorded.floor_m, "floor_seen": recorded.floor_seen, "surfaces": len(recorded.surfaces)}
+    return _store(session, take, results, told, write, room, out)
+
+
+def _hands(session: Session, take: str, robots: Sequence[Robot], out: Path | None, alone: bool) -> list[TakeOnRobot]:
+    """Robot hands on one take; what one of several cannot do is told, not raised."""
+    from handcap.retarget import hands
+
+    results: list[TakeOnRobot] = []
+    for robot in robots:
+        try:
+            solution = hands.solve_take(session, take, robot)
+        except RetargetError as error:
+            if alone:
+                raise
+            results.append(TakeOnRobot(take, robot, None, None, (), str(error)))
+            continue
+        results.append(TakeOnRobot(take, robot, hands.judge(solution), solution))
+    told: dict[str, Any] = {}
+    for each in results:
+        if each.verdict is not None:
+            assert isinstance(each.solution, HandSolution)
+            told[each.robot.name] = hands.hand_report(each.solution, each.verdict)
+
+    def write(folder: Path, each: TakeOnRobot) -> list[str]:
+        assert isinstance(each.solution, HandSolution)
+        hands.write_hands(folder / f"{each.robot.name}.parquet", each.solution)
+        return [f"{each.robot.name}.parquet"]
+
+    return _store(session, take, results, told, write, {}, out) if results else []
+
+
+def _store(
+    session: Session,
+    take: str,
+    results: Sequence[TakeOnRobot],
+    told: Mapping[str, Any],
+    write: Callable[[Path, TakeOnRobot], list[str]],
+    room: Mapping[str, Any],
+    out: Path | None,
+) -> list[TakeOnRobot]:
+    """Write motions and the report, beside what earlier runs left of other robots.
+
+    Args:
+        told: robot's name to what the report says of it; of those only that have a solution.
+        write: the files of one robot, whose names it returns.
+        room: further keys of the report.
+    """
     target = session.derived(take, STAGE) if out is None else out / take
-    earlier = _earlier(target, recorded)
+    before, earlier = _earlier(session, target)
+    for each in results:
+        earlier.pop(each.robot.name, None)
     with _folder(session, take, out) as folder:
         for robot in earlier:
             for file in target.glob(f"{robot}.*"):
                 shutil.copyfile(file, folder / file.name)
-        told = dict(earlier)
         written: dict[str, list[str]] = {}
         for each in results:
-            if each.solution is None or each.verdict is None:
-                told.pop(each.robot.name, None)
-                continue
-            name = f"{each.robot.name}.parquet"
-            write_motion(folder / name, each.solution, recorded.widths_m)
-            told[each.robot.name] = _robot_report(each, params)
-            written[each.robot.name] = [name]
-            if physics:
-                video = f"{each.robot.name}.mp4"
-                solution = each.solution
-                played = play(solution.body, solution.motion.q, solution.t_robot_s, video=folder / video)
-                told[each.robot.name]["physics"] = played.numbers()
-                written[each.robot.name].append(video)
-        session_store.write_report(folder, _report(take, recorded, told))
+            if each.robot.name in told:
+                written[each.robot.name] = write(folder, each)
+        kept = {key: before[key] for key in ("floor_m", "floor_seen", "surfaces") if earlier and key in before}
+        session_store.write_report(folder, _report(take, earlier | dict(told), kept | dict(room)))
     outputs = {name: tuple(target / file for file in [*files, "report.json"]) for name, files in written.items()}
     return [
         TakeOnRobot(e.take, e.robot, e.verdict, e.solution, outputs.get(e.robot.name, ()), e.error) for e in results
     ]
 
 
-def _earlier(target: Path, recorded: Recorded) -> dict[str, Any]:
-    """What other runs said of other robots, if it was of the same reconstruction."""
+def _earlier(session: Session, target: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An earlier run's report, and what it says of robots whose inputs are still the same."""
     try:
         report = json.loads((target / "report.json").read_text(encoding="utf-8"))
-        if report["inputs_sha256"] != dict(recorded.inputs_sha256):
-            return {}
-        return {k: v for k, v in report["robots"].items() if (target / f"{k}.parquet").is_file()}
+        found = {
+            name: said
+            for name, said in report["robots"].items()
+            if (target / f"{name}.parquet").is_file() and _same(session, said["inputs_sha256"])
+        }
+        return report, found
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+        return {}, {}
+
+
+def _same(session: Session, inputs_sha256: Mapping[str, str]) -> bool:
+    return all(
+        hashlib.sha256((session.path / name).read_bytes()).hexdigest() == digest
+        for name, digest in inputs_sha256.items()
+    )
 
 
 @contextmanager
@@ -320,7 +402,7 @@ def _largest(errors: Array) -> Array:
 
 
 def _robot_report(each: TakeOnRobot, params: RetargetParams) -> dict[str, Any]:
-    assert each.solution is not None and each.verdict is not None
+    assert isinstance(each.solution, Solution) and each.verdict is not None
     told, body = each.verdict, each.solution.body
     return {
         "title": each.robot.title,
@@ -339,10 +421,13 @@ def _robot_report(each: TakeOnRobot, params: RetargetParams) -> dict[str, Any]:
 _ORDER: dict[str, int] = {"ok": 0, "partial": 1, "refused": 2}
 
 
-def _report(take: str, recorded: Recorded, robots: Mapping[str, Any]) -> dict[str, Any]:
+def _report(take: str, robots: Mapping[str, Any], room: Mapping[str, Any]) -> dict[str, Any]:
     """The stage's verdict is the best robot's; its causes are what keeps that robot from more."""
     best = min(robots.values(), key=lambda r: (_ORDER[r["verdict"]], len(r["causes"])), default=None)
     decided: Verdict = "refused" if best is None else best["verdict"]
+    inputs: dict[str, str] = {}
+    for said in robots.values():
+        inputs |= said["inputs_sha256"]
     return {
         "stage": STAGE,
         "take": take,
@@ -350,10 +435,8 @@ def _report(take: str, recorded: Recorded, robots: Mapping[str, Any]) -> dict[st
         "causes": [] if best is None else best["causes"],
         "spans_ok_s": [] if best is None else best["spans_ok_s"],
         "robots": {name: robots[name] for name in sorted(robots)},
-        "floor_m": recorded.floor_m,
-        "floor_seen": recorded.floor_seen,
-        "surfaces": len(recorded.surfaces),
-        "inputs_sha256": dict(recorded.inputs_sha256),
+        **room,
+        "inputs_sha256": inputs,
         "verdict_parameters": asdict(VerdictParams()),
         "versions": {"handcap": handcap.__version__, **{name: version(name) for name in _VERSIONED}},
     }
