@@ -11,6 +11,7 @@ HandcapError
 ├── ModelError           weights of a neural network are missing, damaged or cannot be fetched
 ├── CalibrationError     a calibration cannot even be tried (one that was tried and is bad gets a verdict instead)
 ├── ReconstructionError  a take cannot even be tried (a take that was tried and failed gets a verdict instead)
+├── RetargetError        a robot's description cannot be used, or a take cannot even be tried on it
 └── ReviewError          a replay cannot be made or shown
 """
 
@@ -86,6 +87,10 @@ class CalibrationError(HandcapError):
 
 
 class ReconstructionError(HandcapError):
+    pass
+
+
+class RetargetError(HandcapError):
     pass
 
 

@@ -46,6 +46,14 @@ def shared_data() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture
+def robot_collections(shared_data: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptions of robots that no package index has are found in the shared data."""
+    from handcap.retarget import robot
+
+    monkeypatch.setattr(robot, "collections_folder", lambda: shared_data("robots"))
+
+
 @pytest.fixture(scope="session")
 def mh01_session(shared_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`vio/euroc_mh01_head` imported and reconstructed; nobody may change it, so copy before writing into it."""

@@ -23,8 +23,10 @@ from handcap.cli import (
     models,
     reconstruct,
     recover,
+    retarget,
     review,
     rigs,
+    robots,
     simulate,
 )
 from handcap.cli.outcome import print_json, stdout_for_json
@@ -51,6 +53,8 @@ app.add_typer(rigs.app, name="rigs")
 app.add_typer(calibrate.app, name="calibrate")
 app.command("capture")(capture.capture)
 app.command("reconstruct")(reconstruct.reconstruct)
+app.add_typer(robots.app, name="robots")
+app.command("retarget")(retarget.retarget)
 app.command("convert")(convert.convert)
 app.command("recover")(recover.recover)
 app.add_typer(export.app, name="export")

@@ -71,7 +71,7 @@ def _put_in_place(new: Path, target: Path, old: Path) -> None:
 
 def as_json(report: Mapping[str, Any]) -> str:
     """Sorted keys, NaN and infinity as null, so the same values give the same bytes."""
-    return json.dumps(_plain(report), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(plain(report), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> None:
@@ -100,16 +100,16 @@ def read_report(folder: Path) -> dict[str, Any]:
     return values
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """numpy, paths and tuples as JSON knows them."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, PurePath):
         assert not value.is_absolute(), f"a report names files relative to the session: {value}"
         return value.as_posix()

@@ -1,0 +1,6 @@
+"""Trajectories in, joint motion of robots out, with a verdict on whether a robot can do it."""
+
+from handcap.retarget.robot import Robot, arms, read_robot, robot_names
+from handcap.retarget.stage import TakeOnRobot, run_session
+
+__all__ = ["Robot", "TakeOnRobot", "arms", "read_robot", "robot_names", "run_session"]
