@@ -17,7 +17,7 @@ if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
 fi
 tools/check_system.sh
 
-echo "handcap: installing into .venv: 1.1 GB to download, 3.2 GB on disk. Your pip settings (mirror, cache) are used."
+echo "handcap: installing into .venv: 1.3 GB to download, 4.4 GB on disk. Your pip settings (mirror, cache) are used."
 [ -x .venv/bin/python ] || python3 -m venv .venv
 .venv/bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 .venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
