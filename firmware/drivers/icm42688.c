@@ -245,6 +245,7 @@ bool icm42688_set_rate(icm42688_t *imu, uint32_t rate_hz, uint64_t now_ns) {
   }
   imu->rate_hz = rate_hz;
   imu->period_ns = nominal_period_ns(rate_hz);
+  imu->sample_t_ns = 0; /* what the change costs was asked for */
   begin_series(imu, now_ns, 2); /* the sample under way is neither of the old rate nor of the new */
   return true;
 }
@@ -271,9 +272,16 @@ static void measure_period(icm42688_t *imu, uint32_t edges, uint64_t edge_t_ns) 
   imu->window_t_ns = edge_t_ns;
 }
 
+/* Counted by time, whatever the reason: edges that fall on each other while interrupts are held off are one edge. */
+static void count_lost(icm42688_t *imu, uint64_t t_ns) {
+  uint64_t since_ns = t_ns - imu->sample_t_ns;
+  if (imu->sample_t_ns != 0 && since_ns > imu->period_ns + imu->period_ns / 2U) {
+    imu->lost += (uint32_t)((since_ns + imu->period_ns / 2U) / imu->period_ns) - 1U;
+  }
+  imu->sample_t_ns = t_ns;
+}
+
 static void reset_fifo(icm42688_t *imu, uint64_t now_ns) {
-  uint64_t edge_t_ns;
-  imu->lost += last_edge(imu, &edge_t_ns) - imu->edges_taken;
   imu->fifo_resets++;
   imu->resets_in_a_row++;
   begin_series(imu, now_ns, 1); /* the sample at the moment of the flush may be in it or not */
@@ -303,9 +311,6 @@ static uint32_t edges_back(icm42688_t *imu, uint32_t edges, uint32_t packets) {
   }
   /* Out of step: the newest packet is the last edge's. */
   imu->late_visits = 0;
-  if (packets < pending) {
-    imu->lost += pending - packets;
-  }
   imu->edges_taken = edges - packets;
   return packets - 1U;
 }
@@ -326,12 +331,14 @@ static size_t read_packets(icm42688_t *imu, uint64_t now_ns, size_t count, uint6
       imu->edges_to_skip--;
       continue;
     }
+    uint64_t sample_t_ns = first_t_ns + (uint64_t)i * imu->period_ns;
+    count_lost(imu, sample_t_ns);
     unpack(packet, &samples[kept]);
     if (no_data(samples[kept].accel) || no_data(samples[kept].gyro)) {
       imu->invalid++;
       continue;
     }
-    t_ns[kept] = first_t_ns + (uint64_t)i * imu->period_ns;
+    t_ns[kept] = sample_t_ns;
     kept++;
   }
   if (kept > 0) {
@@ -377,8 +384,6 @@ static void restart_if_quiet(icm42688_t *imu, uint64_t now_ns) {
     return;
   }
   imu->stuck += was_stuck ? 0 : 1;
-  /* What the chip should have given since, and what was announced and never read. */
-  imu->lost += (uint32_t)((now_ns - imu->quiet_since_t_ns) / imu->period_ns) + imu->edges_seen - imu->edges_taken;
   if (icm42688_start(imu, imu->rate_hz, now_ns)) {
     imu->state = handcap_SensorState_SENSOR_STATE_STUCK; /* until an edge comes */
   }

@@ -31,7 +31,8 @@ typedef struct {
   int8_t temperature; /* as the last sample had it */
 
   /* Since boot. */
-  uint32_t lost;        /* samples, by overflow or by starting the FIFO anew */
+  uint64_t sample_t_ns; /* of the last one that came; 0 before the first of a rate */
+  uint32_t lost;        /* samples, told when the next one comes */
   uint32_t invalid;     /* samples that the chip marked as no data */
   uint32_t fifo_resets; /* stuck, overflowed or out of step */
   uint32_t stuck;       /* times the data-ready edge stayed away */
