@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from firmware_make import FIRMWARE, run_make
 
+from handcap.devices.uf2 import read_image
+
 PAYLOAD = 256
 
 
@@ -53,6 +55,12 @@ def test_uf2_carries_the_image_to_the_rp2040_and_begins_the_boot_count_anew(imag
         assert (flags, size, this, count, family) == (0x2000, PAYLOAD, number, len(blocks), 0xE48BFF56)
         carried[address] = block[32 : 32 + PAYLOAD]
     assert carried == flash
+
+
+def test_handcap_flash_takes_the_uf2_that_is_built(image: bytes) -> None:
+    built = read_image(FIRMWARE / "build" / "rp2040" / "handcap.uf2")
+    assert built.memory.startswith(image)
+    assert built.names((FIRMWARE / "VERSION").read_text().strip())
 
 
 def test_the_same_sources_make_the_same_image_wherever_they_are_built(image: bytes, tmp_path: Path) -> None:
