@@ -31,7 +31,7 @@ class RetargetParams:
     path: PathParams = field(default_factory=PathParams)
     # Beyond the recording's own sigma a row counts as reached when it is off by less.
     reached_m: float = 0.002
-    reached_rad: float = 0.0175  # 1°
+    reached_rad: float = 0.0087  # 0.5°
     touching_m: float = 0.0  # shapes nearer than that collide
     arms_apart_m: float = 0.3  # bases of two arms of their own
 
