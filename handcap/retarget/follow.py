@@ -35,8 +35,9 @@ class FollowParams:
     clearance_m: float = 0.02  # nearer shapes cost
     clearance_trust: float = 0.2  # share of that clearance whose lack costs `clearance_cost`
     clearance_cost: float = 4.0
-    iterations: int = 20
-    settled: float = 1e-2  # relative change of the cost
+    iterations: int = 25
+    settled: float = 2e-3  # relative change of the cost
+    settled_free: float = 1e-2  # likewise where nothing can touch, and costs are not dominated by a few rows
     little: float = 0.05  # cost of a row that is good enough
     damping: float = 1e-7
     tries: int = 6  # of one step
@@ -111,7 +112,7 @@ class Follower:
                 break
             gained = (state.cost - new.cost) / (new.cost + params.little * len(targets))
             state, damping = new, np.maximum(damping / 5, params.damping)
-            if gained < params.settled:
+            if gained < (params.settled_free if self.clearance is None else params.settled):
                 break
         return problem.motion(state)
 

@@ -131,9 +131,7 @@ def go(
     body = build(robot, sides, dict.fromkeys(sides, T_world_floor), surfaces)
     reference = np.tile(body.home, (len(targets), 1))
     reference[:, body.base] = path
-    # Base and arms share the work in many ways, and settle more slowly.
-    settled = params.follow.settled / 3
-    hold = replace(params.follow, base_posture=params.path.hold[robot.base.kind], settled=settled)
+    hold = replace(params.follow, base_posture=params.path.hold[robot.base.kind])
     guess = reference.copy()
     guess[:, ~np.isin(np.arange(body.dof), body.base)] = spread(found.motion.q, targets.t_s[found.rows], targets.t_s)
     return follow(body, targets, {}, posture, replace(params, follow=hold), left_out, reference, guess)
