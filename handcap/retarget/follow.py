@@ -27,8 +27,8 @@ class FollowParams:
     posture: float = 1e-3  # one radian (or metre) from home
     base_posture: float = 0.5  # likewise, of the base, from where it is asked to be
     base_smooth: float = 1.0
-    waist_posture: float = 0.05
-    head_rad: float = 0.3  # how far the robot's head may look past where the wearer looked
+    waist_posture: float = 0.02
+    head_rad: float = 1.0  # how far the robot's head may look past where the wearer looked
     limit_margin: float = 0.05  # rad or m: nearer to a limit costs up to
     limit_cost: float = 0.2
     speed_margin: float = 0.1  # share of velocity and acceleration that is left free; at the limit costs 1
