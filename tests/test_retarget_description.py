@@ -87,7 +87,7 @@ APART = """<link name="a"/><link name="b"/>
 @pytest.mark.parametrize(("text", "says"), [(BOMB, "document type"), (EXTERNAL, "document type"),
                                             (REMOTE, "document type"), ("<robot", "not XML"),
                                             ("<sdf/>", "not URDF"), ("\x00\x01", "not XML"),
-                                            ("<robot>" + 500 * "<a>" + 500 * "</a>" + "</robot>", "nested")])  # fmt: skip
+                                            ("<robot>" + 500 * "<a>" + 500 * "</a>", "nested")])  # fmt: skip
 def test_a_file_that_is_a_trap_is_refused(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(RetargetError, match=says):
         read_description(written(tmp_path, text))
@@ -172,7 +172,8 @@ def test_an_mjcf_that_lies_is_refused(tmp_path: Path, folder: str, mesh: str, mo
 
 
 @pytest.mark.parametrize(("line", "says"), [
-    ('home = [0.0, "x"]', "home"), ("home = [0.0]", "home has 1"), ("home = [0.0, 0.0]\ncolour = 3", "colour"), ("home = [nan, 0]", "home"),
+    ('home = [0.0, "x"]', "home"), ("home = [0.0]", "home has 1"), ("home = [nan, 0]", "home"),
+    ("home = [0.0, 0.0]\ncolour = 3", "colour"),
 ])  # fmt: skip
 def test_a_robots_file_that_lies_is_refused(tmp_path: Path, line: str, says: str) -> None:
     path = tmp_path / "mine.toml"

@@ -27,16 +27,17 @@ class FollowParams:
     posture: float = 1e-3  # one radian (or metre) from home
     base_posture: float = 0.5  # likewise, of the base, from where it is asked to be
     base_smooth: float = 1.0
-    waist_posture: float = 0.05
-    head_rad: float = 0.3  # how far the robot's head may look past where the wearer looked
+    waist_posture: float = 0.02
+    head_rad: float = 1.0  # how far the robot's head may look past where the wearer looked
     limit_margin: float = 0.05  # rad or m: nearer to a limit costs up to
     limit_cost: float = 0.2
     speed_margin: float = 0.1  # share of velocity and acceleration that is left free; at the limit costs 1
     clearance_m: float = 0.02  # nearer shapes cost
     clearance_trust: float = 0.2  # share of that clearance whose lack costs `clearance_cost`
     clearance_cost: float = 4.0
-    iterations: int = 20
-    settled: float = 1e-2  # relative change of the cost
+    iterations: int = 25
+    settled: float = 2e-3  # relative change of the cost
+    settled_free: float = 1e-2  # likewise where nothing can touch, and costs are not dominated by a few rows
     little: float = 0.05  # cost of a row that is good enough
     damping: float = 1e-7
     tries: int = 6  # of one step
@@ -111,7 +112,7 @@ class Follower:
                 break
             gained = (state.cost - new.cost) / (new.cost + params.little * len(targets))
             state, damping = new, np.maximum(damping / 5, params.damping)
-            if gained < params.settled:
+            if gained < (params.settled_free if self.clearance is None else params.settled):
                 break
         return problem.motion(state)
 

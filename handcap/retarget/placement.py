@@ -39,8 +39,8 @@ class PlacementParams:
     surface_room_m: float = 0.12  # a base beside a surface keeps so far from its edge
     probe_m: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
     probe_rad: tuple[float, ...] = (0.1, 0.3)
-    met_m: float = 0.002  # a row is met when its tool is off by less
-    met_rad: float = 0.0175
+    met_m: float = 0.003  # a row is met when its tool is off by less
+    met_rad: float = 0.0087
     seed: int = 0
 
 

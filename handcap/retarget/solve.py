@@ -30,8 +30,8 @@ class RetargetParams:
     placement: PlacementParams = field(default_factory=PlacementParams)
     path: PathParams = field(default_factory=PathParams)
     # Beyond the recording's own sigma a row counts as reached when it is off by less.
-    reached_m: float = 0.002
-    reached_rad: float = 0.0175  # 1°
+    reached_m: float = 0.003
+    reached_rad: float = 0.0087  # 0.5°
     touching_m: float = 0.0  # shapes nearer than that collide
     arms_apart_m: float = 0.3  # bases of two arms of their own
 
@@ -131,9 +131,7 @@ def go(
     body = build(robot, sides, dict.fromkeys(sides, T_world_floor), surfaces)
     reference = np.tile(body.home, (len(targets), 1))
     reference[:, body.base] = path
-    # Base and arms share the work in many ways, and settle more slowly.
-    settled = params.follow.settled / 3
-    hold = replace(params.follow, base_posture=params.path.hold[robot.base.kind], settled=settled)
+    hold = replace(params.follow, base_posture=params.path.hold[robot.base.kind])
     guess = reference.copy()
     guess[:, ~np.isin(np.arange(body.dof), body.base)] = spread(found.motion.q, targets.t_s[found.rows], targets.t_s)
     return follow(body, targets, {}, posture, replace(params, follow=hold), left_out, reference, guess)
@@ -194,6 +192,9 @@ def follow(
     coarse = begin(follower, targets.rows(rows), params.branch, posture, some, first)
     start = follower.nudged(targets, spread(coarse.q, targets.t_s[rows], targets.t_s))
     motion = follower.follow(targets, start, reference=reference)
+    if len(body.base):
+        # Base and arms share the work in many ways: what stuck goes on when it is taken up anew.
+        motion = follower.follow(targets, motion.q, reference=reference)
     t_s = slowed(motion.q, targets.t_s, body.velocity, body.acceleration)
     if t_s[-1] > targets.t_s[-1] * (1 + 1e-6):
         # With the time it needs it need not cut corners.
