@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -547,6 +548,39 @@ def test_the_host_notices_that_a_board_lost_its_power_under_way(image: Path) -> 
         wait_for(board, "imu_batch", epoch=2)
         assert board.losses.reboots == 1 and board.losses.unplugged == 0
         assert "rebooted" in [event.kind for event in board.events]
+
+
+FAULTS: dict[str, tuple[dict[str, Any], Line | None, str]] = {
+    "bits fall over": ({}, {"do": "flip_bits", "per_byte": 1e-3, "to": "host"}, "wire_damaged"),
+    "its supply breaks down": ({}, {"do": "brown_out", "off_s": 0.1}, "device_rebooted"),
+    "its program hangs": ({}, {"do": "hang"}, "device_hung"),
+    "its crystal is fast": ({"ppm": 400.0}, None, "device_clock_skewed"),
+    "its sensor falls silent": ({}, {"do": "imu_stuck", "for_s": 0.5}, "imu_was_stuck"),
+    "its FIFO overflows": ({}, {"do": "halt", "for_s": 0.3}, "device_lost_imu"),
+    "another chip is on it": ({"imu": {"identity": 0x68}}, None, "sensor_wrong_identity"),
+    "its sensor is missing": ({"imu": {"absent": True}}, None, "sensor_absent"),
+    "its sensor is broken": ({"imu": {"selfTestGain": 0.2}}, None, "sensor_failed_self_test"),
+    "its magnet is lost": ({"encoder": {"magnet": "missing"}}, None, "magnet_missing"),
+    "its cable is pulled": ({}, {"do": "unplug"}, "device_unplugged"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_doctor_names_what_ails_an_emulated_board(image: Path, fault: str) -> None:
+    specimen, happens, code = FAULTS[fault]
+    with EmulatedBoard(image, BoardParams(UID, **specimen)) as emulated:
+        command = [sys.executable, "-m", "handcap.cli.app", "doctor", "--port", emulated.serial_port]
+        doctor = subprocess.Popen([*command, "--seconds", "10", "--json"], stdout=subprocess.PIPE, text=True)
+        time.sleep(5)  # by then it listens
+        if happens is not None and happens["do"] == "unplug":
+            emulated.unplug()
+        elif happens is not None:
+            emulated.do(**{"what" if key == "do" else key: value for key, value in happens.items()})
+        said, _ = doctor.communicate(timeout=120)
+        told = json.loads(said)
+        assert code in {finding["code"] for finding in told["summary"]["findings"]}, told
+        assert doctor.returncode == 1
 
 
 def wait_for(board: Board, body: str, epoch: int) -> list[Message]:
