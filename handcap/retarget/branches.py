@@ -168,6 +168,7 @@ class _Chase:
         root = goal.root[row].T * self._ease
         q = q.copy()
         eye = np.eye(len(columns))
+        H, g, scale = eye, np.zeros(len(columns)), 1.0
         off, kept, damping = np.inf, q, 1e-3
         for _ in range(steps):
             self._compute(self._model, self._data, q)

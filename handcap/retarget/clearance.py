@@ -106,9 +106,8 @@ class Clearance:
                 points[k, 0], points[k, 1] = result.getNearestPoint1(), result.getNearestPoint2()
                 normals[k] = result.normal
         keep = distance < margins
-        rows, pairs, distance, points, normals, margins = (
-            a[keep] for a in (rows, pairs, distance, points, normals, margins)
-        )
+        rows, pairs, margins = rows[keep], pairs[keep], margins[keep]
+        distance, points, normals = distance[keep], points[keep], normals[keep]
         # The normal points from the first shape to the second: distance grows when the second moves along it.
         moved = np.zeros((len(rows), 3, d))
         for which, sign in ((0, -1.0), (1, 1.0)):

@@ -159,7 +159,7 @@ class Follower:
         lower, upper = self.body.lower, self.body.upper
         tiny = 1e-12
         fixed = ((q <= lower + tiny) & (chain.gradient > 0)) | ((q >= upper - tiny) & (chain.gradient < 0))
-        moved = np.zeros_like(q)
+        step, moved = np.zeros_like(q), np.zeros_like(q)
         for _ in range(4):
             step = chain.step(damping, fixed, moved)
             if step is None:

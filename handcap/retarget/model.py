@@ -157,7 +157,7 @@ def _limbs(pin: Any, robot: Robot, sides: Sequence[Side], shapes: bool) -> list[
                 out.append((_limb(pin, whose, [(part.side, arm)], f"{part.side}_", shapes), part.T_base_part))
         return out
     if any(arm.side != "any" for arm in robot.arms):
-        arms = [(side, _arm_for(robot, side)) for side in sides]
+        arms: list[tuple[Side, Arm]] = [(side, _arm_for(robot, side)) for side in sides]
         return [(_limb(pin, robot, arms, "", shapes), np.eye(4))]
     prefix = len(sides) > 1
     return [

@@ -28,6 +28,7 @@ def slowed(q: Array, t_s: Array, velocity: Array, acceleration: Array) -> Array:
         return t_s.copy()
     # Velocity alone fixes each step by itself.
     step_s = np.maximum(step_s, (np.abs(moved) / velocity).max(axis=1) * (1 + 1e-9))
+    over = np.ones(len(step_s))
     for _ in range(_ROUNDS):
         if len(step_s) < 2:
             break

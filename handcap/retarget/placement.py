@@ -67,7 +67,9 @@ class Placement:
 def seen_from(targets: Targets, T_world_base: Array) -> Targets:
     """The same in the coordinates of a base."""
     T_base_world = geometry.inverse(T_world_base)
-    goals = {side: Goal(T_base_world @ g.T_world_tcp, g.root, g.sigma, g.tracked) for side, g in targets.goals.items()}
+    goals: dict[Side, Goal] = {
+        side: Goal(T_base_world @ g.T_world_tcp, g.root, g.sigma, g.tracked) for side, g in targets.goals.items()
+    }
     head = None if targets.T_world_head is None else T_base_world @ targets.T_world_head
     return Targets(targets.t_ns, goals, head)
 
@@ -145,7 +147,7 @@ def place(
     if not len(rows):
         return None
     few = targets.rows(rows)
-    maps = {tool.side: ReachMap(follower, tool, params) for tool in follower.body.tools}
+    maps: dict[Side, ReachMap] = {tool.side: ReachMap(follower, tool, params) for tool in follower.body.tools}
     guesses = _first_look(follower, few, maps, surfaces, height_m, half, params)
     branch = BranchParams(guesses=8, most=3, refined=2, iterations=3)
 
@@ -301,7 +303,7 @@ def _first_look(
     params: PlacementParams,
 ) -> list[Array]:
     """The most promising bases on a grid around the work, by the reach map."""
-    keys = {
+    keys: dict[Side, Array] = {
         side: g.T_world_tcp[g.tracked][:: max(1, int(np.sum(g.tracked)) // params.key_poses)]
         for side, g in few.goals.items()
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from handcap.errors import OutputError
@@ -93,7 +94,7 @@ def _robot(rr: Any, rec: Any, path: str, solution: Solution) -> None:
         )
 
 
-def _outwards(points: Array, hull: ConvexHull) -> Array:
+def _outwards(points: Array, hull: ConvexHull) -> NDArray[np.intc]:
     """Triangles of a hull, counter-clockwise from outside."""
     faces = hull.simplices.copy()
     a, b, c = (points[faces[:, k]] for k in range(3))

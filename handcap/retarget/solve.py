@@ -91,7 +91,7 @@ def solve(
     sides = sides_of(robot, [side for side in SIDES if side in targets.goals])
     if not sides:
         raise RetargetError(f"{robot.title} has no arm for what was recorded", mend="choose another robot")
-    left_out = tuple(side for side in targets.goals if side not in sides)
+    left_out: tuple[Side, ...] = tuple(side for side in targets.goals if side not in sides)
     targets = replace(targets, goals={side: targets.goals[side] for side in sides})
     if not np.any(targets.tracked):
         raise RetargetError("no row of the take is tracked", mend="see what `handcap reconstruct` says of it")
@@ -118,14 +118,15 @@ def go(
     T_world_person = person(targets, params.path)
     # Seen from the person, the work stays where it is, and so does the base.
     beside = _beside(targets, T_world_person)
-    low = None if height_m is None else tuple(h - float(np.median(T_world_person[:, 2, 3])) for h in height_m)
+    level = float(np.median(T_world_person[:, 2, 3]))
+    low = None if height_m is None else (height_m[0] - level, height_m[1] - level)
     still = replace(robot, base=replace(robot.base, kind="fixed"))
     follower = Follower(build(still, sides), params.follow)
     found = place(follower, beside, (), low, None, params.placement)
     assert found is not None
     T_person_base = found.T_world_base
     path = base_path(T_world_person @ T_person_base, targets.t_s, robot.base, params.path)
-    height = float(np.median(T_world_person[:, 2, 3])) + float(T_person_base[2, 3])
+    height = level + float(T_person_base[2, 3])
     T_world_floor = np.eye(4)
     T_world_floor[2, 3] = height
     body = build(robot, sides, dict.fromkeys(sides, T_world_floor), surfaces)
@@ -146,7 +147,7 @@ def stand(
 ) -> dict[Side, Placement]:
     """Where each side's base stands; arms of one base share it."""
     lone = not robot.parts and all(arm.side == "any" for arm in robot.arms)
-    groups = [(side,) for side in targets.goals] if lone else [tuple(targets.goals)]
+    groups: list[tuple[Side, ...]] = [(side,) for side in targets.goals] if lone else [tuple(targets.goals)]
     out: dict[Side, Placement] = {}
     for group in groups:
         some = replace(targets, goals={side: targets.goals[side] for side in group})
@@ -222,7 +223,9 @@ def _as_placed(
 
 def _beside(targets: Targets, T_world_person: Array) -> Targets:
     T = inverse(T_world_person)
-    goals = {side: Goal(T @ g.T_world_tcp, g.root, g.sigma, g.tracked) for side, g in targets.goals.items()}
+    goals: dict[Side, Goal] = {
+        side: Goal(T @ g.T_world_tcp, g.root, g.sigma, g.tracked) for side, g in targets.goals.items()
+    }
     return Targets(targets.t_ns, goals, None if targets.T_world_head is None else T @ targets.T_world_head)
 
 

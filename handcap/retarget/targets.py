@@ -72,7 +72,7 @@ class Targets:
         return np.any([goal.tracked for goal in self.goals.values()], axis=0)
 
     def rows(self, which: NDArray[np.int64]) -> Targets:
-        goals = {
+        goals: dict[Side, Goal] = {
             side: Goal(g.T_world_tcp[which], g.root[which], g.sigma[which], g.tracked[which])
             for side, g in self.goals.items()
         }
