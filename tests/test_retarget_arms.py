@@ -344,12 +344,14 @@ def test_every_arm_that_is_shipped_can_be_put_together(robot) -> None:
     assert np.all(body.velocity > 0) and np.all(body.acceleration > 0)
 
 
-def test_a_robot_that_nobody_prepared_follows_by_toml_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("urdf", ["xarm_description/urdf/xarm7.urdf", "z1_description/urdf/z1.urdf"])
+def test_a_robot_that_nobody_prepared_follows_by_toml_alone(tmp_path: Path, urdf: str) -> None:
+    """The Z1 has links that are called like the joints that hold them."""
     from handcap.retarget.describe import describe
 
-    source = package_folder("example-robot-data") / "robots/xarm_description/urdf/xarm7.urdf"
-    (tmp_path / "xarm7.urdf").write_bytes(source.read_bytes())
-    written = describe(tmp_path / "xarm7.urdf")
+    source = package_folder("example-robot-data") / "robots" / urdf
+    (tmp_path / source.name).write_bytes(source.read_bytes())
+    written = describe(tmp_path / source.name)
     assert written.outputs[1].read_bytes()[:4] == b"\x89PNG"
     body = build(read_robot(written.outputs[0]), ("right",))
     wanted = targets({"right": recorded(tool_poses(body, sway(body)))})

@@ -231,9 +231,10 @@ def _parse(description: Description, shapes: bool) -> tuple[Any, Any]:
         ) from error
     for shape in geometry.geometryObjects:
         shape.geometry = _convex(shape.geometry, description)
+    joints = {frame.name for frame in model.frames if frame.type in (pin.FrameType.JOINT, pin.FrameType.FIXED_JOINT)}
     for frame in model.frames:
         # pinocchio asks by name alone when it takes joints out, and stumbles over a link that is called like one.
-        if frame.type == pin.FrameType.BODY and model.existJointName(frame.name):
+        if frame.type == pin.FrameType.BODY and frame.name in joints:
             frame.name += _LINK
     return model, geometry
 

@@ -111,7 +111,8 @@ class HandKinematics:
         model, pin = self._model, self._pin
         name, offset = (point, None) if isinstance(point, str) else point
         _known(name, [frame.name for frame in model.frames], "frame")
-        frame = int(model.getFrameId(name))
+        body = pin.FrameType.BODY  # a joint may be called like its link
+        frame = int(model.getFrameId(name, body) if model.existFrame(name, body) else model.getFrameId(name))
         if offset is None or not np.any(offset):
             return frame
         there = model.frames[frame]
