@@ -87,7 +87,6 @@ def capture(
         running = held.enter_context(Capture(out, meta, known, boards, field_pass=field, lang=lang))
         running.ready()
         if takes is None:
-            say(_KEYS[lang])
             _by_keys(running, task, lang, say)
         else:
             for _ in range(takes):
@@ -120,6 +119,7 @@ def _tell(ended: Ended, lang: Language, say: Callable[[str], None]) -> None:
 def _by_keys(running: Capture, task: str, lang: Language, say: Callable[[str], None]) -> None:
     """Keys until somebody wants to finish; Ctrl-C ends the take and finishes too."""
     with _raw_terminal():
+        say(_KEYS[lang])  # what is pressed before is forgotten
         last: str | None = None
         while True:
             try:
