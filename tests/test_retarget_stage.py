@@ -128,7 +128,7 @@ def test_a_replay_is_written_whole_and_never_over_another(
 def test_a_session_without_grippers_says_so(kitchen: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (kitchen / "derived" / "0001" / "reconstruct" / "right_tcp.parquet").unlink()
     code, told = run(["retarget", str(kitchen), "--robot", "panda"], capfd)
-    assert code == 1 and "no gripper" in told["error"]["what"]
+    assert code == 1 and "neither a gripper nor a hand" in told["error"]["what"]
 
 
 def test_a_session_that_was_not_reconstructed_says_so(kitchen: Path, capfd: pytest.CaptureFixture[str]) -> None:
