@@ -188,6 +188,7 @@ def test_a_second_run_writes_the_same_bytes_on_any_number_of_cores(mh01_session,
 
 @pytest.mark.slow
 @linux_only
+@pytest.mark.slow
 def test_late_stamps_give_the_same_bytes_on_one_core_and_on_two(late_session, tmp_path):
     answers = []
     for count in (1, 2):
