@@ -22,7 +22,7 @@ from handcap.devices import Board
 from handcap.errors import DeviceError, SessionError
 from handcap.session import SessionMeta, SessionWriter
 from handcap.types import Rig
-from handcap.wire.handcap_pb2 import MarkTakeStart, SetTrigger
+from handcap.wire.handcap_pb2 import SENSOR_KIND_TRIGGER, MarkTakeStart, SetTrigger
 
 _CLOCKS_WAIT_S = 5.0
 
@@ -97,12 +97,13 @@ class Capture:
         ]
         self.field = FieldPasses(path, lang) if field_pass else None
         self.ended: list[Ended] = []
+        self._losses: dict[str, dict[str, int]] = {}
 
     def ready(self, timeout_s: float = _CLOCKS_WAIT_S) -> None:
         """Everything streams, and every clock is known. Raises DeviceError with the first that is not."""
         for board in self.boards.values():
             board.stream(True)
-            if self.params.trigger_hz and any(sensor.kind == 3 for sensor in board.hello.sensors):
+            if self.params.trigger_hz and any(sensor.kind == SENSOR_KIND_TRIGGER for sensor in board.hello.sensors):
                 board.command(
                     SetTrigger(
                         on=True, rate_mhz=round(1000 * self.params.trigger_hz), exposure_us=self.params.exposure_us
@@ -120,6 +121,7 @@ class Capture:
         """Begin a take. Raises SessionError."""
         take = self.recorder.start_take(task)
         self.watch.begin(time.monotonic_ns())
+        self._losses = {name: board.losses.as_dict() for name, board in self.boards.items()}
         for board in self.boards.values():
             board.command(MarkTakeStart())
         return take
@@ -161,6 +163,12 @@ class Capture:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _lost_since_start(self, name: str) -> dict[str, int]:
+        """By the names of docs/wire.md, those that are not zero."""
+        before = self._losses.get(name, {})
+        grown = {what: n - before.get(what, 0) for what, n in self.boards[name].losses.as_dict().items()}
+        return {what: n for what, n in grown.items() if n}
+
     def _write(self, take: str, watched: TakeWatch, verdict: SpotVerdict) -> None:
         """derived/<take>/capture/report.json; a disk too full for it does not spoil the take."""
         session = session_store.read(self.path)
@@ -176,7 +184,7 @@ class Capture:
                     "samples": device.samples,
                     "missing": device.missing,
                     "saturated": device.saturated,
-                    "messages_lost": device.messages_lost,
+                    "losses": self._lost_since_start(name),
                     "clock_residual_s": device.clock_residual_s,
                     "clock_sigma_s": device.clock_sigma_s,
                     "events": [{"kind": event.kind, "text": event.text} for event in device.events],

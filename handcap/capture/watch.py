@@ -30,7 +30,6 @@ class DeviceWatch:
         samples, missing, saturated: inertial samples that came, that the stamps say were taken and did not come, and
             at full scale.
         gaps_s: (start, end) since the take's start, of stretches without samples.
-        messages_lost: gaps in the numbering of its messages.
         angles: least and largest encoder count, unwrapped around the first.
         clock_residual_s, clock_sigma_s: of the newest fit; None before the first.
         events: what happened to the connection.
@@ -41,7 +40,6 @@ class DeviceWatch:
     saturated: int = 0
     period_ns: float = 0.0
     gaps_s: list[tuple[float, float]] = field(default_factory=list)
-    messages_lost: int = 0
     angles: tuple[int, int] | None = None
     clock_residual_s: float | None = None
     clock_sigma_s: float | None = None
@@ -49,17 +47,13 @@ class DeviceWatch:
     turned_rad: float = 0.0
     last_arrived_ns: int = 0
     _next_board_ns: int | None = None
-    _seq: int | None = None
     _boot_id: int | None = None
     _angle: int | None = None
 
     def add(self, message: Message, start_ns: int) -> None:
         envelope = message.envelope
-        if self._boot_id == envelope.boot_id and self._seq is not None:
-            self.messages_lost += max((envelope.seq - self._seq - 1) % (1 << 32), 0) if envelope.seq > self._seq else 0
-        elif self._boot_id != envelope.boot_id:
-            self._next_board_ns = None
-        self._seq, self._boot_id = envelope.seq, envelope.boot_id
+        if self._boot_id != envelope.boot_id:  # its clock began again
+            self._boot_id, self._next_board_ns = envelope.boot_id, None
         if message.body == "imu_batch":
             self._add_imu(envelope.imu_batch, message.arrived_ns, start_ns)
         elif message.body == "encoder" and envelope.encoder.angle_counts:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -163,23 +163,19 @@ def _told_later(running: Capture, lang: Language, say: Callable[[str], None]) ->
         say(text[lang])
 
 
-def _raw_terminal() -> Any:
+@contextmanager
+def _raw_terminal() -> Iterator[None]:
     """Keys without Enter, while it lasts."""
-    import contextlib
     import termios
     import tty
 
-    @contextlib.contextmanager
-    def raw() -> Any:
-        fd = sys.stdin.fileno()
-        before = termios.tcgetattr(fd)
-        tty.setcbreak(fd)
-        try:
-            yield
-        finally:
-            termios.tcsetattr(fd, termios.TCSADRAIN, before)
-
-    return raw()
+    fd = sys.stdin.fileno()
+    before = termios.tcgetattr(fd)
+    tty.setcbreak(fd)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
 def _outcome(out: Path, running: Capture, lang: Language) -> Outcome:

@@ -90,8 +90,8 @@ class Talker:
     """What boards and the node have in common: who they are, commands, exchanges of stamps."""
 
     def __init__(self, board: str, uid: int, sensors: list[Sensor], clock: Clock, mark: Callable[[], None]) -> None:
-        self.clock, self.peer, self._mark = clock, None, mark
-        self.peer: Peer | None
+        self.clock, self._mark = clock, mark
+        self.peer: Peer | None = None
         self._hello = Hello(
             protocol_version=PROTOCOL_VERSION_CURRENT,
             board=board,
