@@ -46,6 +46,7 @@ from handcap.wire.handcap_pb2 import (
 _BATCH_NS = NS_PER_S // 50
 _STATUS_NS = NS_PER_S
 _UNSENT_MOST = 32 << 20
+_WAY_S = 2.5e-4  # of an exchange, each way: a pty is quicker than any cable, and the host takes that for a mistake
 GYRO_SCALE, ACCEL_SCALE = float(np.deg2rad(2000) / 32768), 16 * 9.80665 / 32768
 
 
@@ -127,17 +128,17 @@ class Talker:
     def full(self) -> bool:
         return self.peer is not None and len(self.peer.unsent) > _UNSENT_MOST
 
-    def hear(self, data: bytes, t_ns: int) -> None:
+    def hear(self, data: bytes) -> None:
         assert self.peer is not None
         for message in self.peer.deframer.push(data):
             envelope = Envelope()
             with suppress(Exception):
                 envelope.ParseFromString(message)
             if envelope.HasField("sync_request"):
-                answer = SyncResponse(
-                    host_sent_t_ns=envelope.sync_request.host_sent_t_ns, board_received_t_ns=self.clock.at(t_ns)
-                )
-                answer.board_sent_t_ns = self.clock.at(time.monotonic_ns())
+                time.sleep(_WAY_S)
+                answer = SyncResponse(host_sent_t_ns=envelope.sync_request.host_sent_t_ns)
+                answer.board_received_t_ns = answer.board_sent_t_ns = self.clock.at(time.monotonic_ns())
+                time.sleep(_WAY_S)
                 self.say(sync_response=answer)
             elif envelope.HasField("command"):
                 self._obey(envelope.command)
@@ -258,7 +259,7 @@ class LiveRig:
             except OSError:
                 data = b""
             if data:
-                talker.hear(data, now_ns)
+                talker.hear(data)
             elif talker is self.node:
                 self._hang_up()
         for talker in (*(talker for talker, _ in self.boards.values()), self.node):
