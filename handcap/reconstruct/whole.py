@@ -10,10 +10,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from handcap.geometry import Array, adjoint, inverse
-from handcap.measure.tags import find_tags
 from handcap.reconstruct import verdict
 from handcap.reconstruct.carried import carried
 from handcap.reconstruct.chain import Chain
+from handcap.reconstruct.cubes import CUBE, CubeLook, looking_for_cubes
 from handcap.reconstruct.eyes import Eye
 from handcap.reconstruct.hands import find_hands, judged_hands
 from handcap.reconstruct.jaw import jaw_width
@@ -25,9 +25,7 @@ from handcap.reconstruct.shared import placed_by_room
 from handcap.reconstruct.sightings import Sightings, TieParams
 from handcap.reconstruct.tie import Tied, tie
 from handcap.reconstruct.uncertainty import PoseUncertainty
-from handcap.types import SIDES, Gripper, Side, Tag, TagFamily, Trajectory
-
-_CUBE: TagFamily = "36h11"
+from handcap.types import SIDES, Gripper, Side, Tag, Trajectory
 
 
 def reconstruct_whole(
@@ -54,9 +52,12 @@ def reconstruct_whole(
         return out
 
     # Threaded sums depend on the number of cores in their last digits; the results must not.
-    with threadpool_limits(1, "blas"):
+    with (
+        threadpool_limits(1, "blas"),
+        looking_for_cubes(recording, params.tie.every, params.tie.cameras, ahead=solve is not None) as cubes,
+    ):
         devices = (solve or one_by_one)(lambda what, share: on_progress(what, 0.9 * share))
-        return _reconstructed(recording, devices, params, on_progress)
+        return _reconstructed(recording, devices, cubes, params, on_progress)
 
 
 def solve_device(
@@ -88,13 +89,17 @@ def _eye(recording: Recording, camera: str) -> Eye:
 
 
 def _reconstructed(
-    recording: Recording, devices: Mapping[str, Reconstruction], params: ReconstructParams, on_progress: Progress
+    recording: Recording,
+    devices: Mapping[str, Reconstruction],
+    cubes: CubeLook,
+    params: ReconstructParams,
+    on_progress: Progress,
 ) -> Whole:
     recording = _as_worn(recording, devices)
     wall = {f"{device}: {step}": s for device, result in devices.items() for step, s in result.seconds.items()}
     on_progress("tying the devices together", 0.92)
     start = time.perf_counter()
-    tied = _tie(recording, devices, params)
+    tied = _tie(recording, devices, cubes, params)
     wall["tying"] = time.perf_counter() - start
     start = time.perf_counter()
     bodies, numbers = _bodies(recording, devices, tied, params)
@@ -147,7 +152,9 @@ def _bare_hands(
     return with_hands(whole, found, judged_hands(found, chain, sides, params.hands.limits))
 
 
-def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: ReconstructParams) -> Tied | None:
+def _tie(
+    recording: Recording, devices: Mapping[str, Reconstruction], cubes: CubeLook, params: ReconstructParams
+) -> Tied | None:
     """All chains in the first device's world; None when that one has none."""
     first = next(iter(recording.cameras))
     chains = {device: result.chain for device, result in devices.items() if result.chain is not None}
@@ -159,7 +166,7 @@ def _tie(recording: Recording, devices: Mapping[str, Reconstruction], params: Re
     worn = [d for d in devices if d != first]
     tools = {d: T for d in worn if (T := tool_on_imu(recording.rig, d)) is not None}
     held = {d: recording.rig.grippers[d] for d in tools}
-    sightings = _sightings(recording, devices[first], held, params.tie)
+    sightings = _sightings(recording, devices[first], held, cubes, params.tie)
     tied = tie(anchor, {d: chains[d] for d in tools if d in chains}, sightings, tools, params.tie)
     for device, T_imu_tcp in tools.items():
         if device in tied.chains:
@@ -197,7 +204,11 @@ def _by_room(gripper: Reconstruction, head: Reconstruction) -> tuple[Chain, dict
 
 
 def _sightings(
-    recording: Recording, head: Reconstruction, grippers: Mapping[str, Gripper], params: TieParams
+    recording: Recording,
+    head: Reconstruction,
+    grippers: Mapping[str, Gripper],
+    cubes: CubeLook,
+    params: TieParams,
 ) -> dict[str, list[Sightings]]:
     """Every gripper's tags in the cameras of the head."""
     rig = recording.rig
@@ -208,17 +219,17 @@ def _sightings(
     off_s = head.time_offset_s - followed.dt_imu_cam_s
     owner: dict[int, tuple[str, Tag]] = {}
     for device, gripper in grippers.items():
-        owner |= {tag.id: (device, tag) for tag in gripper.tags if tag.body == "tcp" and tag.family == _CUBE}
+        owner |= {tag.id: (device, tag) for tag in gripper.tags if tag.body == "tcp" and tag.family == CUBE}
     out: dict[str, list[Sightings]] = {device: [] for device in grippers}
     seers = [c for c, mount in rig.cameras.items() if mount.device == "head" and c in recording.recorded]
     for camera in seers[: params.cameras]:
         mount = rig.cameras[camera]
         found: dict[str, list[tuple[int, Tag, Array]]] = {device: [] for device in grippers}
-        for frame in recording.frames(camera, params.every):
-            for seen in find_tags(frame.image, (_CUBE,), mount.camera):
+        for t_ns, tags in cubes(camera, mount.camera):
+            for seen in tags:
                 if seen.id in owner:
                     device, tag = owner[seen.id]
-                    found[device].append((frame.t_ns, tag, seen.corners_px))
+                    found[device].append((t_ns, tag, seen.corners_px))
         for device, rows in found.items():
             stamps = np.array([t for t, _, _ in rows], np.int64)
             corners = np.array([px for _, _, px in rows]).reshape(-1, 4, 2)
