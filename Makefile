@@ -11,7 +11,7 @@ setup:  ## system libraries checked, .venv made from requirements.lock (once per
 
 test: lint  ## everything that must hold, pytest's summary last; installs what the firmware's tests want
 	@tools/check_firmware.sh
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile
 
 lint: setup
 	.venv/bin/ruff check .

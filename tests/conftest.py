@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,24 +58,50 @@ def robot_collections(shared_data: Callable[[str], Path], monkeypatch: pytest.Mo
 
 
 @pytest.fixture(scope="session")
-def mh01_session(shared_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`once("name", make)`: a folder that `make` filled, one for all processes that run tests beside each other."""
+    base = tmp_path_factory.getbasetemp()
+    root = base if worker_id == "master" else base.parent
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = root / name, root / f"{name}.done"
+        with open(root / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def mh01_session(shared_data: Callable[[str], Path], once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """`vio/euroc_mh01_head` imported and reconstructed; nobody may change it, so copy before writing into it."""
     from handcap.formats.euroc import import_euroc
     from handcap.reconstruct import run_session
 
-    folder = tmp_path_factory.mktemp("mh01") / "session"
-    import_euroc(shared_data("vio/euroc_mh01_head"), folder)
-    run_session(folder)
-    return folder
+    def make(folder: Path) -> None:
+        import_euroc(shared_data("vio/euroc_mh01_head"), folder / "session")
+        run_session(folder / "session")
+
+    return once("mh01", make) / "session"
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def demo(once: Callable[[str, Callable[[Path], object]], Path]) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """What `handcap demo --json` leaves in its folder, and what it said; nobody may change it.
 
     A full rig in a kitchen for ten seconds: the one long take of the virtual rig that all tests share.
     """
-    folder = tmp_path_factory.mktemp("demo")
     command = [sys.executable, "-c", "from handcap.cli.app import main; main()", "demo", "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    return folder / "demo", done
+
+    def make(folder: Path) -> None:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        (folder / "said.json").write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
+
+    folder = once("demo", make)
+    code, out, err = json.loads((folder / "said.json").read_text())
+    return folder / "demo", subprocess.CompletedProcess(command, code, out, err)
