@@ -20,8 +20,11 @@ from handcap import models
 from handcap import session as session_store
 from handcap.causes import Cause, Verdict
 from handcap.errors import ModelError, ReconstructionError
+from handcap.geometry import Array
 from handcap.reconstruct.apart import Job, SolvedStretch, cores, solve_apart, solve_stretches
+from handcap.reconstruct.contact import guess_contact
 from handcap.reconstruct.hands.worn import worn_bones
+from handcap.reconstruct.jaw import JawWidth
 from handcap.reconstruct.long_take import reconstruct_long
 from handcap.reconstruct.map_file import write_map_ply, write_planes_ply
 from handcap.reconstruct.recorded import recorded
@@ -165,7 +168,7 @@ def _run_take(
         session_store.write_report(folder, report)
         _write_timing(folder, whole, took_s)
         for name, body in whole.bodies.items() if stage == STAGE else ():
-            extra = {} if body.jaw is None else {"width_m": body.jaw.width_m, "width_sigma_m": body.jaw.sigma_m}
+            extra = {} if body.jaw is None else _jaw_columns(body.jaw)
             session_store.write_trajectory(folder / f"{name}.parquet", body.poses, extra)
             session_store.write_trajectory(folder / f"{name}_imu.parquet", body.dense)
         for name, hand in whole.hands.items():
@@ -249,6 +252,11 @@ def _hands_report(whole: Whole) -> dict[str, Any]:
         }
         for name, hand in whole.hand_judgements.items()
     }
+
+
+def _jaw_columns(jaw: JawWidth) -> dict[str, Array]:
+    contact = guess_contact(jaw.width_m, jaw.sigma_m)
+    return {"width_m": jaw.width_m, "width_sigma_m": jaw.sigma_m, "contact_guess": contact}
 
 
 def _write_timing(folder: Path, whole: Whole, total: float) -> None:
