@@ -11,29 +11,43 @@
 #include "messages.h"
 
 #define TURN_MESSAGES 16 /* then others get their turn */
+/* handcap asks for stamps twenty times a second: one that says nothing for so long has lost the link. */
+#define SILENCE_NS (2 * NS_PER_S)
 
 static void lose_link(node_t *node, const char *why) {
+  messages_take_back(node);
   link_drop(node->link);
-  node->on_the_way = 0;
   node->replies_read = node->replies_written;
-  node->link_lost_t_ns = clock_now_ns();
-  node->link_lost_dropped = picture_queue_state(node->pictures).dropped;
+  node->had_host = true;
   node_say(node, handcap_Log_Level_LEVEL_INFO, "%s left: %s", node->link->peer, why);
 }
 
-void host_greet(node_t *node) {
-  uint32_t dropped = picture_queue_state(node->pictures).dropped - node->link_lost_dropped;
+static void note_heard(node_t *node, uint64_t now_ns) {
+  node->heard_t_ns = now_ns;
+  node->heard_dropped = picture_queue_state(node->pictures).dropped;
+}
+
+void host_give_way(node_t *node, uint64_t now_ns) {
+  if (node->link->fd >= 0 && now_ns - node->heard_t_ns > SILENCE_NS) {
+    lose_link(node, "it fell silent, and a host has come");
+  }
+}
+
+void host_greet(node_t *node, uint64_t now_ns) {
+  picture_queue_state_t pictures = picture_queue_state(node->pictures);
+  uint32_t dropped = pictures.dropped - node->heard_dropped;
+  double away_s = (double)(now_ns - node->heard_t_ns) / 1e9;
+  note_heard(node, now_ns);
   node->hello_wanted = true;
   node->status_wanted = true;
   memset(node->done, 0, sizeof node->done); /* another host may count its commands from 1 again */
   node_say(node, handcap_Log_Level_LEVEL_INFO, "%s is here", node->link->peer);
-  if (!node->streaming || node->link_lost_t_ns == 0) {
+  if (!node->streaming || !node->had_host) {
     return;
   }
-  double away_s = (double)(clock_now_ns() - node->link_lost_t_ns) / 1e9;
   node_say(node, dropped > 0 ? handcap_Log_Level_LEVEL_WARNING : handcap_Log_Level_LEVEL_INFO,
-           "the link was away for %.1f s: %u pictures were thrown away for want of room, the others follow", away_s,
-           dropped);
+           "the link was away for %.1f s: %u pictures were thrown away for want of room, %u were kept and follow", away_s,
+           dropped, pictures.count);
 }
 
 static void reply(node_t *node, const node_reply_t *answer) {
@@ -120,6 +134,7 @@ static void hear(node_t *node, uint64_t received_t_ns) {
     lose_link(node, got == 0 ? "it closed the link" : strerror(errno));
     return;
   }
+  note_heard(node, received_t_ns);
   hc_deframer_t *deframer = &node->link->deframer;
   for (ssize_t i = 0; i < got; i++) {
     if (hc_deframer_push(deframer, bytes[i])) {
@@ -139,6 +154,7 @@ void host_hear(node_t *node, short events, uint64_t now_ns) {
 }
 
 void host_speak(node_t *node) {
+  messages_forget_arrived(node);
   for (int i = 0; i < TURN_MESSAGES; i++) {
     if (!link_busy(node->link)) {
       messages_let_go_of_sent(node);
@@ -168,7 +184,7 @@ bool host_has_something_to_hear(const node_t *node) {
   if (node->replies_read != node->replies_written) {
     return true;
   }
-  if (node->iio != NULL && (node->has_batch || node->samples->read != node->samples->written)) {
+  if (node->iio != NULL && (node->has_batch || node->samples->sent != node->samples->written)) {
     return true;
   }
   return picture_queue_state(node->pictures).bytes > 0;

@@ -4,7 +4,10 @@
 
 #include "node.h"
 
-void host_greet(node_t *node);
+/* Another host wants to come: the one that is here goes if it has fallen silent. */
+void host_give_way(node_t *node, uint64_t now_ns);
+
+void host_greet(node_t *node, uint64_t now_ns);
 
 /* `events` as poll gave them at `now_ns`, which is a request's t2. */
 void host_hear(node_t *node, short events, uint64_t now_ns);

@@ -17,7 +17,10 @@ static void close_batch(imu_queue_t *queue) {
   uint64_t span = queue->last_t_ns - batch->first_t_ns;
   batch->period_ns = (uint32_t)(batch->count > 1 ? span / (batch->count - 1) : queue->nominal_period_ns);
   if (queue->written - queue->read == IMU_BATCHES) {
-    queue->lost += queue->ready[queue->read % IMU_BATCHES].count;
+    if (queue->sent == queue->read) {
+      queue->lost += queue->ready[queue->read % IMU_BATCHES].count;
+      queue->sent++;
+    }
     queue->read++;
   }
   queue->ready[queue->written++ % IMU_BATCHES] = *batch;
@@ -68,9 +71,24 @@ void imu_queue_flush(imu_queue_t *queue, uint64_t t_ns) {
 }
 
 bool imu_queue_pop(imu_queue_t *queue, imu_batch_t *batch) {
-  if (queue->read == queue->written) {
+  if (queue->sent == queue->written) {
     return false;
   }
-  *batch = queue->ready[queue->read++ % IMU_BATCHES];
+  queue->sent_end[queue->sent % IMU_BATCHES] = UINT64_MAX;
+  *batch = queue->ready[queue->sent++ % IMU_BATCHES];
   return true;
+}
+
+void imu_queue_keep_sent(imu_queue_t *queue, uint64_t sent_end) {
+  queue->sent_end[(queue->sent - 1) % IMU_BATCHES] = sent_end;
+}
+
+void imu_queue_arrived(imu_queue_t *queue, uint64_t bytes) {
+  while (queue->read != queue->sent && queue->sent_end[queue->read % IMU_BATCHES] <= bytes) {
+    queue->read++;
+  }
+}
+
+void imu_queue_take_back(imu_queue_t *queue) {
+  queue->sent = queue->read;
 }

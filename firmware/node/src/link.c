@@ -2,12 +2,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pb_encode.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -158,6 +160,7 @@ bool link_accept(link_t *link) {
   set_number(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, PATIENCE_MS);
   link->fd = fd;
   link->framed_bytes = link->sent_bytes = 0;
+  link->bytes_out = 0;
   name_peer(&address, link->peer, sizeof link->peer);
   /* A new host's first byte begins a frame; the counts of damage stay. */
   hc_deframer_t fresh;
@@ -187,6 +190,16 @@ link_result_t link_flush(link_t *link) {
       return errno == EAGAIN ? LINK_BLOCKED : LINK_LOST;
     }
     link->sent_bytes += (size_t)sent;
+    link->bytes_out += (uint64_t)sent;
   }
   return LINK_OPEN;
+}
+
+uint64_t link_arrived(const link_t *link) {
+  int unacknowledged = 0;
+  if (link->fd < 0 || ioctl(link->fd, SIOCOUTQ, &unacknowledged) != 0 || unacknowledged < 0) {
+    return 0;
+  }
+  uint64_t waiting = (uint64_t)unacknowledged;
+  return waiting < link->bytes_out ? link->bytes_out - waiting : 0;
 }

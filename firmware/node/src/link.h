@@ -18,6 +18,7 @@ typedef struct {
   uint8_t *message, *framed; /* grow to the largest message sent, never beyond the wire's limit */
   size_t message_room, framed_room;
   size_t framed_bytes, sent_bytes; /* of the message that is on its way */
+  uint64_t bytes_out;              /* that the kernel took, of this link */
 } link_t;
 
 /* `address` is a number, IPv4 or IPv6; port 0 takes any that is free. */
@@ -34,6 +35,9 @@ bool link_put(link_t *link, const handcap_Envelope *envelope, size_t size_max);
 
 /* Send on; LINK_OPEN once the whole message is in the kernel's hands. */
 link_result_t link_flush(link_t *link);
+
+/* How many of bytes_out the host's kernel has acknowledged; of a link that has just been lost, too. */
+uint64_t link_arrived(const link_t *link);
 
 static inline bool link_busy(const link_t *link) { return link->sent_bytes < link->framed_bytes; }
 

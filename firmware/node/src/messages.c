@@ -203,10 +203,33 @@ static size_t next_message(node_t *node, handcap_Envelope *envelope) {
 
 void messages_let_go_of_sent(node_t *node) {
   if (node->on_the_way == handcap_Envelope_video_frame_tag) {
-    free(node->picture);
+    picture_queue_keep_sent(node->pictures, node->picture, node->link->bytes_out);
     node->picture = NULL;
   }
   if (node->on_the_way == handcap_Envelope_imu_batch_tag) {
+    imu_queue_keep_sent(node->samples, node->link->bytes_out);
+    node->has_batch = false;
+  }
+  node->on_the_way = 0;
+}
+
+void messages_forget_arrived(node_t *node) {
+  uint64_t arrived = link_arrived(node->link);
+  picture_queue_arrived(node->pictures, arrived);
+  if (node->iio != NULL) {
+    imu_queue_arrived(node->samples, arrived);
+  }
+}
+
+void messages_take_back(node_t *node) {
+  messages_forget_arrived(node);
+  if (node->picture != NULL) {
+    picture_queue_keep_sent(node->pictures, node->picture, UINT64_MAX);
+    node->picture = NULL;
+  }
+  picture_queue_take_back(node->pictures);
+  if (node->iio != NULL) {
+    imu_queue_take_back(node->samples);
     node->has_batch = false;
   }
   node->on_the_way = 0;

@@ -15,4 +15,10 @@ bool messages_put_next(node_t *node);
 /* The link has sent all of what it was handed. */
 void messages_let_go_of_sent(node_t *node);
 
+/* What the host's kernel has need not be kept any longer. */
+void messages_forget_arrived(node_t *node);
+
+/* The link is lost, and not yet closed: pictures and samples that did not arrive wait for the next one. */
+void messages_take_back(node_t *node);
+
 #endif

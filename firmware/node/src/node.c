@@ -56,8 +56,11 @@ static void prepare(const node_t *node, struct pollfd *waiting) {
 /* All that one turn of the loop does but wait. */
 static void attend(node_t *node, const struct pollfd *waiting, uint64_t now_ns) {
   host_hear(node, waiting[HOST].revents, now_ns);
-  if (waiting[ARRIVALS].revents != 0 && link_accept(node->link)) {
-    host_greet(node);
+  if (waiting[ARRIVALS].revents != 0) {
+    host_give_way(node, now_ns);
+    if (link_accept(node->link)) {
+      host_greet(node, now_ns);
+    }
   }
   if (waiting[INERTIAL].revents != 0) {
     sensors_hear_imu(node, waiting[INERTIAL].revents, now_ns);

@@ -52,16 +52,17 @@ typedef struct {
   uint32_t rx_not_a_message;
 
   pb_size_t on_the_way; /* which body the line is busy with; 0 is none */
-  picture_t *picture;   /* popped, and let go of once it is wholly out: a lost link's next host gets it again */
+  picture_t *picture;   /* popped, on its way */
   uint32_t picture_dropped; /* as counted when it was popped */
-  imu_batch_t batch;    /* likewise */
+  imu_batch_t batch;    /* a copy */
   bool has_batch;
 
   bool imu_running;
   uint32_t imu_stuck;
   uint64_t imu_heard_t_ns, imu_retry_t_ns;
-  uint64_t link_lost_t_ns;
-  uint32_t link_lost_dropped;
+  uint64_t heard_t_ns; /* when the host last said something, and what was dropped until then */
+  uint32_t heard_dropped;
+  bool had_host;
   camera_state_t camera_told;
   node_losses_t told;
   uint32_t damaged_told;

@@ -20,7 +20,7 @@ static const char help[] =
     "  --control N=V     set a camera control, as v4l2-ctl spells it; may be repeated\n"
     "  --name NAME       which camera of the rig this is: head, head_left, head_right, left, right (head)\n"
     "  --bind ADDRESS    where to listen (127.0.0.1)          --port N     (7047; 0: any)\n"
-    "  --buffer-mib N    pictures kept while nobody reads, then the oldest are dropped (64)\n"
+    "  --buffer-mib N    pictures kept while nobody reads, then the oldest are dropped (128)\n"
     "  --imu WHICH       auto, none, or the IIO device's name (auto)\n"
     "  --iio-root PATH   where /sys and /dev of the inertial sensor lie (/)\n"
     "  --uid HEX         16 digits; else made from this machine's id and --name\n"
@@ -196,7 +196,7 @@ static bool take(options_t *options, int which, const char *text) {
 
 options_result_t options_parse(options_t *options, int count, char **arguments) {
   *options =
-      (options_t){.name = "head", .bind = "127.0.0.1", .port = 7047, .buffer_mib = 64, .imu = "auto", .iio_root = ""};
+      (options_t){.name = "head", .bind = "127.0.0.1", .port = 7047, .buffer_mib = 128, .imu = "auto", .iio_root = ""};
   options->camera =
       (v4l2_options_t){.device = "/dev/video0", .width = 640, .height = 480, .rate_hz = 30.0, .jpeg_quality = 85};
   int which;

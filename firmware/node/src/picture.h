@@ -14,6 +14,7 @@ typedef enum { ENCODING_MJPEG, ENCODING_H264 } encoding_t;
 typedef struct picture {
   struct picture *next;
   uint64_t capture_t_ns; /* CLOCK_MONOTONIC */
+  uint64_t sent_end;     /* of the link's bytes, where its message ended */
   uint32_t frame;        /* the driver's count */
   uint32_t width, height;
   encoding_t encoding;

@@ -16,7 +16,17 @@ static picture_t *take_oldest(picture_queue_t *queue) {
     queue->newest = NULL;
   }
   queue->bytes -= cost(picture);
+  queue->count--;
   picture->next = NULL;
+  return picture;
+}
+
+static picture_t *take_sent(picture_queue_t *queue) {
+  picture_t *picture = queue->sent;
+  queue->sent = picture->next;
+  if (queue->sent == NULL) {
+    queue->sent_newest = NULL;
+  }
   return picture;
 }
 
@@ -34,6 +44,7 @@ void picture_queue_destroy(picture_queue_t *queue) {
   while (queue->oldest != NULL) {
     free(take_oldest(queue));
   }
+  picture_queue_arrived(queue, UINT64_MAX);
   pthread_mutex_destroy(&queue->lock);
 }
 
@@ -47,6 +58,7 @@ void picture_queue_push(picture_queue_t *queue, picture_t *picture) {
   }
   queue->newest = picture;
   queue->bytes += cost(picture);
+  queue->count++;
 
   bool dropped = queue->wants_key;
   while (queue->bytes > queue->bytes_max) {
@@ -75,9 +87,44 @@ void picture_queue_reject(picture_queue_t *queue, picture_t *picture) {
   pthread_mutex_unlock(&queue->lock);
 }
 
+void picture_queue_keep_sent(picture_queue_t *queue, picture_t *picture, uint64_t sent_end) {
+  picture->next = NULL;
+  picture->sent_end = sent_end;
+  if (queue->sent_newest == NULL) {
+    queue->sent = picture;
+  } else {
+    queue->sent_newest->next = picture;
+  }
+  queue->sent_newest = picture;
+}
+
+void picture_queue_arrived(picture_queue_t *queue, uint64_t bytes) {
+  while (queue->sent != NULL && queue->sent->sent_end <= bytes) {
+    free(take_sent(queue));
+  }
+}
+
+void picture_queue_take_back(picture_queue_t *queue) {
+  if (queue->sent == NULL) {
+    return;
+  }
+  pthread_mutex_lock(&queue->lock);
+  for (picture_t *picture = queue->sent; picture != NULL; picture = picture->next) {
+    queue->bytes += cost(picture);
+    queue->count++;
+  }
+  queue->sent_newest->next = queue->oldest;
+  if (queue->newest == NULL) {
+    queue->newest = queue->sent_newest;
+  }
+  queue->oldest = queue->sent;
+  queue->sent = queue->sent_newest = NULL;
+  pthread_mutex_unlock(&queue->lock);
+}
+
 picture_queue_state_t picture_queue_state(picture_queue_t *queue) {
   pthread_mutex_lock(&queue->lock);
-  picture_queue_state_t state = {queue->bytes, queue->dropped, queue->wants_key};
+  picture_queue_state_t state = {queue->bytes, queue->count, queue->dropped, queue->wants_key};
   pthread_mutex_unlock(&queue->lock);
   return state;
 }

@@ -52,6 +52,38 @@ static void a_full_queue_drops_the_oldest_pictures_and_counts_them(void **state)
   picture_queue_destroy(&queue);
 }
 
+static void keep_sent(picture_queue_t *queue, uint64_t sent_end) {
+  uint32_t dropped;
+  picture_queue_keep_sent(queue, picture_queue_pop(queue, &dropped), sent_end);
+}
+
+static void pictures_that_were_sent_and_did_not_arrive_come_back_in_their_order(void **state) {
+  (void)state;
+  picture_queue_t queue;
+  picture_queue_init(&queue, 10 * PICTURE_COST(1000));
+  for (uint32_t frame = 0; frame < 6; frame++)
+    picture_queue_push(&queue, picture_numbered(frame, 1000, true));
+  for (uint64_t sent = 1; sent <= 4; sent++)
+    keep_sent(&queue, sent * 1000);
+  assert_int_equal(picture_queue_state(&queue).count, 2);
+  picture_queue_arrived(&queue, 2999); /* the third has all but its last byte */
+  picture_queue_take_back(&queue);
+  assert_int_equal(picture_queue_state(&queue).count, 4);
+  assert_true(picture_queue_state(&queue).bytes == 4 * PICTURE_COST(1000));
+  for (uint32_t frame = 2; frame < 6; frame++)
+    assert_int_equal(pop_number(&queue), frame);
+  assert_int_equal(picture_queue_state(&queue).dropped, 0);
+  picture_queue_push(&queue, picture_numbered(6, 1000, true));
+  keep_sent(&queue, 1);
+  picture_queue_take_back(&queue); /* into an empty queue, and the next one behind it */
+  picture_queue_push(&queue, picture_numbered(7, 1000, true));
+  assert_int_equal(pop_number(&queue), 6);
+  assert_int_equal(pop_number(&queue), 7);
+  picture_queue_push(&queue, picture_numbered(8, 1000, true));
+  keep_sent(&queue, 1);
+  picture_queue_destroy(&queue);
+}
+
 static void a_picture_larger_than_the_whole_queue_is_dropped_and_counted(void **state) {
   (void)state;
   picture_queue_t queue;
@@ -339,6 +371,41 @@ static void a_clock_that_runs_back_loses_nothing_and_never_shares_a_batch(void *
   assert_int_equal(samples.lost, 0);
 }
 
+static void samples_that_were_sent_and_did_not_arrive_come_back_in_their_order(void **state) {
+  (void)state;
+  imu_batch_t batch;
+  imu_queue_init(&samples, 1000.0);
+  for (uint64_t i = 1; i <= 4 * IMU_BATCH; i++)
+    push_at(i * 1000000);
+  for (uint64_t sent = 1; sent <= 3; sent++) {
+    assert_true(imu_queue_pop(&samples, &batch));
+    imu_queue_keep_sent(&samples, sent * 100);
+  }
+  imu_queue_arrived(&samples, 100);
+  imu_queue_take_back(&samples);
+  for (uint64_t number = 1; number < 4; number++) {
+    assert_true(imu_queue_pop(&samples, &batch));
+    assert_int_equal(batch.first_t_ns, (number * IMU_BATCH + 1) * 1000000);
+  }
+  assert_false(imu_queue_pop(&samples, &batch));
+  assert_int_equal(samples.lost, 0);
+}
+
+static void samples_that_were_sent_make_room_without_being_lost(void **state) {
+  (void)state;
+  imu_batch_t batch;
+  imu_queue_init(&samples, 1000.0);
+  for (uint64_t i = 1; i <= IMU_BATCHES * IMU_BATCH; i++)
+    push_at(i * 1000000);
+  assert_true(imu_queue_pop(&samples, &batch));
+  imu_queue_keep_sent(&samples, 100);
+  for (uint64_t i = 1; i <= IMU_BATCH; i++)
+    push_at((IMU_BATCHES * IMU_BATCH + i) * 1000000);
+  assert_int_equal(samples.lost, 0);
+  assert_true(imu_queue_pop(&samples, &batch));
+  assert_int_equal(batch.first_t_ns, (IMU_BATCH + 1) * 1000000);
+}
+
 static void a_full_queue_drops_the_oldest_samples_and_counts_each(void **state) {
   (void)state;
   imu_batch_t batch;
@@ -353,6 +420,7 @@ static void a_full_queue_drops_the_oldest_samples_and_counts_each(void **state) 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_full_queue_drops_the_oldest_pictures_and_counts_them),
+      cmocka_unit_test(pictures_that_were_sent_and_did_not_arrive_come_back_in_their_order),
       cmocka_unit_test(a_picture_larger_than_the_whole_queue_is_dropped_and_counted),
       cmocka_unit_test(what_is_left_of_a_full_queue_always_begins_with_a_key_picture),
       cmocka_unit_test(pictures_without_their_key_picture_are_dropped_until_the_next_one_comes),
@@ -369,6 +437,8 @@ int main(void) {
       cmocka_unit_test(a_hole_between_samples_is_counted_and_begins_a_new_batch),
       cmocka_unit_test(a_pause_that_was_meant_is_no_loss),
       cmocka_unit_test(a_clock_that_runs_back_loses_nothing_and_never_shares_a_batch),
+      cmocka_unit_test(samples_that_were_sent_and_did_not_arrive_come_back_in_their_order),
+      cmocka_unit_test(samples_that_were_sent_make_room_without_being_lost),
       cmocka_unit_test(a_full_queue_drops_the_oldest_samples_and_counts_each),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
