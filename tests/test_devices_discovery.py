@@ -96,6 +96,7 @@ def test_cameras_are_told_by_the_kernel_and_their_metadata_nodes_left_out(tmp_pa
     found = discovery.cameras(root)
     assert [camera.name for camera in found] == ["/dev/video0", "/dev/video2", "/dev/video10"]
     assert (found[0].usb_id, found[0].usb_serial, found[0].model) == ("046d:0825", "ABC", "Camera video0")
+    assert found[0].usb_place == "1-2" and found[1].usb_place is None
     assert found[1].usb_id is None and discovery.cameras(tmp_path / "none") == []
 
 

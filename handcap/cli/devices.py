@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from handcap.cli.options import AsJson, Lang
 from handcap.cli.outcome import Outcome, finish
 
 if TYPE_CHECKING:
-    from handcap.devices import FoundCamera
+    from handcap.devices import FoundCamera, FoundFormat
     from handcap.devices.examine import BoardReport, Failed, Owner
 
 Ports = Annotated[
@@ -51,13 +52,22 @@ def devices(
     told = [as_dict(report) for report in reports]
     cameras = plugged.cameras()
     lines = [line for entry in told for line in _lines(entry, lang)]
-    lines += [_camera_line(camera, lang) for camera in cameras]
+    offered = {camera.name: plugged.formats(camera.name) for camera in cameras}
+    for camera in cameras:
+        lines += _camera_lines(camera, offered[camera.name], lang)
     nothing = {
         "en": "nothing is plugged in; `handcap doctor` says what to check",
         "zh": "没有插入任何设备;请运行 `handcap doctor` 查看如何检查",
     }[lang]
     found = [
-        {"port": camera.name, "model": camera.model, "usb_id": camera.usb_id, "serial": camera.usb_serial}
+        {
+            "port": camera.name,
+            "model": camera.model,
+            "usb_id": camera.usb_id,
+            "serial": camera.usb_serial,
+            "place": camera.usb_place,
+            "formats": [{"format": f.name, "size": list(f.size), "most_hz": f.most_hz} for f in offered[camera.name]],
+        }
         for camera in cameras
     ]
     finish(Outcome(lines=lines or [nothing], details={"boards": told, "cameras": found}), as_json)
@@ -171,7 +181,14 @@ def _lines(told: dict[str, Any], lang: Language) -> list[str]:
     return lines
 
 
-def _camera_line(camera: FoundCamera, lang: Language) -> str:
-    word = {"en": "camera", "zh": "相机"}[lang]
-    rest = ", ".join(text for text in (camera.usb_id, camera.usb_serial) if text)
-    return f"{camera.name}: {word} {camera.model}" + (f" ({rest})" if rest else "")
+def _camera_lines(camera: FoundCamera, offered: Sequence[FoundFormat], lang: Language) -> list[str]:
+    """What it is, what rig.json calls it by, and the largest pictures of each kind that it offers."""
+    word, place = {"en": ("camera", "at USB place"), "zh": ("相机", "USB 位置")}[lang]
+    rest = [text for text in (camera.usb_id, camera.usb_serial) if text]
+    rest += [f"{place} {camera.usb_place}"] if camera.usb_place else []
+    lines = [f"{camera.name}: {word} {camera.model}" + (f" ({', '.join(rest)})" if rest else "")]
+    for name in sorted({each.name for each in offered}):
+        best = max((each for each in offered if each.name == name), key=lambda each: each.size[0] * each.size[1])
+        hz = "" if best.most_hz is None else f", {best.most_hz:g} Hz"
+        lines.append(f"  {name}: {best.size[0]}×{best.size[1]}{hz}")
+    return lines

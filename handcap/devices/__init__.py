@@ -13,8 +13,11 @@ from handcap.devices.discovery import FoundCamera, FoundPort, boards, cameras
 from handcap.devices.inbox import Message
 from handcap.devices.losses import Losses
 from handcap.devices.opening import open_board
+from handcap.devices.v4l2_formats import FoundFormat, formats
+from handcap.devices.video_source import Asked, VideoSource, video_source
 
 __all__ = [
+    "Asked",
     "Board",
     "BoardParams",
     "ClockEstimate",
@@ -24,13 +27,17 @@ __all__ = [
     "Exchange",
     "FitParams",
     "FoundCamera",
+    "FoundFormat",
     "FoundPort",
     "Losses",
     "Message",
     "TrackerParams",
+    "VideoSource",
     "boards",
     "cameras",
     "fit_line",
     "fit_recording",
+    "formats",
     "open_board",
+    "video_source",
 ]

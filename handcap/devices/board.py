@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from handcap.clock import NS_PER_S, nanoseconds
+from handcap.devices.backlog import Backlog, Outage
 from handcap.devices.clock_fit import ClockEstimate, Exchange
 from handcap.devices.clock_tracker import ClockTracker, Rejected, TrackerParams
 from handcap.devices.commands import RESEND_NS, Commands, What, require_done
@@ -25,7 +26,7 @@ from handcap.wire import Decoded, MessageStream, frame, require_version
 from handcap.wire.handcap_pb2 import Command, Envelope, Hello, Identify, Status, Stream, SyncRequest
 
 _log = logging.getLogger(__name__)
-EventKind = Literal["connected", "unplugged", "rebooted", "foreign", "wrong_version", "clock_jumped"]
+EventKind = Literal["connected", "unplugged", "rebooted", "foreign", "wrong_version", "clock_jumped", "caught_up"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class BoardParams:
         reopen_every_s: between attempts to find an unplugged board.
         most_messages, most_bytes: that wait for whoever records: a minute of a board at 1 kHz.
         most_bytes_node: the same of a camera node: a few pictures of 16 MiB; then the node drops pictures and counts.
+        silent_s: a node that says nothing for so long has lost its link: it answers twenty times a second, and a broken
+            radio link breaks no connection by itself.
         wait_s: for an answer to a command, before it has failed. A board takes milliseconds, a self-test 0.2 s.
     """
 
@@ -49,6 +52,7 @@ class BoardParams:
     most_messages: int = 8192
     most_bytes: int = 4 << 20
     most_bytes_node: int = 64 << 20
+    silent_s: float = 3.0
     wait_s: float = 5.0
 
 
@@ -115,6 +119,9 @@ class Board:
         self._commands = Commands()
         self._events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
         self._epoch = self._foreign = self._unplugged = self._bytes_read = self._messages_read = 0
+        self._backlog = Backlog() if node else None
+        self._boot_id: int | None = None
+        self._boots = 0
         self._confirmed = False
         self._ready = threading.Event()
         self._error: HandcapError | None = None
@@ -129,6 +136,7 @@ class Board:
         self._wake_lock = threading.Lock()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
+        self._heard_ns = self._now_ns()
         self._watch(self._port)
         self._thread = threading.Thread(target=self._run, name=f"handcap {name}", daemon=True)
         self._thread.start()
@@ -158,6 +166,16 @@ class Board:
     def clock_of(self, epoch: int) -> ClockEstimate | None:
         """The last fit of an epoch, for messages that were taken late."""
         return self._clocks.get(epoch)
+
+    @property
+    def outages(self) -> Sequence[Outage]:
+        """Times a node's link was away and came back with what the node had kept; none of a board."""
+        return () if self._backlog is None else tuple(self._backlog.outages)
+
+    def has_come(self, t_ns: int) -> bool:
+        """Whether a node's pictures up to `t_ns`, host's monotonic clock, are here, lost links or not."""
+        backlog = self._backlog
+        return backlog is None or not backlog.pending or (backlog.newest_ns is not None and backlog.newest_ns >= t_ns)
 
     @property
     def clock_rejected(self) -> Rejected:
@@ -317,13 +335,19 @@ class Board:
             with suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
         happened = ready.get(port.fileno(), 0)
-        if happened & (select.POLLERR | select.POLLNVAL):
+        # What a connection had brought before it broke is read first; its end comes with the read after.
+        broken = select.POLLNVAL if port.holds_back else select.POLLERR | select.POLLNVAL
+        if happened & broken:
             raise ConnectionError("hung up")
-        if happened:
+        if happened or not reading:
+            self._heard_ns = self._now_ns()
+        elif port.holds_back and now_ns - self._heard_ns > self.params.silent_s * NS_PER_S:
+            raise ConnectionError(f"nothing came for {self.params.silent_s:g} s")
+        if happened and reading:
             data = port.read()
             self._take_in(data, self._now_ns())
-            if self._now_ns() >= self._urgent_until_ns and not self._closing.is_set():
-                time.sleep(self.params.nap_s)
+        if happened and self._now_ns() >= self._urgent_until_ns and not self._closing.is_set():
+            time.sleep(self.params.nap_s)
 
     def _take_in(self, data: bytes, arrived_ns: int) -> None:
         self._bytes_read += len(data)
@@ -345,8 +369,10 @@ class Board:
             self._note("rebooted", arrived_ns, f"boot {envelope.boot_id:08x}")
         body = envelope.WhichOneof("body")
         if body == "hello":
-            self._greet(envelope.hello, arrived_ns)
+            self._greet(envelope.hello, envelope.boot_id, arrived_ns)
         if not self._confirmed:
+            return False
+        if self._backlog is not None and not self._is_new(self._backlog, envelope, arrived_ns):
             return False
         if body == "sync_response":
             self._answered(decoded, arrived_ns)
@@ -356,7 +382,16 @@ class Board:
             self.status = envelope.status
         return True
 
-    def _greet(self, hello: Hello, arrived_ns: int) -> None:
+    def _is_new(self, backlog: Backlog, envelope: Envelope, arrived_ns: int) -> bool:
+        """Whether a node's message was not here before a lost link; and what else came of that link."""
+        told = len(backlog.outages)
+        new = backlog.is_new(envelope, self._clocks.get(self._epoch), arrived_ns)
+        for outage in backlog.outages[told:]:
+            text = f"the link was away for {outage.away_s:.1f} s; {outage.kept} pictures came late, {outage.lost} never"
+            self._note("caught_up", arrived_ns, text)
+        return new
+
+    def _greet(self, hello: Hello, boot_id: int, arrived_ns: int) -> None:
         if self._uid is not None and hello.uid != self._uid:
             self._foreign += 1
             told = f"board {hello.uid:016x} answers here instead of {self.uid}"
@@ -382,8 +417,14 @@ class Board:
         self._confirmed = True
         self._epoch += 1
         self._asked.clear()
-        # Epochs stand for boots: a board that was unplugged begins a new fit, whether or not it lost power.
-        self._tracker.begin(self._epoch)
+        same_boot = boot_id == self._boot_id
+        if same_boot and self._epoch - 1 in self._clocks:  # its clock went on meanwhile
+            self._clocks[self._epoch] = self._clocks[self._epoch - 1]
+        if not same_boot:
+            self._boot_id, self._boots = boot_id, self._boots + 1
+            self._tracker.begin(self._boots)
+        if self._backlog is not None and self._epoch > 1:
+            self._backlog.returned(arrived_ns, same_boot)
         self._sync_due_ns = 0
         self._note("connected", arrived_ns, f"{hello.board} {self.uid}, firmware {hello.firmware_version}")
         if self._epoch > 1:
@@ -422,7 +463,7 @@ class Board:
             answer.host_sent_t_ns, answer.board_received_t_ns, answer.board_sent_t_ns, arrived_ns - on_the_line_ns
         )
         jumps = self._tracker.jumps
-        self._tracker.add(exchange, self._epoch)
+        self._tracker.add(exchange, self._boots)
         if self._tracker.estimate is not None:
             self._clocks[self._epoch] = self._tracker.estimate
             if len(self._clocks) > _KEPT_CLOCKS:
@@ -476,9 +517,11 @@ class Board:
         self._port.close()
         self._port = None
         self._unsent = b""
-        self._confirmed = False
+        if self._backlog is not None:
+            self._backlog.broke()
+        was, self._confirmed = self._confirmed, False
         self._reopen_due_ns = now_ns + int(wait_s * NS_PER_S)
-        if ours:
+        if ours and (was or self._backlog is None):  # a node that another host has hangs up at once, again and again
             self._unplugged += 1
             self._note("unplugged", now_ns, str(why))
         if self._epoch == 0:
@@ -498,6 +541,7 @@ class Board:
             except DeviceError:
                 continue
             self._port, self.name = port, name
+            self._heard_ns = self._now_ns()
             self._stream.begin_again()
             self._watch(port)
             self._hello_due_ns = 0

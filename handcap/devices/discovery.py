@@ -48,12 +48,14 @@ class FoundCamera:
         model: what it calls itself.
         usb_serial: its serial number, or None.
         usb_id: "046d:0825", or None where it is no USB camera.
+        usb_place: the socket it is in, "1-2.4": bus and ports, counted by the kernel; None as above.
     """
 
     name: str
     model: str
     usb_serial: str | None
     usb_id: str | None
+    usb_place: str | None = None
 
 
 def list_usb_ports() -> list[UsbPort]:
@@ -106,6 +108,7 @@ def cameras(root: Path = VIDEO4LINUX) -> list[FoundCamera]:
                 model=_text(entry / "name") or "",
                 usb_serial=None if usb is None else _text(usb / "serial"),
                 usb_id=f"{vendor}:{product}" if vendor and product else None,
+                usb_place=None if usb is None else usb.name,
             )
         )
     return found

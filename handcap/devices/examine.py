@@ -59,6 +59,8 @@ class Heard:
 
     Attributes:
         streams: by body ("imu_batch", "encoder", "frame_stamp", "video_frame"), of the last epoch.
+        cameras: pictures of each camera of a node.
+        bytes: of all messages.
         watched_s: how long.
         imu: what its batches said of samples.
         encoder: the last one, with the sensor's word on its magnet.
@@ -67,6 +69,8 @@ class Heard:
     """
 
     streams: dict[str, Stretch] = field(default_factory=dict)
+    cameras: dict[str, Stretch] = field(default_factory=dict)
+    bytes: int = 0
     watched_s: float = 0.0
     imu: ImuUnpacker = field(default_factory=ImuUnpacker)
     encoder: Encoder | None = None
@@ -76,7 +80,8 @@ class Heard:
 
     def add(self, message: Message) -> None:
         if message.epoch != self._epoch:
-            self._epoch, self.streams = message.epoch, {}
+            self._epoch, self.streams, self.cameras = message.epoch, {}, {}
+        self.bytes += len(message.data)
         envelope, body = message.envelope, message.body
         if body == "imu_batch":
             self.imu.add(message)
@@ -89,6 +94,7 @@ class Heard:
             self._stretch(body).add(envelope.frame_stamp.exposure_start_t_ns, 1)
         elif body == "video_frame":
             self._stretch(body).add(envelope.video_frame.capture_t_ns, 1)
+            self.cameras.setdefault(envelope.video_frame.camera, Stretch()).add(envelope.video_frame.capture_t_ns, 1)
             self.video_dropped = envelope.video_frame.frames_dropped
         elif body == "log" and envelope.log.level >= Log.LEVEL_WARNING:
             self.logs = [*self.logs, envelope.log.text][-10:]

@@ -1,12 +1,10 @@
-"""What is wrong with boards, ports and this computer, as causes with their mends."""
+"""What is wrong with boards and ports, as causes with their mends."""
 
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from handcap.causes import Cause
 from handcap.devices.examine import BoardReport, Failed
@@ -42,7 +40,6 @@ class HealthParams:
         supply_v: below it an RP2040's brown-out detector is near, with the regulator's tolerance.
         stack_bytes: that were never used.
         loop_late_ms: a turn of the board's main loop; two batches of its sensor's FIFO fill in 40 ms.
-        disk_gb: half an hour of a full rig takes 10 GB.
     """
 
     skew_ppm: float = 150.0
@@ -53,7 +50,6 @@ class HealthParams:
     supply_v: float = 3.0
     stack_bytes: int = 512
     loop_late_ms: float = 20.0
-    disk_gb: float = 10.0
 
 
 _STATES = {
@@ -92,13 +88,6 @@ def findings(reports: Sequence[BoardReport | Failed], params: HealthParams | Non
     for report in reports:
         told += [_failure(report)] if isinstance(report, Failed) else _of_board(report, params)
     return told
-
-
-def disk(folder: Path, params: HealthParams | None = None) -> list[Cause]:
-    """Whether takes will fit."""
-    params = params or HealthParams()
-    free_gb = shutil.disk_usage(folder).free / 1e9
-    return [Cause("disk_low", str(folder), measured=free_gb, limit=params.disk_gb)] if free_gb < params.disk_gb else []
 
 
 def _failure(failed: Failed) -> Cause:
