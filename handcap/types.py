@@ -230,6 +230,24 @@ class CameraSigma:
     centre_px: float
 
 
+@dataclass(frozen=True, slots=True)
+class CameraPlug:
+    """How a camera of a rig is found and set up when it is plugged in.
+
+    Attributes:
+        uid: its USB serial number, or its USB place where it has none of its own ("1-2.4"), or its address; None where
+            a camera node carries it.
+        format: asked of it; None: as it likes.
+        rate_hz: pictures a second asked of it.
+        trigger: device whose board triggers it, and the board's line; None where it runs free.
+    """
+
+    uid: str | None = None
+    format: Literal["mjpeg", "h264"] | None = None
+    rate_hz: float | None = None
+    trigger: tuple[str, int] | None = None
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class MountedCamera:
     """A camera, where it sits on its device, and how its clock differs.
@@ -242,6 +260,7 @@ class MountedCamera:
         dt_sigma_s: standard deviation of dt; None when nobody measured it.
         line_delay_s: time from one row's exposure to the next; 0 for a global shutter.
         sigma: how well lens and mount are calibrated; None when nobody measured it.
+        plug: how it is found; None when nobody said.
     """
 
     device: str
@@ -251,6 +270,7 @@ class MountedCamera:
     dt_sigma_s: float | None = None
     line_delay_s: float = 0.0
     sigma: CameraSigma | None = None
+    plug: CameraPlug | None = None
 
     def late_s(self, pixel: Array) -> Array:
         """(...,) how much later than the stamp, which is the middle row's, the rows of pixels (..., 2) are exposed."""
@@ -337,3 +357,5 @@ class Rig:
     def __post_init__(self) -> None:
         for name, camera in self.cameras.items():
             assert camera.device in self.devices, f"camera {name!r} sits on unknown device {camera.device!r}"
+            trigger = None if camera.plug is None else camera.plug.trigger
+            assert trigger is None or trigger[0] in self.devices, f"camera {name!r} is triggered by nobody"

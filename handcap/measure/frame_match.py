@@ -45,24 +45,33 @@ class FrameMatch:
         delay_s: usual time from a pulse's exposure to its picture's stamp; None where nothing could be told.
         ambiguous: pictures left open.
         lost: pulses without a picture, between the first and the last picture, ambiguous ones not counted.
+        by_ids: whether the camera's own count told them.
     """
 
     pulse: Stamps
     delay_s: float | None
     ambiguous: int
     lost: int
+    by_ids: bool = False
 
 
 def match_frames(
-    pulse_ns: Stamps, arrival_ns: Stamps, frame_ids: Stamps | None = None, params: MatchParams | None = None
+    pulse_ns: Stamps,
+    arrival_ns: Stamps,
+    frame_ids: Stamps | None = None,
+    params: MatchParams | None = None,
+    pulse_ids: Stamps | None = None,
 ) -> FrameMatch:
     """Tie pictures to pulses.
 
     Args:
         pulse_ns: (p,) int64 middle of each exposure, session clock, increasing; with the gaps that the board left out.
         arrival_ns: (n,) int64 stamp of each picture, session clock, not decreasing.
-        frame_ids: (n,) the camera's own count, which also counts pictures that were lost; None where it has none.
+        frame_ids: (n,) the camera's own count, strictly increasing, which also counts pictures that were lost; None
+            where it has none. A count that the times contradict is not believed.
         params: how.
+        pulse_ids: (p,) the board's own count, strictly increasing; None: no stamp of a pulse is missing, and there were
+            no pulses before the first and after the last.
     """
     params = params or MatchParams()
     n = len(arrival_ns)
@@ -70,51 +79,91 @@ def match_frames(
     if len(pulse_ns) < 2 or n == 0:
         return open_
     if frame_ids is not None:
-        return _by_ids(pulse_ns, arrival_ns, frame_ids, params) or open_
-    delay_s = _usual_delay_s(pulse_ns, arrival_ns, params)
-    return open_ if delay_s is None else _by_time(pulse_ns, arrival_ns, delay_s, params)
+        counted = _by_ids(
+            pulse_ns, np.arange(len(pulse_ns)) if pulse_ids is None else pulse_ids, arrival_ns, frame_ids, params
+        )
+        if counted is not None:
+            return counted
+    grid_ns, place = _with_untold(pulse_ns, pulse_ids, params.most_delay_s + params.burst_s)
+    delay_s = _usual_delay_s(grid_ns, arrival_ns, params)
+    if delay_s is None:
+        return open_
+    tied = _by_time(grid_ns, arrival_ns, delay_s, params)
+    return _finished(np.where(tied == NONE, NONE, place[tied]), delay_s)
 
 
-def _finished(pulse: Stamps, pulses: int, delay_s: float) -> FrameMatch:
+def _with_untold(pulse_ns: Stamps, pulse_ids: Stamps | None, around_s: float) -> tuple[Stamps, Stamps]:
+    """Pulses, and all places of the grid where there may have been others: where the board's count says that stamps
+    were lost, and before the first and after the last.
+
+    A place that was a gap does no harm: no picture is tied to it, and pictures are kept from pulses beside it.
+
+    Returns:
+        (g,) their times, and (g,) which of the pulses each is, NONE where it is no known one.
+    """
+    place = np.arange(len(pulse_ns))
+    if pulse_ids is None:
+        return pulse_ns, place
+    period = float(np.median(np.diff(pulse_ns) / np.diff(pulse_ids)))
+    untold = [-_grid(period, around_s)[::-1] + pulse_ns[0], _grid(period, around_s) + pulse_ns[-1]]
+    for k in np.flatnonzero(np.diff(pulse_ids) > 1):
+        span_s = (pulse_ns[k + 1] - pulse_ns[k] - period / 2) * 1e-9
+        untold.append(_grid(period, span_s) + pulse_ns[k])
+    grid_ns = np.concatenate([pulse_ns, *untold])
+    which = np.concatenate([place, np.full(len(grid_ns) - len(place), NONE)])
+    order = np.argsort(grid_ns, kind="stable")
+    return grid_ns[order], which[order]
+
+
+def _grid(period_ns: float, span_s: float) -> Stamps:
+    """Whole periods up to a span, ns."""
+    return np.rint(period_ns * np.arange(1, int(span_s * 1e9 / period_ns) + 1)).astype(np.int64)
+
+
+def _finished(pulse: Stamps, delay_s: float, by_ids: bool = False) -> FrameMatch:
     known = pulse[pulse != NONE]
     ambiguous = len(pulse) - len(known)
     lost = int(known[-1] - known[0] + 1 - len(known)) if len(known) else 0
-    return FrameMatch(pulse, delay_s, ambiguous, max(lost - ambiguous, 0))
+    return FrameMatch(pulse, delay_s, ambiguous, max(lost - ambiguous, 0), by_ids)
 
 
-def _by_ids(pulse_ns: Stamps, arrival_ns: Stamps, ids: Stamps, params: MatchParams) -> FrameMatch | None:
-    """The camera counts: one number, by how much its count is ahead of the board's, decides them all.
+def _by_ids(
+    pulse_ns: Stamps, pulse_ids: Stamps, arrival_ns: Stamps, ids: Stamps, params: MatchParams
+) -> FrameMatch | None:
+    """The camera counts: one number, by how much its count is behind the board's, decides them all.
 
     Of all such numbers the right one makes the delay from pulse to picture the steadiest, because the count goes on
-    through a coded gap and time does not.
+    through a coded gap and time does not. None where two are as good, or where even the best is contradicted: a camera
+    that does not count a picture it lost is a whole period off from then on.
     """
-    low, high = -int(ids.min()), len(pulse_ns) - 1 - int(ids.max())
     period = float(np.median(np.diff(pulse_ns)))
+    alone = _alone(arrival_ns, period * 0.5e-9)
     # Near the count that fits the pictures' times, to what a delay can be.
-    guess = int(np.searchsorted(pulse_ns, arrival_ns[0])) - 1 - int(ids[0])
+    guess = int(pulse_ids[max(int(np.searchsorted(pulse_ns, arrival_ns[0])) - 1, 0)]) - int(ids[0])
     reach = int(np.ceil(params.most_delay_s * 1e9 / period)) + 1
-    tried: list[tuple[int, float, int]] = []
-    for ahead in range(guess - reach, guess + 2):
-        at = ids + ahead
-        inside = (at >= 0) & (at < len(pulse_ns))
-        if np.count_nonzero(inside) < max(2, 0.9 * len(ids)) and not low <= ahead <= high:
+    tried: list[tuple[int, float, Stamps]] = []
+    for behind in range(guess - reach, guess + reach + 2):
+        pulse = _places(pulse_ids, ids + behind)
+        told = pulse != NONE
+        if np.count_nonzero(told) < max(2, 0.5 * len(ids)):
             continue
-        delay = (arrival_ns[inside] - pulse_ns[at[inside]]) * 1e-9
+        delay = (arrival_ns[told] - pulse_ns[pulse[told]]) * 1e-9
         usual = float(np.median(delay))
         if -params.on_time_s <= usual <= params.most_delay_s:
-            off = int(np.count_nonzero(np.abs(delay - usual) > params.burst_s / 4)) + int(np.count_nonzero(~inside))
-            # A picture that is early by more than a stamp can err was exposed by an earlier pulse.
-            off += int(np.count_nonzero(delay < usual - period * 0.5e-9))
-            tried.append((off, usual, ahead))
-    if not tried:
+            # A picture that is early by more than a stamp can err was exposed by an earlier pulse; one that came by
+            # itself and late by a period was exposed by a later one.
+            off = (delay < usual - period * 0.5e-9) | ((delay > usual + period * 0.5e-9) & alone[told])
+            tried.append((int(np.count_nonzero(off)), usual, pulse))
+    tried.sort(key=lambda each: each[0])
+    if not tried or tried[0][0] > 0 or (len(tried) > 1 and tried[1][0] < params.evidence):
         return None
-    tried.sort()
-    if len(tried) > 1 and tried[1][0] - tried[0][0] < 1:
-        return None
-    _, usual, ahead = tried[0]
-    at = ids + ahead
-    pulse = np.where((at >= 0) & (at < len(pulse_ns)), at, NONE)
-    return _finished(pulse, len(pulse_ns), usual)
+    return _finished(tried[0][2], tried[0][1], by_ids=True)
+
+
+def _places(ids: Stamps, wanted: Stamps) -> Stamps:
+    """(n,) where each wanted one stands among increasing ids; NONE where it does not."""
+    at = np.clip(np.searchsorted(ids, wanted), 0, len(ids) - 1)
+    return np.where(ids[at] == wanted, at, NONE)
 
 
 def _usual_delay_s(pulse_ns: Stamps, arrival_ns: Stamps, params: MatchParams) -> float | None:
@@ -124,7 +173,11 @@ def _usual_delay_s(pulse_ns: Stamps, arrival_ns: Stamps, params: MatchParams) ->
     pictures next to it would have no pulse.
     """
     period = float(np.median(np.diff(pulse_ns))) * 1e-9
-    arrival_ns = arrival_ns[_alone(arrival_ns, period / 2)]
+    # Not the first and last pictures: of a recording that begins and ends anywhere, their pulses may lie outside.
+    inside = (arrival_ns >= pulse_ns[0] + round(params.most_delay_s * 1e9)) & (arrival_ns <= pulse_ns[-1])
+    arrival_ns = arrival_ns[_alone(arrival_ns, period / 2) & inside]
+    if not len(arrival_ns):
+        return None
     before = np.clip(np.searchsorted(pulse_ns, arrival_ns, side="right") - 1, 0, len(pulse_ns) - 1)
     since = (arrival_ns - pulse_ns[before]) * 1e-9
     phase = np.mod(since, period)
@@ -142,8 +195,9 @@ def _usual_delay_s(pulse_ns: Stamps, arrival_ns: Stamps, params: MatchParams) ->
         on_time = np.abs(off) < params.on_time_s
         if on_time.any():
             delay += float(np.median(off[on_time]))
-            on_time = np.abs(_off_s(pulse_ns, arrival_ns, delay)) < params.on_time_s
-        tried.append((int(np.count_nonzero(on_time)), delay))
+        # Which period it is, a picture says that is a little late, too.
+        fits = np.abs(_off_s(pulse_ns, arrival_ns, delay)) < period / 4
+        tried.append((int(np.count_nonzero(fits)), delay))
     if not tried:
         return None
     tried.sort(reverse=True)
@@ -166,8 +220,10 @@ def _off_s(pulse_ns: Stamps, arrival_ns: Stamps, delay_s: float) -> Array:
     return np.asarray((arrival_ns - due[nearer]) * 1e-9, float)
 
 
-def _by_time(pulse_ns: Stamps, arrival_ns: Stamps, delay_s: float, params: MatchParams) -> FrameMatch:
-    """A picture on time and alone is its pulse's. What comes late or bunched between two of those is tied in order
+def _by_time(pulse_ns: Stamps, arrival_ns: Stamps, delay_s: float, params: MatchParams) -> Stamps:
+    """(n,) pulse of each picture, or NONE.
+
+    A picture on time and alone is its pulse's. What comes late or bunched between two of those is tied in order
     where there are as many pictures as pulses, and left open where there are not.
     """
     due = pulse_ns + round(delay_s * 1e9)
@@ -177,7 +233,8 @@ def _by_time(pulse_ns: Stamps, arrival_ns: Stamps, delay_s: float, params: Match
     on_time = np.abs(arrival_ns - due[nearest]) <= tolerance
     sure = on_time & _alone(arrival_ns, float(np.median(np.diff(pulse_ns))) * 0.5e-9)
     # A picture held up for a whole period looks like the next one, if that one is lost: after a loss nothing is sure.
-    sure &= np.diff(nearest, prepend=nearest[0] - 1) == 1
+    # Nor after a picture that was itself held up: this one may be, too.
+    sure &= (np.diff(nearest, prepend=nearest[0] - 1) == 1) & np.r_[True, sure[:-1]]
     # Pictures keep their order: of two that claim the same pulse, or cross, neither is sure.
     claimed = np.where(sure, nearest, NONE)
     sure_at = np.flatnonzero(sure)
@@ -201,4 +258,4 @@ def _by_time(pulse_ns: Stamps, arrival_ns: Stamps, delay_s: float, params: Match
         if high - low == end - at and np.all(arrival_ns[at:end] >= due[low:high] - tolerance):
             pulse[at:end] = np.arange(low, high)
         at = end
-    return _finished(pulse, len(pulse_ns), delay_s)
+    return pulse

@@ -1,4 +1,5 @@
-"""Parts of a take solved in processes of their own, as many at a time as there are cores.
+"""Parts of a take solved in processes of their own: stretches as many at a time as there are cores, for their memory;
+devices one more, since three of them on two cores else leave one idle for a third of the time.
 
 Until they are tied together, devices know nothing of each other; until they are joined, stretches of a long take do
 not. What a process needs ends with it.
@@ -65,18 +66,19 @@ def solve_apart(jobs: Sequence[Job], on_progress: Progress) -> list[Solved]:
     Raises:
         HandcapError: what stopped one of them.
     """
-    return _apart(_solve, Solved, jobs, lambda job: f"the device {job.what!r}", on_progress)
+    return _apart(_solve, Solved, jobs, cores() + 1, lambda job: f"the device {job.what!r}", on_progress)
 
 
 def solve_stretches(jobs: Sequence[Job], on_progress: Progress) -> list[SolvedStretch]:
     """Solve stretches of a long take, in this order. Raises HandcapError."""
-    return _apart(_solve_stretch, SolvedStretch, jobs, lambda _: "a stretch of the take", on_progress)
+    return _apart(_solve_stretch, SolvedStretch, jobs, cores(), lambda _: "a stretch of the take", on_progress)
 
 
 def _apart(
     function: Callable[[Job, Say], None],
     answer: type[_S],
     jobs: Sequence[Job],
+    at_once: int,
     name: Callable[[Job], str],
     on_progress: Progress,
 ) -> list[_S]:
@@ -107,7 +109,7 @@ def _apart(
 
     nursery = Nursery([*_NEEDED, *(_NEEDED_TWICE if jobs[0].params.twice else ())])
     try:
-        with ThreadPoolExecutor(min(len(jobs), cores())) as pool:
+        with ThreadPoolExecutor(min(len(jobs), at_once)) as pool:
             try:
                 return list(pool.map(solve, range(len(jobs))))
             except BaseException:  # one that failed, or Ctrl-C: nobody waits for the others

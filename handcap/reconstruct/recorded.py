@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from handcap.causes import Cause
 from handcap.errors import ReconstructionError, RigError
+from handcap.measure.timed_pictures import TimedPictures
 from handcap.reconstruct.limits import VerdictParams
-from handcap.reconstruct.rig_take import Recording
+from handcap.reconstruct.rig_take import Recording, Whole
 from handcap.reconstruct.session_map import Earlier
 from handcap.session import Session, Take
 from handcap.types import SIDES, Frame, MountedCamera
 
+_MOST_AMBIGUOUS = 0.02  # of a camera's pictures: one is left out beside each that was lost, and 1 % may be lost
 _HEAD_CAMERAS = ("head", "head_left", "head_right")  # the one to follow, in this order
 
 
@@ -35,22 +38,46 @@ def recorded(session: Session, take: Take, every: int = 1, share: bool = True) -
             missing[device] = Cause("no_pictures", measured=0.0, limit=float(VerdictParams().min_pictures))
     if not cameras:
         raise _nothing_to_follow(session, take, missing)
+    timed = {camera: TimedPictures(take, camera) for camera in take.cameras if camera in rig.cameras}
+    rig = replace(rig, cameras={c: _as_timed(mount, timed.get(c)) for c, mount in rig.cameras.items()})
     return Recording(
         rig,
         cameras,
         take.cameras,
-        lambda camera: take.camera_stamps(camera)[::every],
+        lambda camera: timed[camera].stamps[::every],
         lambda camera, of=1, only=None: _of_size(
-            take.frames(camera, every=every * of, only=only), rig.cameras[camera], session.path
+            timed[camera].frames(True, every * of, only), rig.cameras[camera], session.path
         ),
         take.imu,
         take.jaw,
         missing,
         lambda camera, of=1, only=None: _of_size(
-            take.frames(camera, False, every * of, only), rig.cameras[camera], session.path
+            timed[camera].frames(False, every * of, only), rig.cameras[camera], session.path
         ),
         earlier=Earlier(session, take.id) if share else None,
+        timed=timed,
     )
+
+
+def _as_timed(mount: MountedCamera, timed: TimedPictures | None) -> MountedCamera:
+    """A triggered camera whose pulses nobody can tell has stamps of another kind than those of its calibration."""
+    untied = timed is not None and timed.match is not None and not timed.exposed
+    return replace(mount, dt_sigma_s=None) if untied else mount
+
+
+def with_doubts(whole: Whole, recording: Recording) -> Whole:
+    """The same, with what is not certain about when pictures were taken."""
+    out: list[Cause] = []
+    for camera, timed in recording.timed.items():
+        match = timed.match
+        if match is not None and not timed.exposed:
+            out.append(Cause("trigger_unmatched", camera))
+        elif match is not None and match.ambiguous > _MOST_AMBIGUOUS * match.pictures:
+            share = 100 * match.ambiguous / match.pictures
+            out.append(Cause("pictures_ambiguous", camera, measured=share, limit=100 * _MOST_AMBIGUOUS))
+    if not out:
+        return whole
+    return replace(whole, causes=(*whole.causes, *out), verdict="partial" if whole.verdict == "ok" else whole.verdict)
 
 
 def _nothing_to_follow(session: Session, take: Take, missing: Mapping[str, Cause]) -> ReconstructionError:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from handcap.causes import Cause, Verdict
 from handcap.geometry import Array
+from handcap.measure.timed_pictures import TimedPictures
 from handcap.reconstruct.hands import HandJudgement, HandResult
 from handcap.reconstruct.hands.worn import WornBones
 from handcap.reconstruct.jaw import JawWidth
@@ -34,7 +35,7 @@ class Recording:
         rig: its calibration.
         cameras: the camera to follow, by device; the first device's world is everybody's.
         recorded: all cameras with pictures.
-        stamps: of all pictures of a camera, as recorded.
+        stamps: of all pictures of a camera: as recorded, or of their exposures (`timed`).
         frames: grey pictures of a camera from the beginning, each time it is called; one of so many, if asked.
         imu: samples of a device.
         jaw: encoder readings of a gripper.
@@ -42,6 +43,7 @@ class Recording:
         colour: the same pictures in RGB; without it no bare hands are looked for.
         worn: the wearer's bones, from earlier takes.
         earlier: takes of the session before this one, where it may use what they know.
+        timed: what stamps are, by camera, of those that are on a trigger or may be.
     """
 
     rig: Rig
@@ -55,6 +57,7 @@ class Recording:
     colour: Frames | None = None
     worn: WornBones | None = None
     earlier: Earlier | None = None
+    timed: Mapping[str, TimedPictures] = field(default_factory=dict)
 
     def part(self, start_ns: int, end_ns: int) -> Recording:
         """What it holds of the pictures with stamps, as recorded, start_ns <= t < end_ns."""
@@ -75,6 +78,11 @@ class Recording:
 
         colour = None if self.colour is None else within(self.colour)
         return replace(self, stamps=stamps, frames=within(self.frames), imu=imu, colour=colour)
+
+    def as_recorded(self, device: str, t_ns: Stamps) -> Stamps:
+        """Stamps of pictures of a device's camera to follow, as they lie on the disk."""
+        timed = self.timed.get(self.cameras[device])
+        return t_ns if timed is None else timed.as_recorded(t_ns)
 
     def others(self, device: str) -> list[str]:
         """Cameras on a device beside the one to follow."""
@@ -130,6 +138,11 @@ class Whole:
 def body_of(device: str) -> str:
     """The body that a device's trajectory is written for."""
     return "head" if device == "head" else f"{device}_tcp"
+
+
+def device_of(body: str) -> str:
+    """The device whose camera gives a body's rows."""
+    return body.removesuffix("_tcp") if body.endswith("_tcp") else "head"
 
 
 def tool_on_imu(rig: Rig, device: str) -> Array | None:

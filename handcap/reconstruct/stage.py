@@ -27,16 +27,16 @@ from handcap.reconstruct.hands.worn import worn_bones
 from handcap.reconstruct.jaw import JawWidth
 from handcap.reconstruct.long_take import reconstruct_long
 from handcap.reconstruct.map_file import write_map_ply, write_planes_ply
-from handcap.reconstruct.recorded import recorded
+from handcap.reconstruct.recorded import recorded, with_doubts
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams, field_params
-from handcap.reconstruct.rig_take import Recording, Whole
+from handcap.reconstruct.rig_take import Recording, Whole, device_of
 from handcap.reconstruct.session_map import ROOM_FILE, STAGE, write_room
 from handcap.reconstruct.session_report import in_session_report
 from handcap.reconstruct.stretches import Stretch, stretches
 from handcap.reconstruct.surroundings import surroundings
 from handcap.reconstruct.whole import reconstruct_whole
 from handcap.session import Session, Take
-from handcap.types import SIDES, Rig
+from handcap.types import SIDES, Rig, Trajectory
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,8 @@ def run_session(
     """
     session = session_store.read(path, rig_path)
     takes = session.takes if take is None else (take,)
+    if not takes and session.erased:
+        raise ReconstructionError("every take was erased", where=path, mend="record again")
     if not takes:
         raise ReconstructionError("the session holds no take", where=path, mend="record or import one first")
     params = params or (field_params() if field else ReconstructParams())
@@ -158,18 +160,21 @@ def _run_take(
 
         several = len(recording.cameras) > 1 and cores() > 1
         whole = reconstruct_whole(recording, params, on_progress, apart if several else None)
+    whole = with_doubts(whole, recording)
     took_s = time.perf_counter() - start
     for camera in recording.cameras.values():
         undecodable[camera] = max(undecodable.get(camera, 0), len(take.undecodable(camera)))
     room = surroundings(recording, whole, params)
     report = _report(stage, session, take, recording, params, whole, sum(undecodable.values())) | room.as_report()
     report |= in_session_report(take.id, recording, whole, params)
+    ties = {camera: timed.match.as_dict() for camera, timed in recording.timed.items() if timed.match is not None}
+    report |= {"pulse_matches": ties} if ties else {}
     with session_store.write_stage(session, take.id, stage) as folder:
         session_store.write_report(folder, report)
         _write_timing(folder, whole, took_s)
         for name, body in whole.bodies.items() if stage == STAGE else ():
             extra = {} if body.jaw is None else _jaw_columns(body.jaw)
-            session_store.write_trajectory(folder / f"{name}.parquet", body.poses, extra)
+            session_store.write_trajectory(folder / f"{name}.parquet", _as_recorded(recording, body.poses), extra)
             session_store.write_trajectory(folder / f"{name}_imu.parquet", body.dense)
         for name, hand in whole.hands.items():
             extra = {
@@ -177,10 +182,10 @@ def _run_take(
                 "joint_sigma_m": hand.joint_sigma_m,
                 "confidence": hand.confidence,
             }
-            session_store.write_trajectory(folder / f"{name}.parquet", hand.poses, extra)
+            session_store.write_trajectory(folder / f"{name}.parquet", _as_recorded(recording, hand.poses), extra)
         first = next(iter(whole.devices.values()))
         if stage == STAGE and whole.bodies and first.map_points is not None:
-            _write_map(folder, first)
+            _write_map(folder, first, recording)
             if first.room is not None:
                 write_room(folder / ROOM_FILE, first.room, first.body)
             write_map_ply(folder / "map.ply", first.map_points.p_world)
@@ -270,7 +275,15 @@ def _write_timing(folder: Path, whole: Whole, total: float) -> None:
     (folder / "timing.json").write_text(json.dumps(timing, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_map(folder: Path, result: Reconstruction) -> None:
+def _as_recorded(recording: Recording, poses: Trajectory) -> Trajectory:
+    """Rows whose `camera_t_ns` finds the picture on the disk."""
+    device = device_of(poses.body)
+    if device not in recording.cameras:
+        return poses
+    return replace(poses, camera_t_ns=recording.as_recorded(device, poses.camera_t_ns))
+
+
+def _write_map(folder: Path, result: Reconstruction, recording: Recording) -> None:
     """map.parquet: the sparse points; residuals.parquet: what each kept observation is off by."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -284,7 +297,7 @@ def _write_map(folder: Path, result: Reconstruction) -> None:
         _table(
             pa,
             {
-                "camera_t_ns": left.camera_t_ns,
+                "camera_t_ns": recording.as_recorded(device_of(result.body), left.camera_t_ns),
                 "track": left.track,
                 "pixel": left.pixel,
                 "residual_px": left.residual_px,

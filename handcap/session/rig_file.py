@@ -18,6 +18,7 @@ from handcap.errors import RigError
 from handcap.geometry import Array, project_to_so3
 from handcap.session.folder import is_name, replace_file
 from handcap.types import (
+    CameraPlug,
     CameraSigma,
     Device,
     Gripper,
@@ -133,6 +134,18 @@ class _CameraSigma(BaseModel):
     centre_px: Annotated[Positive, Field(le=1000)]
 
 
+class _Trigger(BaseModel):
+    device: str
+    line: Annotated[int, Field(ge=0, le=255)] = 0
+
+
+class _Plug(BaseModel):
+    uid: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    format: Literal["mjpeg", "h264"] | None = None
+    rate_hz: Annotated[Positive, Field(le=1000)] | None = None
+    trigger: _Trigger | None = None
+
+
 class _Camera(BaseModel):
     device: str
     model: Literal["pinhole-radtan", "kannala-brandt4"]
@@ -144,6 +157,7 @@ class _Camera(BaseModel):
     dt_sigma_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     line_delay_s: Finite = 0.0
     sigma: _CameraSigma | None = None
+    plug: _Plug | None = None
 
     @model_validator(mode="after")
     def _check_params(self) -> _Camera:
@@ -225,6 +239,10 @@ class _RigFile(BaseModel):
             if camera.device not in self.devices:
                 known = ", ".join(self.devices) or "none"
                 raise ValueError(f"cameras.{name}.device: no device {camera.device!r} (known: {known})")
+            trigger = None if camera.plug is None else camera.plug.trigger
+            if trigger is not None and trigger.device not in self.devices:
+                known = ", ".join(self.devices) or "none"
+                raise ValueError(f"cameras.{name}.plug.trigger: no device {trigger.device!r} (known: {known})")
         return self
 
 
@@ -316,7 +334,7 @@ def _rig(file: _RigFile) -> Rig:
         lens = MODELS[c.model](c.width, c.height, tuple(c.params))
         sigma = None if c.sigma is None else CameraSigma(**c.sigma.model_dump())
         cameras[name] = MountedCamera(
-            c.device, lens, _exact(c.T_imu_cam), c.dt_imu_cam_s, c.dt_sigma_s, c.line_delay_s, sigma
+            c.device, lens, _exact(c.T_imu_cam), c.dt_imu_cam_s, c.dt_sigma_s, c.line_delay_s, sigma, _plug(c.plug)
         )
     provenance = dict(file.provenance)
     if file.created is not None:
@@ -325,6 +343,13 @@ def _rig(file: _RigFile) -> Rig:
     return Rig(
         file.rig_id, devices, cameras, grippers, provenance, file.valid_until, file.assigned_to, dict(file.serials)
     )
+
+
+def _plug(file: _Plug | None) -> CameraPlug | None:
+    if file is None:
+        return None
+    trigger = None if file.trigger is None else (file.trigger.device, file.trigger.line)
+    return CameraPlug(file.uid, file.format, file.rate_hz, trigger)
 
 
 def _calibration(file: _ImuCalibration) -> ImuCalibration:
@@ -383,6 +408,7 @@ def rig_bytes(rig: Rig) -> bytes:
                 "dt_sigma_s": c.dt_sigma_s,
                 "sigma": None if c.sigma is None else asdict(c.sigma),
                 "line_delay_s": c.line_delay_s,
+                **({} if c.plug is None else {"plug": _plug_values(c.plug)}),
             }
             for name, c in rig.cameras.items()
         },
@@ -394,6 +420,11 @@ def rig_bytes(rig: Rig) -> bytes:
     values |= {} if rig.assigned_to is None else {"assigned_to": rig.assigned_to}
     values |= {"serials": dict(rig.serials)} if rig.serials else {}
     return f"{json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
+
+
+def _plug_values(plug: CameraPlug) -> dict[str, Any]:
+    trigger = None if plug.trigger is None else {"device": plug.trigger[0], "line": plug.trigger[1]}
+    return {"uid": plug.uid, "format": plug.format, "rate_hz": plug.rate_hz, "trigger": trigger}
 
 
 def _plain(calibration: ImuCalibration | ImuSigma) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from handcap.cameras import Camera
 from handcap.clock import seconds
 from handcap.errors import CalibrationError
 from handcap.measure.boards import SeenCorners, find_board
+from handcap.measure.timed_pictures import TimedPictures
 from handcap.session.take import Take
 from handcap.types import Frame
 
@@ -55,7 +56,8 @@ def watch(
         CalibrationError: the pictures are of another size than the lens.
         SessionError: there are none.
     """
-    stamps = take.camera_stamps(camera)
+    timed = TimedPictures(take, camera)
+    stamps = timed.stamps
     period_s = float(np.median(np.diff(seconds(stamps)))) if len(stamps) > 1 else 1.0
     every = max(int(1 / (params.rate_hz * period_s) + 0.01), 1)
     told: list[int] = []
@@ -63,7 +65,7 @@ def watch(
     blank = flipped = mirrored = 0
     for frame, found in ahead(
         lambda frame: (frame, find_board(_sized(frame, lens), board)),
-        take.frames(camera, every=every),
+        timed.frames(every=every),
         params.threads,
         2 * params.threads,
     ):

@@ -11,6 +11,7 @@ from handcap.clock import to_imu_clock
 from handcap.encoder import COUNTS_PER_TURN
 from handcap.geometry import Array
 from handcap.measure.fingers import FingerSights, find_finger_tags, finger_tags
+from handcap.measure.timed_pictures import TimedPictures
 from handcap.session import Take
 from handcap.types import Frame, JawReadings, Rig, Side, Stamps
 
@@ -64,10 +65,11 @@ def read_jaws(
     stamps, sights = np.zeros(0, np.int64), FingerSights.none()
     tags = finger_tags(rig.grippers[side].tags)
     if tags and side in take.cameras and side in rig.cameras:
-        camera, stamps = rig.cameras[side], take.camera_stamps(side)
+        camera, timed = rig.cameras[side], TimedPictures(take, side)
+        stamps = timed.stamps
 
         def counted() -> Iterator[Frame]:
-            for k, frame in enumerate(take.frames(side)):
+            for k, frame in enumerate(timed.frames()):
                 on_progress(f"Looking for finger tags ({side})", k / max(len(stamps), 1))
                 yield frame
 

@@ -28,6 +28,7 @@ from handcap.calibrate.verify.page import page_of
 from handcap.causes import Cause, Language, Verdict
 from handcap.errors import CalibrationError
 from handcap.measure.boards import SeenCorners, find_board
+from handcap.measure.timed_pictures import TimedPictures
 from handcap.session import Take
 from handcap.types import SIDES, Rig
 
@@ -141,10 +142,11 @@ def look(take: Take, rig: Rig, camera: str, board: Board, on_progress: OnProgres
         CalibrationError: the pictures are of another size than the lens.
     """
     lens = rig.cameras[camera].camera
-    total = max(len(take.camera_stamps(camera)), 1)
+    timed = TimedPictures(take, camera)
+    total = max(len(timed.stamps), 1)
     t_ns: list[int] = []
     seen: list[SeenCorners] = []
-    for frame in take.frames(camera):
+    for frame in timed.frames():
         if frame.image.shape[:2] != (lens.height, lens.width):
             height, width = frame.image.shape[:2]
             raise CalibrationError(
