@@ -121,7 +121,7 @@ def test_a_keyboard_interrupt_exits_130_without_a_traceback(monkeypatch, capsys)
     import handcap.session
     from handcap.cli.app import main
 
-    def interrupted(path):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(handcap.session, "recover", interrupted)

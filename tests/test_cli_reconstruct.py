@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import handcap.reconstruct
+import handcap.session
 from handcap.causes import Cause
 from handcap.cli.app import main
 
@@ -34,6 +36,7 @@ STILL = Result("0002", "refused", (Cause("no_motion", measured=0.017, limit=0.1)
 
 def run(monkeypatch, capfd, results, *options):
     monkeypatch.setattr(handcap.reconstruct, "run_session", lambda *a, **k: results, raising=False)
+    monkeypatch.setattr(handcap.session, "read", lambda path: SimpleNamespace(erased={}))
     with pytest.raises(SystemExit) as caught:
         main(["reconstruct", "s", *options])
     return caught.value.code, *capfd.readouterr()

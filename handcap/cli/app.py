@@ -21,6 +21,7 @@ from handcap.cli import (
     flash,
     import_,
     models,
+    privacy,
     reconstruct,
     recover,
     retarget,
@@ -58,6 +59,7 @@ app.command("retarget")(retarget.retarget)
 app.command("convert")(convert.convert)
 app.command("recover")(recover.recover)
 app.add_typer(export.app, name="export")
+app.add_typer(privacy.app, name="privacy")
 app.command("review")(review.review)
 
 # typer's own copy of click in new versions, click itself in old ones

@@ -44,6 +44,7 @@ def reconstruct(
 ) -> None:
     """Recover the trajectories of a session; a verdict with its causes for each take."""
     from handcap import reconstruct as stage
+    from handcap import session as session_store
 
     if field and hands:
         raise UsageError("a field pass looks for no bare hands", mend="give either --field or --hands")
@@ -57,8 +58,10 @@ def reconstruct(
         for cause in result.causes:
             whose = GRIPPERS.get(cause.body or "", {}).get(lang, "")
             lines += [f"  {whose}{cause.text(lang)}", f"    → {cause.mend(lang)}"]
+    erased = session_store.read(session).erased if take is None else {}
+    lines += [f"{id}: " + {"en": f"erased ({why})", "zh": f"已彻底删除({why})"}[lang] for id, why in erased.items()]
     outputs = [path for result in results for path in result.outputs]
-    takes = {result.take: str(result.verdict) for result in results}
+    takes = {result.take: str(result.verdict) for result in results} | dict.fromkeys(erased, "erased")
     details = {"causes": {r.take: [cause.as_dict(lang) for cause in r.causes] for r in results}}
     error = None
     if not any(result.verdict in ("ok", "partial") for result in results):

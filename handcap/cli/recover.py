@@ -18,8 +18,9 @@ def recover(
 ) -> None:
     """Save what a killed or failed recorder left behind."""
     from handcap import session as session_store
+    from handcap.capture.refit import refit_clocks
 
-    report = session_store.recover(session)
+    report = session_store.recover(session, refit_clocks)
     lines: list[str] = []
     for take in report.takes:
         pictures, samples = sum(take.pictures.values()), sum(take.samples.values())
@@ -31,6 +32,8 @@ def recover(
                 f"丢失 {take.chunks_lost} 块、{take.bytes_lost} 字节",
             }[lang]
         )
+    done = {"en": "its erasure is finished now", "zh": "彻底删除已完成"}[lang]
+    lines += [f"{id}: {done}" for id in report.erased]
     nothing = {"en": "nothing to recover: every take is whole", "zh": "无需恢复:所有录制均完整"}
     details = {
         "recovered": {
@@ -44,5 +47,5 @@ def recover(
             for take in report.takes
         }
     }
-    takes = {take.id: "recovered" for take in report.takes}
+    takes = {take.id: "recovered" for take in report.takes} | dict.fromkeys(report.erased, "erased")
     finish(Outcome([session], takes, lines or [nothing[lang]], details), as_json)

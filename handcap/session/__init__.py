@@ -1,10 +1,12 @@
 """The session folder: write it, read it, recover it.
 
-A session is written once (`create`), read as streams (`read`), mended after a crash (`recover`); stages put their
-output beside the raw data (`write_stage`).
+A session is written once (`create`, `create_or_continue`), read as streams (`read`), mended after a crash
+(`recover`); stages put their output beside the raw data (`write_stage`).
 """
 
+from handcap.session.erasure import Tombstone, erase
 from handcap.session.folder import is_name
+from handcap.session.journal import CardUse, StepMark
 from handcap.session.meta import SessionClock, SessionMeta
 from handcap.session.new_folder import new_folder
 from handcap.session.pictures import Packet
@@ -17,9 +19,10 @@ from handcap.session.stage_output import read_report, write_report, write_stage
 from handcap.session.take import Take
 from handcap.session.take_index import Damage
 from handcap.session.trajectory_file import read_trajectory, write_trajectory
-from handcap.session.writer import SessionWriter, TakeWriter, create
+from handcap.session.writer import SessionWriter, TakeWriter, create, create_or_continue
 
 __all__ = [
+    "CardUse",
     "Damage",
     "Packet",
     "RecoveredTake",
@@ -30,9 +33,13 @@ __all__ = [
     "SessionClock",
     "SessionMeta",
     "SessionWriter",
+    "StepMark",
     "Take",
     "TakeWriter",
+    "Tombstone",
     "create",
+    "create_or_continue",
+    "erase",
     "export_rig",
     "import_rig",
     "is_name",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import re
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from handcap.errors import SessionError
 
@@ -18,6 +22,8 @@ JOURNAL = "journal.sqlite"
 RAW = "raw"
 DERIVED = "derived"
 _LOCK = ".writer.lock"
+# What a recorder that died before session.json may have left; nothing was recorded yet.
+BEGUN = {RAW, RIG_JSON, f"{RIG_JSON}.new", JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", _LOCK, f"{SESSION_JSON}.new"}
 
 _NAME = re.compile(r"[a-z0-9_]{1,64}")
 _SEGMENT = re.compile(r"seg-[0-9]{4,8}\.mcap(\.part)?")
@@ -93,7 +99,10 @@ def replace_file(path: Path, data: bytes) -> None:
 
 def cannot_write(path: Path, error: OSError) -> SessionError:
     """What a failed write means to the person who records."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno == errno.ENOSPC and _no_more_files(path):
+        what = "the disk can hold no more files"
+        mend = "delete files that are not needed or record to another disk; what was recorded is kept"
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         what, mend = "the disk is full", "free some space or record to another disk, then run `handcap recover`"
     elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         what, mend = "may not be written", "choose a folder you may write to"
@@ -102,9 +111,20 @@ def cannot_write(path: Path, error: OSError) -> SessionError:
     return SessionError(f"{what} ({error.strerror or error})", where=path, mend=mend)
 
 
+def _no_more_files(path: Path) -> bool:
+    """Whether a disk has room and no inodes."""
+    for folder in (path, *path.parents):
+        try:
+            room = os.statvfs(folder)
+        except OSError:
+            continue
+        return room.f_files > 0 and room.f_favail == 0 and room.f_bavail > 0
+    return False
+
+
 @contextmanager
 def writing(session: Path) -> Iterator[None]:
-    """Hold the session's lock; a second writer is told that the first is still at it."""
+    """Hold the session's lock, which dies with this process; a second writer is told who holds it."""
     try:
         fd = os.open(session / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
@@ -114,10 +134,27 @@ def writing(session: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise SessionError(
-                "another program is still recording here",
+                f"another program is still recording here: {_holder(fd)}",
                 where=session,
                 mend="stop that recording first, then try again",
             ) from error
-        yield
+        with suppress(OSError):  # a full disk has no room for a name; the lock holds all the same
+            since = datetime.now().astimezone().isoformat(timespec="seconds")
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode(), 0)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                os.ftruncate(fd, 0)
     finally:
         os.close(fd)
+
+
+def _holder(fd: int) -> str:
+    """Who wrote its name into a lock."""
+    try:
+        told: Any = json.loads(os.pread(fd, 4096, 0))
+        return f"process {int(told['pid'])} on {str(told['host'])[:80]!r}, since {str(told['since'])[:40]}"
+    except (ValueError, KeyError, TypeError, OSError):
+        return "it did not write its name"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -13,12 +15,12 @@ from handcap.errors import SessionError
 from handcap.session.folder import JOURNAL
 
 _T = TypeVar("_T")
-TakeState = Literal["open", "ended", "interrupted", "recovered", "discarded"]
+TakeState = Literal["open", "ended", "interrupted", "recovered", "discarded", "erased"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS takes (
   id TEXT PRIMARY KEY, task TEXT, state TEXT NOT NULL, first_ns INTEGER, last_ns INTEGER,
-  counts TEXT, reason TEXT);
+  counts TEXT, reason TEXT, utc_offset_ns INTEGER);
 CREATE TABLE IF NOT EXISTS faults (
   n INTEGER PRIMARY KEY, take TEXT, t_ns INTEGER, device TEXT, code TEXT NOT NULL, detail TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS clock_fits (
@@ -33,9 +35,11 @@ class TakeRecord:
 
     Attributes:
         state: "open" while recorded (or when the recorder died), "ended", "interrupted" (by an error), "recovered",
-            "discarded" (thrown away by whoever recorded it: never exported).
+            "discarded" (thrown away by whoever recorded it: never exported), "erased" (its bytes are gone).
         first_ns, last_ns: span of its stamps, session clock; None while unknown.
         counts: topic to number of pictures or samples, None while unknown: nothing is claimed that was not saved.
+        utc_offset_ns: UTC minus session clock when it began; None where nobody noted it. A session that was continued
+            after the laptop slept or restarted has another one for each take.
     """
 
     id: str
@@ -45,6 +49,7 @@ class TakeRecord:
     last_ns: int | None
     counts: dict[str, int] | None
     reason: str | None
+    utc_offset_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +69,66 @@ class ClockFit:
     boot_id: int | None = None
 
 
+_TASK_SCHEMA = """
+CREATE TABLE IF NOT EXISTS cards (sha256 TEXT PRIMARY KEY, id TEXT NOT NULL, text TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS card_uses (take TEXT PRIMARY KEY, card_sha256 TEXT NOT NULL, variation TEXT);
+CREATE TABLE IF NOT EXISTS steps (
+  n INTEGER PRIMARY KEY, take TEXT NOT NULL, step TEXT NOT NULL, text TEXT NOT NULL, t_ns INTEGER NOT NULL,
+  last INTEGER NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StepMark:
+    """When a step of the work began, as the collector said it.
+
+    Attributes:
+        step: its id on the card.
+        text: its sentence, in English.
+        t_ns: session clock.
+        last: whether no other step follows it on the card.
+    """
+
+    step: str
+    text: str
+    t_ns: int
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CardUse:
+    """The task card that a take was done by.
+
+    Attributes:
+        card: its id.
+        sha256: of its file.
+        text: the file.
+        variation: id of the way it was to be done; None where the card has none.
+        marks: by time; empty where the collector marked no step.
+    """
+
+    card: str
+    sha256: str
+    text: str
+    variation: str | None
+    marks: tuple[StepMark, ...]
+
+
 class Journal:
-    """An open journal, for one thread at a time. Every call is one transaction, on the disk when it returns."""
+    """An open journal, for any thread. Every call is one transaction, on the disk when it returns."""
 
     def __init__(self, session: Path) -> None:
         self._path = session / JOURNAL
+        self._lock = threading.RLock()
         try:
             self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
-            if "boot_id" not in _columns(self._db, "clock_fits"):  # begun by an older handcap
-                self._db.execute("ALTER TABLE clock_fits ADD COLUMN boot_id INTEGER")
+            self._db.executescript(_TASK_SCHEMA)
+            for table, column in (("clock_fits", "boot_id"), ("takes", "utc_offset_ns")):
+                if column not in _columns(self._db, table):  # begun by an older handcap
+                    self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER")
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
@@ -86,14 +139,29 @@ class Journal:
             mend="free some disk space and check that you may write here, then run `handcap recover`",
         )
 
-    def _run(self, sql: str, values: tuple[Any, ...]) -> None:
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written meanwhile is one transaction: all of it or nothing. Raises SessionError."""
+        with self._lock:
+            self._run("BEGIN")
+            try:
+                yield
+                self._run("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # a full disk may have rolled it back already
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _run(self, sql: str, values: tuple[Any, ...] = ()) -> None:
         try:
-            self._db.execute(sql, values)
+            with self._lock:
+                self._db.execute(sql, values)
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
-    def take_started(self, take: str, task: str | None) -> None:
-        self._run("INSERT INTO takes (id, task, state) VALUES (?, ?, 'open')", (take, task))
+    def take_started(self, take: str, task: str | None, utc_offset_ns: int | None = None) -> None:
+        sql = "INSERT INTO takes (id, task, state, utc_offset_ns) VALUES (?, ?, 'open', ?)"
+        self._run(sql, (take, task, utc_offset_ns))
 
     def take_closed(
         self,
@@ -116,6 +184,17 @@ class Journal:
     def take_discarded(self, take: str, reason: str) -> None:
         """A take that has ended was thrown away; what was counted of it stays."""
         self._run("UPDATE takes SET state = 'discarded', reason = ? WHERE id = ?", (reason, take))
+
+    def take_erased(self, take: str, why: str) -> None:
+        """Only that there was such a take stays, and why it is gone."""
+        with self.together():
+            self._run(
+                "INSERT INTO takes (id, state, reason) VALUES (?, 'erased', ?) ON CONFLICT (id) DO UPDATE SET "
+                "state = 'erased', first_ns = NULL, last_ns = NULL, counts = NULL, reason = excluded.reason",
+                (take, why),
+            )
+            self._run("DELETE FROM faults WHERE take = ?", (take,))
+            self._run("DELETE FROM clock_fits WHERE take = ?", (take,))
 
     def fault(self, code: str, detail: str, *, take: str | None, t_ns: int | None, device: str | None) -> None:
         self._run(
@@ -141,24 +220,62 @@ class Journal:
             (take, device, t_ns, dt_session_device_s, skew, residual_s, boot_id),
         )
 
+    def card_used(self, take: str, card: str, sha256: str, text: str, variation: str | None) -> None:
+        """Which card a take is done by, and in which way."""
+        self._run("INSERT OR IGNORE INTO cards (sha256, id, text) VALUES (?, ?, ?)", (sha256, card, text))
+        sql = "INSERT OR REPLACE INTO card_uses (take, card_sha256, variation) VALUES (?, ?, ?)"
+        self._run(sql, (take, sha256, variation))
+
+    def step_began(self, take: str, mark: StepMark) -> None:
+        sql = "INSERT INTO steps (take, step, text, t_ns, last) VALUES (?, ?, ?, ?, ?)"
+        self._run(sql, (take, mark.step, mark.text, mark.t_ns, int(mark.last)))
+
     def takes(self) -> dict[str, TakeRecord]:
         return _take_records(self._db)
 
     def close(self) -> None:
-        self._db.close()
+        with self._lock:
+            self._db.close()
 
 
 def _take_records(db: sqlite3.Connection) -> dict[str, TakeRecord]:
-    rows = db.execute("SELECT id, task, state, first_ns, last_ns, counts, reason FROM takes ORDER BY id")
+    offset = "utc_offset_ns" if "utc_offset_ns" in _columns(db, "takes") else "NULL"
+    rows = db.execute(f"SELECT id, task, state, first_ns, last_ns, counts, reason, {offset} FROM takes ORDER BY id")
     return {
-        id: TakeRecord(id, task, state, first_ns, last_ns, None if counts is None else json.loads(counts), reason)
-        for id, task, state, first_ns, last_ns, counts, reason in rows
+        id: TakeRecord(id, task, state, first, last, None if counts is None else json.loads(counts), reason, offset)
+        for id, task, state, first, last, counts, reason, offset in rows
     }
 
 
 def read_take_records(session: Path) -> dict[str, TakeRecord]:
     """Takes as journalled; empty where the journal was not copied along or cannot be read."""
     return _reading(session, _take_records, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that happened while a take ran.
+
+    Attributes:
+        t_ns: when, session clock.
+        device: that it happened to; None: to the recorder.
+    """
+
+    code: str
+    detail: str
+    take: str | None
+    t_ns: int | None
+    device: str | None
+
+
+def read_faults(session: Path, take: str) -> list[Fault]:
+    """What happened during a take, in order."""
+
+    def query(db: sqlite3.Connection) -> list[Fault]:
+        sql = "SELECT code, detail, take, t_ns, device FROM faults WHERE take = ? ORDER BY n"
+        return [Fault(*row) for row in db.execute(sql, (take,))]
+
+    return _reading(session, query, [])
 
 
 def read_clock_fits(session: Path, take: str, device: str) -> list[ClockFit]:
@@ -173,6 +290,24 @@ def read_clock_fits(session: Path, take: str, device: str) -> list[ClockFit]:
         return [ClockFit(*row) for row in db.execute(sql, (device, take))]
 
     return _reading(session, query, [])
+
+
+def read_card_uses(session: Path) -> dict[str, CardUse]:
+    """Take to the card it was done by; only those that were done by one."""
+
+    def query(db: sqlite3.Connection) -> dict[str, CardUse]:
+        if not _columns(db, "card_uses"):  # written by an older handcap
+            return {}
+        marks: dict[str, list[StepMark]] = {}
+        for take, step, text, t_ns, last in db.execute("SELECT take, step, text, t_ns, last FROM steps ORDER BY t_ns"):
+            marks.setdefault(take, []).append(StepMark(step, text, t_ns, bool(last)))
+        sql = "SELECT take, id, sha256, text, variation FROM card_uses JOIN cards ON card_sha256 = sha256 ORDER BY take"
+        return {
+            take: CardUse(card, sha256, text, variation, tuple(marks.get(take, ())))
+            for take, card, sha256, text, variation in db.execute(sql)
+        }
+
+    return _reading(session, query, {})
 
 
 def _columns(db: sqlite3.Connection, table: str) -> set[str]:

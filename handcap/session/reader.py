@@ -6,8 +6,9 @@ from functools import cached_property
 from pathlib import Path
 
 from handcap.errors import SessionError
+from handcap.session.erasure import erased_error, read_tombstone, tombstones
 from handcap.session.folder import DERIVED, RIG_JSON, require_folder, require_name, take_folders
-from handcap.session.journal import TakeRecord, read_take_records
+from handcap.session.journal import CardUse, TakeRecord, read_card_uses, read_take_records
 from handcap.session.meta import SessionMeta, read_meta
 from handcap.session.rig_file import read_rig, require_devices
 from handcap.session.take import Take
@@ -56,11 +57,21 @@ class Session:
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """Ids of the takes, in order."""
-        return tuple(self._folders)
+        """Ids of the takes, in order, without those that were erased."""
+        return tuple(take for take in self._folders if take not in self.erased)
+
+    @cached_property
+    def erased(self) -> dict[str, str]:
+        """Takes whose bytes are gone, each with the reason given."""
+        stones = [read_tombstone(self.path, take) for take in tombstones(self.path)]
+        return {stone.take: stone.why for stone in stones if stone is not None}
 
     def take(self, id: str) -> Take:
         """One take; asking twice gives the same object."""
+        if id in self.erased:
+            stone = read_tombstone(self.path, id)
+            assert stone is not None
+            raise erased_error(stone, self.path)
         if id not in self._folders:
             known = ", ".join(self.takes) or "none"
             raise SessionError(f"no take {id!r} (takes: {known})", where=self.path, mend="name one of these takes")
@@ -71,6 +82,10 @@ class Session:
     def journal(self) -> dict[str, TakeRecord]:
         """How each take ended, as journalled; empty where the journal was not copied along."""
         return read_take_records(self.path)
+
+    def cards(self) -> dict[str, CardUse]:
+        """Take to the task card it was done by, as journalled; those without one are not there."""
+        return read_card_uses(self.path)
 
     def derived(self, take_id: str, stage: str) -> Path:
         """Where a stage's output for a take lies, whether it exists or not."""

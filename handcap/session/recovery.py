@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from google.protobuf.message import DecodeError
 from handcap.clock import NS_PER_S
 from handcap.errors import SessionError
 from handcap.session.chunks import chunk_spans, load
+from handcap.session.erasure import finish_erasing, tombstones
 from handcap.session.folder import JOURNAL, segment_files, take_folders, writing
 from handcap.session.journal import Journal
 from handcap.session.meta import read_meta
@@ -45,9 +47,15 @@ class RecoveredTake:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryReport:
-    """Takes that were mended; empty where there was nothing to do."""
+    """What was mended; empty where there was nothing to do.
+
+    Attributes:
+        takes: that did not end properly.
+        erased: takes whose erasure had been cut off and is now done.
+    """
 
     takes: tuple[RecoveredTake, ...]
+    erased: tuple[str, ...] = ()
 
 
 @dataclass
@@ -62,11 +70,17 @@ class _Content:
         self.last_ns = last_ns if self.last_ns is None else max(self.last_ns, last_ns)
 
 
-def recover(path: Path) -> RecoveryReport:
+def recover(
+    path: Path, refit: Callable[[Path, Journal, str], object] = lambda session, journal, take: None
+) -> RecoveryReport:
     """Mend every take that did not end properly.
 
     Whole chunks, and whole messages of an unfinished last chunk, go into a new segment; the damaged file is removed
     only once that one is safely on the disk. Running it again, or after it was itself killed, does no harm.
+
+    Args:
+        path: session folder.
+        refit: called for each mended take, to journal what ties its boards' clocks to the session's.
 
     Raises:
         SessionError: the recorder still runs, or the disk does not take the new segment (the old one then stays).
@@ -74,29 +88,44 @@ def recover(path: Path) -> RecoveryReport:
     path = Path(path)
     read_meta(path)
     with writing(path):
-        journal = _journal(path)
+        journal = open_journal(path)
         try:
-            records, folders = journal.takes(), take_folders(path)
-            mended: list[RecoveredTake] = []
-            for take in sorted({*records, *folders}):
-                folder, record = folders.get(take), records.get(take)
-                torn = [] if folder is None else sorted(folder.glob("seg-*.mcap.part"))
-                if record is not None and record.state in ("ended", "recovered") and not torn:
-                    continue
-                loss = Loss()
-                for part in torn:
-                    mend(part, loss)
-                content = _Content() if folder is None else _count(folder)
-                span = None if content.first_ns is None else (content.first_ns, content.last_ns or content.first_ns)
-                reason = None if record is None else record.reason
-                journal.take_closed(take, "recovered", span, content.counts, reason or "the recorder was killed")
-                mended.append(_report(take, content, loss))
-            return RecoveryReport(tuple(mended))
+            erased = finish_erasing(path, journal)
+            mended = recover_takes(path, journal)
+            for take in mended:
+                if take.seconds:
+                    refit(path, journal, take.id)
+            return RecoveryReport(mended, tuple(erased))
         finally:
             journal.close()
 
 
-def _journal(session: Path) -> Journal:
+def recover_takes(path: Path, journal: Journal) -> tuple[RecoveredTake, ...]:
+    """As `recover`, for whoever holds the session's lock."""
+    finish_erasing(path, journal)
+    gone = tombstones(path)
+    records, folders = journal.takes(), take_folders(path)
+    mended: list[RecoveredTake] = []
+    for take in sorted({*records, *folders}.difference(gone)):
+        folder, record = folders.get(take), records.get(take)
+        torn = [] if folder is None else sorted(folder.glob("seg-*.mcap.part"))
+        unfinished = record is None or record.state in ("open", "interrupted")
+        if not torn and not unfinished:
+            continue
+        loss = Loss()
+        for part in torn:
+            mend(part, loss)
+        content = _Content() if folder is None else _count(folder)
+        span = None if content.first_ns is None else (content.first_ns, content.last_ns or content.first_ns)
+        reason = (None if record is None else record.reason) or "the recorder was killed"
+        # What was thrown away stays so, whatever state its files were in.
+        state = "discarded" if record is not None and record.state == "discarded" else "recovered"
+        journal.take_closed(take, state, span, content.counts, reason)
+        mended.append(_report(take, content, loss))
+    return tuple(mended)
+
+
+def open_journal(session: Path) -> Journal:
     """The journal; a new one where it is damaged beyond use."""
     try:
         journal = Journal(session)

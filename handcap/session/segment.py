@@ -54,8 +54,12 @@ class SegmentWriter:
         self._part = path.with_name(path.name + suffix)
         self._live = live
         self._sink: Sink = FileSink(self._part)
-        if live:
-            sync_folder(path.parent)  # a power cut must not take the file's name
+        if live:  # a power cut must not take the file's name
+            try:
+                sync_folder(path.parent)
+            except OSError as error:
+                self._sink.close()
+                raise cannot_write(self._part, error) from error
         self._channels: dict[str, int] = {}
         self._schemas: dict[str, int] = {}
         self._chunk_start_ns: int | None = None
@@ -73,14 +77,17 @@ class SegmentWriter:
         if channel is None:
             channel = self._register(topic, schema)
         # By stamps even when live: after a stall, a second of data may come in at once. A stamp far from the chunk's
-        # first also ends it when stamps run backwards from topic to topic.
-        if self._chunk_start_ns is not None and abs(t_ns - self._chunk_start_ns) >= FLUSH_NS:
-            self.flush()
+        # first also ends it when stamps run backwards from topic to topic; but live, what a node held back while its
+        # link was gone comes between what is new, and must not end a chunk each.
+        if self._chunk_start_ns is not None:
+            ahead_ns = t_ns - self._chunk_start_ns
+            if (ahead_ns if self._live else abs(ahead_ns)) >= FLUSH_NS:
+                self.flush()
         if self._chunk_start_ns is None:
             self._chunk_start_ns = t_ns
         self._writer.add_message(channel, t_ns, data, publish_time=t_ns, sequence=sequence & 0xFFFFFFFF)
         if self._live:
-            self._flush_when_due()
+            self.tick()
 
     def _register(self, topic: str, schema: type[Message]) -> int:
         name = schema.DESCRIPTOR.full_name
@@ -91,13 +98,15 @@ class SegmentWriter:
         self._channels[topic] = channel
         return channel
 
-    def _flush_when_due(self) -> None:
+    def tick(self) -> None:
+        """Flush and sync when it is time to; call it also while nothing comes."""
         now = time.monotonic_ns()
         if now - self._flushed_at >= FLUSH_NS:
-            self.flush()
+            if self._chunk_start_ns is not None:
+                self.flush()
             self._flushed_at = now
         if now - self._synced_at >= SYNC_NS:
-            self._sink.sync()
+            self._sink.sync_soon()
             self._synced_at = now
 
     def flush(self) -> None:

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from handcap.errors import SessionError
 from handcap.session.folder import cannot_write
+
+
+@cache
+def _waiter() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="handcap disk")
+
+
+def in_background(do: Callable[[], None]) -> Future[None]:
+    """Wait for the disk on a thread of its own, one thing after the other."""
+    return _waiter().submit(do)
 
 
 class Sink(Protocol):
@@ -16,6 +30,7 @@ class Sink(Protocol):
     def tell(self) -> int: ...
     def flush(self) -> None: ...
     def sync(self) -> None: ...
+    def sync_soon(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -30,6 +45,7 @@ class FileSink:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._size = 0
+        self._syncing: Future[None] | None = None
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
         except OSError as error:
@@ -63,21 +79,48 @@ class FileSink:
         """Nothing is held back."""
 
     def sync(self) -> None:
-        """Wait until the disk itself has the bytes."""
+        """Wait until the disk itself has the bytes, and make sure that they can still be found there."""
         try:
             os.fdatasync(self._fd)
+            here = os.stat(self._path)
+        except FileNotFoundError:
+            here = None
         except OSError as error:
             raise cannot_write(self._path, error) from error
+        ours = os.fstat(self._fd)
+        if here is None or (here.st_dev, here.st_ino) != (ours.st_dev, ours.st_ino):
+            raise SessionError(
+                "the session folder was moved or deleted while it was recorded",
+                where=self._path,
+                mend="leave the folder alone while recording; start `handcap capture` again",
+            )
+
+    def sync_soon(self) -> None:
+        """As `sync`, without waiting: a killed program loses what it has not written, and a slow sync holds that up.
+
+        What went wrong is raised by the next call, or by `close`.
+        """
+        if self._syncing is None or self._syncing.done():
+            self._synced()
+            self._syncing = in_background(self.sync)
+
+    def _synced(self) -> None:
+        syncing, self._syncing = self._syncing, None
+        if syncing is not None:
+            syncing.result()
 
     def close(self) -> None:
         """Sync with metadata and close; closing twice is harmless."""
         if self._fd < 0:
             return
-        fd, self._fd = self._fd, -1
         try:
+            self._synced()
+        finally:
+            fd, self._fd = self._fd, -1
             try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+            except OSError as error:
+                raise cannot_write(self._path, error) from error

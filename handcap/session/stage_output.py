@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from handcap.causes import Verdict
 from handcap.errors import SessionError
+from handcap.session.erasure import erased_error, read_tombstone
 from handcap.session.folder import cannot_write, sync_folder
 from handcap.session.reader import Session
 
@@ -46,6 +47,9 @@ def write_stage(session: Session, take_id: str, stage: str) -> Iterator[Path]:
         raise cannot_write(target, error) from error
     try:
         yield new
+        stone = read_tombstone(session.path, take_id)
+        if stone is not None:  # erased while the stage worked
+            raise erased_error(stone, session.path)
         _put_in_place(new, target, old)
     except OSError as error:
         raise cannot_write(target, error) from error

@@ -211,6 +211,20 @@ class Take:
                 continue
             yield raw.log_time, envelope
 
+    def ready_samples(self, device: str) -> Iterator[ImuSI]:
+        """Messages of inertial samples in SI, as recorded: stamps may run back, nothing is left out."""
+        topic = f"/{device}/imu"
+        if topic not in self._index.schemas:
+            return
+        for path, offset, raw in self._index.messages(topic):
+            message = ImuSI()
+            try:
+                message.ParseFromString(bytes(raw.data))
+            except DecodeError as error:
+                self._index.report(path, offset, f"inertial samples of {device} are lost: {error}")
+                continue
+            yield message
+
     def jaw(self, device: str) -> JawReadings:
         """All readings of a gripper's encoder; none if it has no encoder or nothing ties its clock to the session's.
 

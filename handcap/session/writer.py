@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+import time
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -17,11 +19,25 @@ from numpy.typing import ArrayLike
 
 from handcap.clock import NS_PER_S
 from handcap.errors import SessionError
-from handcap.session.folder import RAW, cannot_write, require_name, sync_folder, writing
+from handcap.session.folder import (
+    BEGUN,
+    DERIVED,
+    RAW,
+    RIG_JSON,
+    SESSION_JSON,
+    cannot_write,
+    require_folder,
+    require_name,
+    sync_folder,
+    take_folders,
+    writing,
+)
 from handcap.session.journal import Journal
-from handcap.session.meta import SessionMeta, write_meta
-from handcap.session.rig_file import write_rig
+from handcap.session.meta import SessionMeta, read_meta, write_meta
+from handcap.session.recovery import RecoveredTake, open_journal, recover_takes
+from handcap.session.rig_file import read_rig, rig_bytes, write_rig
 from handcap.session.segment import SegmentWriter
+from handcap.session.sink import in_background
 from handcap.types import Rig
 from handcap.wire.handcap_pb2 import Envelope, ImuSI
 
@@ -32,7 +48,7 @@ _IMU_MESSAGE_NS = NS_PER_S // 10  # one ImuSI message covers at most this much
 
 
 def create(path: Path, meta: SessionMeta, rig: Rig) -> SessionWriter:
-    """Begin a session in a new or empty folder.
+    """Begin a session in a new or empty folder, or in one where a session was begun and its recorder died at once.
 
     Args:
         path: the folder.
@@ -40,48 +56,133 @@ def create(path: Path, meta: SessionMeta, rig: Rig) -> SessionWriter:
         rig: the calibration in force.
     """
     path = Path(path)
+    _require_empty(path)
+    with ExitStack() as held:
+        _hold(path, held)
+        _require_empty(path)  # nobody else began meanwhile
+        try:
+            (path / RAW).mkdir(exist_ok=True)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        write_rig(path / RIG_JSON, rig)
+        journal = Journal(path)
+        held.callback(journal.close)
+        write_meta(path, meta)  # last: a folder with a session.json is a whole, if empty, session
+        return SessionWriter(path, meta, rig, journal, held.pop_all())
+
+
+def create_or_continue(path: Path, meta: SessionMeta, rig: Rig) -> SessionWriter:
+    """As `create`; a folder in which this rig recorded under this consent before is continued.
+
+    What a recorder that died left open there is recovered first, and told in `recovered`.
+
+    Raises:
+        SessionError: somebody else's session, one of another rig, consent or collector, or another recorder is at it.
+    """
+    path = Path(path)
+    if not (path / SESSION_JSON).exists():
+        return create(path, meta, rig)
+    require_folder(path)
+    with ExitStack() as held:
+        _hold(path, held)
+        before = read_meta(path)
+        _require_same(path, before, meta, rig)
+        journal = open_journal(path)
+        held.callback(journal.close)
+        mended = recover_takes(path, journal)
+        return SessionWriter(path, before, rig, journal, held.pop_all(), continued=True, recovered=mended)
+
+
+def _hold(path: Path, held: ExitStack) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise SessionError("the folder is not empty", where=path, mend="give a new folder, or empty this one")
-        (path / RAW).mkdir()
-        sync_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
-    return SessionWriter(path, meta, rig)
+    held.enter_context(writing(path))
+
+
+def _require_empty(path: Path) -> None:
+    try:
+        found = {p.name for p in path.iterdir()} if path.exists() else set[str]()
+        begun = found <= BEGUN and not any((path / RAW).iterdir() if RAW in found else ())
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    if not begun:
+        raise SessionError("the folder is not empty", where=path, mend="give a new folder, or empty this one")
+
+
+def _require_same(path: Path, before: SessionMeta, meta: SessionMeta, rig: Rig) -> None:
+    """A session is one rig in one calibration, and one consent; else a take would be told wrongly."""
+    new = "leave the folder away, and a new session is begun in one named by the time"
+    if before.origin != "capture":
+        what = "an imported session" if before.origin == "import" else "a simulated session"
+        raise SessionError(f"this folder holds {what}, nothing is recorded into it", where=path, mend=new)
+    for key, was, now in (
+        ("consent", before.consent_id, meta.consent_id),
+        ("collector", before.collector, meta.collector),
+    ):
+        if was != now:
+            what = f"this session was recorded with {key} {was or 'unknown'!r}, and this is {now or 'unknown'!r}"
+            raise SessionError(what, where=path, mend=new)
+    recorded = read_rig(path / RIG_JSON)
+    if recorded.rig_id != rig.rig_id:
+        what = f"this session was recorded with rig {recorded.rig_id!r}, and this is {rig.rig_id!r}"
+        raise SessionError(what, where=path, mend=f"plug rig {recorded.rig_id} in; or {new}")
+    if rig_bytes(rig) not in ((path / RIG_JSON).read_bytes(), rig_bytes(recorded)):
+        what = f"rig {rig.rig_id!r} was calibrated anew, or got another board, since this session began"
+        raise SessionError(what, where=path, mend=new)
 
 
 class SessionWriter:
-    """A session being recorded; holds the session's lock. Use as a context manager."""
+    """A session being recorded; holds the session's lock. Use as a context manager.
 
-    def __init__(self, path: Path, meta: SessionMeta, rig: Rig) -> None:
+    Attributes:
+        continued: whether it had been begun before.
+        recovered: what was saved of takes that a dead recorder had left open.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        meta: SessionMeta,
+        rig: Rig,
+        journal: Journal,
+        held: ExitStack,
+        *,
+        continued: bool = False,
+        recovered: tuple[RecoveredTake, ...] = (),
+    ) -> None:
         self.path = path
         self.meta = meta
         self.rig = rig
-        self._takes = 0
+        self.journal = journal
+        self.continued, self.recovered = continued, recovered
+        self._takes = _last_number(path, journal) if continued else 0
         self._take: TakeWriter | None = None
-        self._held = ExitStack()
-        with ExitStack() as held:
-            held.enter_context(writing(path))
-            write_rig(path / "rig.json", rig)
-            self.journal = Journal(path)
-            held.callback(self.journal.close)
-            write_meta(path, meta)  # last: a folder with a session.json is a whole, if empty, session
-            self._held = held.pop_all()
+        self._held = held
 
     def start_take(self, task: str | None = None) -> TakeWriter:
         """Begin the next take; the one before must have ended."""
         assert self._take is None or self._take.closed, "end the running take first"
+        live = self.meta.origin == "capture"
         take = f"{self._takes + 1:04d}"
         folder = self.path / RAW / take
-        self.journal.take_started(take, task)
         try:
             folder.mkdir()
             sync_folder(folder.parent)
         except OSError as error:
+            with suppress(OSError):
+                folder.rmdir()
             raise cannot_write(folder, error) from error
+        try:
+            self.journal.take_started(take, task, time.time_ns() - time.monotonic_ns() if live else None)
+        except SessionError:
+            with suppress(OSError):  # a take that never began leaves nothing
+                folder.rmdir()
+            raise
         self._takes += 1
-        self._take = TakeWriter(folder, self.journal, live=self.meta.origin == "capture")
+        self._take = TakeWriter(folder, self.journal, live=live)
         return self._take
 
     def close(self) -> None:
@@ -99,6 +200,15 @@ class SessionWriter:
                 self._take.__exit__(kind, error, None)
 
 
+def _last_number(path: Path, journal: Journal) -> int:
+    """Of the takes that ever were, erased ones too: no number is given twice."""
+    derived = path / DERIVED
+    names = {*take_folders(path), *journal.takes()}
+    if derived.is_dir():
+        names |= {folder.name for folder in derived.iterdir()}
+    return max((int(name) for name in names if name.isdecimal()), default=0)
+
+
 class TakeWriter:
     """One take being recorded. Call with stamps about in order; topics may interleave as they come.
 
@@ -114,6 +224,7 @@ class TakeWriter:
         self._journal = journal
         self._live = live
         self._segment: SegmentWriter | None = None
+        self._closing: Future[None] | None = None
         self._segments = 0
         self._segment_start_ns = 0
         self._counts: dict[str, int] = {}
@@ -180,14 +291,39 @@ class TakeWriter:
         self._span_ns = min(first, t_ns), max(last, t_ns if last_ns is None else last_ns)
 
     def _segment_for(self, t_ns: int) -> SegmentWriter:
-        if self._segment is not None and abs(t_ns - self._segment_start_ns) >= SEGMENT_NS:
+        now_ns = time.monotonic_ns() if self._live else t_ns  # what comes late belongs to the segment that is open
+        if self._segment is not None and abs(now_ns - self._segment_start_ns) >= SEGMENT_NS:
             segment, self._segment = self._segment, None
-            _close(segment)
+            self._bring_home(segment)
         if self._segment is None:
             self._segment = SegmentWriter(self._folder / f"seg-{self._segments:04d}.mcap", live=self._live)
             self._segments += 1
-            self._segment_start_ns = t_ns
+            self._segment_start_ns = now_ns
         return self._segment
+
+    def _bring_home(self, segment: SegmentWriter) -> None:
+        """Close a full segment; live, a disk that takes its time does not hold up what comes next."""
+        self._wait_home()
+        if self._live:
+            self._closing = in_background(lambda: _close(segment))
+        else:
+            _close(segment)
+
+    def _wait_home(self) -> None:
+        """Until the segment before is on the disk. Raises SessionError."""
+        if self._closing is not None:
+            closing, self._closing = self._closing, None
+            closing.result()
+
+    def tick(self) -> None:
+        """Flush and sync when it is time to; call it while nothing comes. Raises SessionError."""
+        if self.closed or self._segment is None:
+            return
+        try:
+            self._segment.tick()
+        except SessionError as error:
+            self.interrupt(error.what)
+            raise
 
     def end(self) -> None:
         """Finish the last segment and journal the take with its counts; returns when all is on the disk."""
@@ -196,11 +332,12 @@ class TakeWriter:
             if self._segment is not None:
                 segment, self._segment = self._segment, None
                 _close(segment)
+            self._wait_home()
         except SessionError as error:
             self.interrupt(error.what)
             raise
+        self.closed = True  # whether or not the journal takes it: recovery finds a whole file
         self._journal.take_closed(self.id, "ended", self._span_ns, self._counts)
-        self.closed = True
 
     def interrupt(self, reason: str) -> None:
         """Stop here after a failure: keep what was flushed, claim nothing."""
@@ -211,6 +348,8 @@ class TakeWriter:
             self._segment.abandon()
             self._segment = None
         try:
+            with suppress(SessionError):  # the failure that led here is the one to tell
+                self._wait_home()
             self._journal.take_closed(self.id, "interrupted", reason=reason)
         except SessionError as error:
             log.warning("take %s stays open in the journal: %s", self.id, error.what)
