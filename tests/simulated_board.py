@@ -26,6 +26,7 @@ from handcap.wire.handcap_pb2 import (
     FrameStamp,
     Hello,
     ImuBatch,
+    Light,
     Sensor,
     Status,
     SyncResponse,
@@ -65,6 +66,7 @@ class SimulatedBoard:
         answers: whether it acknowledges commands.
         heard: commands that it carried out, once each.
         asked: command messages that came, repeats included.
+        lights: what its light was told to show, once each.
     """
 
     port: Path
@@ -85,6 +87,7 @@ class SimulatedBoard:
     status: Status = field(default_factory=Status)
     heard: list[str] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
+    lights: list[Light] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(3)
@@ -143,6 +146,17 @@ class SimulatedBoard:
         with self._lock:
             self._say(button=Button(edge="EDGE_PRESSED", edge_t_ns=self.now_ns(), presses=1))
 
+    def play_presses(self, *spans_s: tuple[float, float]) -> None:
+        """Presses (from, to) from now on by its own clock, told all at once, and half a second more that passes."""
+        with self._lock:
+            start_ns = self.now_ns()
+            edges = [(start_ns + int(1e9 * t_s), k % 2) for k, t_s in enumerate(t for span in spans_s for t in span)]
+            for t_ns, released in edges:
+                self._presses += not released
+                edge = "EDGE_RELEASED" if released else "EDGE_PRESSED"
+                self._say(button=Button(edge=edge, edge_t_ns=t_ns, presses=self._presses), t_us=t_ns // 1000)
+            self._say(status=self.status, t_us=edges[-1][0] // 1000 + 500_000)
+
     def now_ns(self) -> int:
         """Its own clock."""
         return self._at_ns(time.monotonic_ns())
@@ -167,7 +181,7 @@ class SimulatedBoard:
         self._deframer = Deframer()
         self._later: list[tuple[float, bytes]] = []
         self._status_due_s = self._imu_due_s = self._other_due_s = time.monotonic()
-        self._frames = 0
+        self._frames = self._presses = 0
 
     def _run(self) -> None:
         with self._lock:
@@ -211,6 +225,8 @@ class SimulatedBoard:
             self._last_ids.append(command.id)
             if what != "identify":
                 self.heard.append(what)
+            if what == "light":
+                self.lights.append(command.light)
             if what == "stream":
                 self._streaming = command.stream.on
                 self._imu_due_s = self._other_due_s = time.monotonic()
@@ -275,8 +291,9 @@ class SimulatedBoard:
             boot_count=self.boots,
         )
 
-    def _say(self, delay_s: float = 0.0, **body: Any) -> None:
-        envelope = Envelope(seq=self._seq, t_us=self.now_ns() // 1000, boot_id=self.boot_id, **body)
+    def _say(self, delay_s: float = 0.0, t_us: int | None = None, **body: Any) -> None:
+        t_us = self.now_ns() // 1000 if t_us is None else t_us
+        envelope = Envelope(seq=self._seq, t_us=t_us, boot_id=self.boot_id, **body)
         self._seq += 1
         self._made += 1
         data = frame(envelope.SerializeToString())
