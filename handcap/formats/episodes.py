@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from handcap.clock import seconds
 from handcap.errors import FormatError
+from handcap.formats.task_labels import task_label
 from handcap.formats.verdicts import Decision, read_decisions
 from handcap.session import Session, read_report, read_trajectory
 from handcap.types import Trajectory
@@ -68,11 +69,14 @@ def select(session: Session, accept: Accept = "auto") -> Selection:
         SessionError: an output of the reconstruction cannot be read.
     """
     assert accept in ACCEPT, accept
+    left_out: dict[str, str] = {take: f"erased ({why})" for take, why in session.erased.items()}
     if not session.takes:
+        if left_out:
+            what = "nothing to export: " + "; ".join(f"take {take}: {why}" for take, why in left_out.items())
+            raise FormatError(what, where=session.path, mend="record it again: nothing brings an erased take back")
         raise FormatError("the session holds no take", where=session.path, mend="record or import one first")
     decisions = read_decisions(session.path)
     chosen: list[AcceptedTake] = []
-    left_out: dict[str, str] = {}
     mends: list[str] = []
     for take in session.takes:
         refusal = _refusal(session, take, accept, decisions.get(take))
@@ -158,12 +162,14 @@ def provenance(session: Session, selection: Selection, parameters: Mapping[str, 
         "made_by": {"handcap": handcap.__version__},
         "session": session.meta.id,
         "origin": session.meta.origin,
+        "consent": session.meta.consent_id or "none",
         "rig": session.rig.rig_id,
         "accept": selection.accept,
         "parameters": dict(parameters),
         "takes": {
             chosen.take: {
                 "verdict": chosen.report.get("verdict"),
+                "task": task_label(session, chosen.take),
                 "spans_s": [list(span) for span in chosen.spans_s],
                 "inputs_sha256": dict(chosen.inputs_sha256),
             }

@@ -28,6 +28,10 @@ def dataset_card(provenance: Mapping[str, Any], fps: int, episodes: int, frames:
         lines += ["**For debugging only: exported with `--accept all`, nothing in it was checked or accepted.**", ""]
     if provenance["origin"] == "simulation":
         lines += ["**Simulated: a virtual rig in a virtual room, not the real world.**", ""]
+    if provenance["consent"] == "none":
+        lines += ["**No consent on record: nobody noted that the people seen in it agreed.**", ""]
+    else:
+        lines += [f"Consent form of the people seen in it: {provenance['consent']}.", ""]
     lines += [
         f"LeRobotDataset v3.0, {episodes} episodes, {frames} frames at {fps} frames a second, made by handcap "
         f"{provenance['made_by']['handcap']}.",
@@ -42,6 +46,11 @@ def dataset_card(provenance: Mapping[str, Any], fps: int, episodes: int, frames:
         "| `camera_t_ns` | stamp of the shown picture as its device recorded it, ns |",
         "| `state_sigma` | standard deviation: rotation about body x, y, z in rad, position along body x, y, z in m "
         "(absent when unknown) |",
+        *(
+            ["| `subtask_index` | row of `meta/subtasks.parquet`: the step of the work, as the collector marked it |"]
+            if counts["labelled_steps"]
+            else []
+        ),
         "",
         f"Frames lie on an exact grid; {counts['repeated_pictures']} of them repeat a picture because the camera lost "
         f"one, {counts['pieces_too_short']} pieces were too short to be an episode.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class DatasetWriter:
         self._columns: list[dict[str, NDArray[Any]]] = []
         self._episodes: list[dict[str, Any]] = []
         self._tasks: dict[str, int] = {}
+        self._steps: dict[str, int] = {}
         self._seen, self._all_seen = PictureStats(), PictureStats()
 
     @property
@@ -70,12 +71,13 @@ class DatasetWriter:
         if sample:
             self._seen.add(image)
 
-    def end_episode(self, columns: Mapping[str, NDArray[Any]], task: str) -> None:
+    def end_episode(self, columns: Mapping[str, NDArray[Any]], task: str, steps: Sequence[str] | None = None) -> None:
         """Close the running episode.
 
         Args:
             columns: feature name to (n, k), n the number of pictures added since the last episode.
             task: what the person did.
+            steps: (n,) what they were doing in each row; given with every episode, or with none.
         """
         assert self._video is not None
         n = len(next(iter(columns.values())))
@@ -91,6 +93,9 @@ class DatasetWriter:
             "index": frame + first,
             "task_index": np.full_like(frame, self._tasks.setdefault(task, len(self._tasks))),
         }
+        if steps is not None:
+            numbers = [self._steps.setdefault(step, len(self._steps)) for step in steps]
+            rows["subtask_index"] = np.array(numbers, np.int64)[:, None]
         chunk, file = layout.place(self._file)
         stats = {self._key: self._seen.stats(), **{name: column_stats(v) for name, v in rows.items()}}
         self._episodes.append(
@@ -151,7 +156,9 @@ class DatasetWriter:
         write_json(meta / "stats.json", stats, sort_keys=False)
         info = layout.info(features, robot_type, self._fps, self.episodes, self.frames, len(self._tasks))
         write_json(meta / "info.json", info, sort_keys=False)
-        self._write_tasks(meta / "tasks.parquet")
+        _write_texts(meta / "tasks.parquet", "task", self._tasks)
+        if self._steps:
+            _write_texts(meta / "subtasks.parquet", "subtask", self._steps)
         self._write_episodes(self._root / layout.EPISODES_PATH)
 
     def _write_episodes(self, path: Path) -> None:
@@ -161,22 +168,23 @@ class DatasetWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(self._episodes), path)
 
-    def _write_tasks(self, path: Path) -> None:
-        """Task texts as a pandas index called `task`, which is where LeRobot looks for them."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        table = pa.table({"task_index": pa.array(range(len(self._tasks)), pa.int64()), "task": list(self._tasks)})
-        described = [_pandas_column("task_index", "int64", "int64"), _pandas_column("task", "unicode", "object")]
-        label = {"name": None, "field_name": None, "pandas_type": "unicode", "numpy_type": "object"}
-        pandas = {
-            "index_columns": ["task"],
-            "column_indexes": [label | {"metadata": {"encoding": "UTF-8"}}],
-            "columns": described,
-            "creator": {"library": "pyarrow", "version": pa.__version__},
-            "pandas_version": "2.2.0",
-        }
-        pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(pandas)}), path)
+def _write_texts(path: Path, name: str, index: Mapping[str, int]) -> None:
+    """Texts as a pandas index called `name`, which is where LeRobot looks for them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({f"{name}_index": pa.array(range(len(index)), pa.int64()), name: list(index)})
+    described = [_pandas_column(f"{name}_index", "int64", "int64"), _pandas_column(name, "unicode", "object")]
+    label = {"name": None, "field_name": None, "pandas_type": "unicode", "numpy_type": "object"}
+    pandas = {
+        "index_columns": [name],
+        "column_indexes": [label | {"metadata": {"encoding": "UTF-8"}}],
+        "columns": described,
+        "creator": {"library": "pyarrow", "version": pa.__version__},
+        "pandas_version": "2.2.0",
+    }
+    pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(pandas)}), path)
 
 
 def _pandas_column(name: str, pandas_type: str, numpy_type: str) -> dict[str, Any]:

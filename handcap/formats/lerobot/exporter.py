@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ from handcap.formats.lerobot.dataset import DatasetWriter
 from handcap.formats.lerobot.grid import Timeline, lay_out, nominal_fps, pieces, poses_at
 from handcap.formats.lerobot.motion import ACTIONS, POSE_NAMES, Action, actions, pose_vector
 from handcap.formats.output import write_json
+from handcap.formats.task_labels import UNLABELLED, StepSpan, instruction, step_spans
 from handcap.session import Session, new_folder, read_trajectory
-from handcap.types import Trajectory
+from handcap.types import Stamps, Trajectory
 
 ROBOT_TYPE = "handcap_head"
-UNLABELLED = "unlabelled"
 _CAMERA_KEY = "observation.images.{camera}"
 _SIGMA_NAMES = ("sigma_rx", "sigma_ry", "sigma_rz", "sigma_x", "sigma_y", "sigma_z")
 
@@ -91,20 +91,27 @@ def export_lerobot(
         writer = DatasetWriter(folder, _CAMERA_KEY.format(camera=camera), fps, params.crf)
         known_sigma = all(np.isfinite(e.rows.cov).all() for e in episodes)
         done, total = 0, sum(len(e.timeline) for e in episodes)
+        spans = {chosen.take: step_spans(session, chosen.take) for chosen in selection.takes}
+        labelled = any(spans.values())
         for chosen in selection.takes:
             of_take = [e for e in episodes if e.chosen is chosen]
             imu_rows = _imu_rows(session, chosen.take)
-            task = _task(session, chosen.take)
+            task = instruction(session, chosen.take)
             frames = _Frames(session, chosen.take, camera)
             for episode in of_take:
                 _add_pictures(writer, episode, frames, params)
-                writer.end_episode(_columns(episode, imu_rows, params.action, known_sigma), task)
+                steps = _steps(episode.timeline.t_ns, spans[chosen.take]) if labelled else None
+                writer.end_episode(_columns(episode, imu_rows, params.action, known_sigma), task, steps)
                 done += len(episode.timeline)
                 on_progress("Exporting", done / total)
-        writer.close(_features(writer.size, camera, fps, params.action, known_sigma), ROBOT_TYPE)
+        writer.close(_features(writer.size, camera, fps, params.action, known_sigma, labelled), ROBOT_TYPE)
         held = int(sum(e.timeline.held.sum() for e in episodes))
         origin = provenance(session, selection, {"format": "lerobot", "camera": camera, **asdict(params)})
-        origin["counts"] = {"repeated_pictures": held, "pieces_too_short": short}
+        origin["counts"] = {
+            "repeated_pictures": held,
+            "pieces_too_short": short,
+            "labelled_steps": sum(len(of_take) for of_take in spans.values()),
+        }
         write_json(folder / "handcap.json", origin)
         card = dataset_card(origin, fps, writer.episodes, writer.frames)
         (folder / "README.md").write_text(card, encoding="utf-8")
@@ -152,11 +159,6 @@ def _camera(selection: Selection) -> str:
 def _imu_rows(session: Session, take: str) -> Trajectory | None:
     path = session.derived(take, "reconstruct") / "head_imu.parquet"
     return read_trajectory(path) if path.exists() else None
-
-
-def _task(session: Session, take: str) -> str:
-    record = session.journal().get(take)
-    return (record.task if record else None) or session.meta.task or UNLABELLED
 
 
 class _Frames:
@@ -215,7 +217,19 @@ def _columns(
     return columns
 
 
-def _features(size: tuple[int, int], camera: str, fps: int, action: Action, known_sigma: bool) -> dict[str, Any]:
+def _steps(t_ns: Stamps, spans: Sequence[StepSpan]) -> list[str]:
+    """(n,) sentence of the step that was being done at each time; "unlabelled" where nobody knows."""
+    texts = [UNLABELLED] * len(t_ns)
+    for span in spans:
+        if span.end_ns is not None:
+            for k in np.flatnonzero((t_ns >= span.start_ns) & (t_ns < span.end_ns)).tolist():
+                texts[k] = span.text
+    return texts
+
+
+def _features(
+    size: tuple[int, int], camera: str, fps: int, action: Action, known_sigma: bool, labelled: bool
+) -> dict[str, Any]:
     prefix = {"relative": "d", "absolute": ""}[action]
     features = {
         _CAMERA_KEY.format(camera=camera): layout.video(size, fps),
@@ -224,6 +238,8 @@ def _features(size: tuple[int, int], camera: str, fps: int, action: Action, know
         "t_ns": layout.vector("int64", ["session_clock_ns"]),
         "camera_t_ns": layout.vector("int64", ["camera_clock_ns"]),
     }
+    if labelled:
+        features["subtask_index"] = {"dtype": "int64", "shape": [1], "names": None}
     if known_sigma:
         features["state_sigma"] = layout.vector("float32", [f"head.{name}" for name in _SIGMA_NAMES])
     return features
