@@ -13,6 +13,11 @@ Language = Literal["en", "zh"]
 Verdict = Literal["ok", "partial", "refused"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 # How a sentence about a gripper or a hand begins; one about the head needs no beginning.
+ROBOT_VERDICTS: dict[str, dict[Language, str]] = {
+    "ok": {"en": "ok", "zh": "可行"},
+    "partial": {"en": "partly", "zh": "部分可行"},
+    "refused": {"en": "cannot", "zh": "不可行"},
+}
 GRIPPERS: dict[str, dict[Language, str]] = {
     "left_tcp": {"en": "left gripper: ", "zh": "左夹爪:"},
     "right_tcp": {"en": "right gripper: ", "zh": "右夹爪:"},

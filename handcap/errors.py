@@ -8,6 +8,7 @@ HandcapError
 ├── OutputError          what was to be written exists already, or cannot be written
 ├── WireError            what comes over the wire is in a version that this program does not speak
 ├── DeviceError          a board, node or port cannot be reached, does not obey, or is not what it was
+├── TaskError            a task card cannot be used, or asks for something that was not done
 ├── ModelError           weights of a neural network are missing, damaged or cannot be fetched
 ├── CalibrationError     a calibration cannot even be tried (one that was tried and is bad gets a verdict instead)
 ├── ReconstructionError  a take cannot even be tried (a take that was tried and failed gets a verdict instead)
@@ -76,6 +77,10 @@ class DeviceError(HandcapError):
     ) -> None:
         super().__init__(what, where=where, mend=mend)
         self.cause = cause
+
+
+class TaskError(HandcapError):
+    pass
 
 
 class ModelError(HandcapError):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from handcap.causes import Language
 
 _LONGEST_S = 1800.0
+_LOOK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,10 @@ class FieldPasses:
     Args:
         session: folder.
         lang: of the sentences.
+
+    Attributes:
+        held: why nothing is judged for now; None while all goes on.
+        verdicts: by take.
     """
 
     def __init__(self, session: Path, lang: Language = "en") -> None:
@@ -49,6 +57,7 @@ class FieldPasses:
         self._now: str | None = None
         self._took_s: list[float] = []
         self._closing = False
+        self.held: str | None = None
         self.verdicts: dict[str, FieldVerdict] = {}
         self._thread = threading.Thread(target=self._run, name="handcap field pass", daemon=True)
         self._thread.start()
@@ -64,12 +73,46 @@ class FieldPasses:
             self._forgotten.add(take)
             self._changed.notify_all()
 
+    def stop(self, take: str) -> None:
+        """Nobody is to touch the take any more: a pass that works on it is killed, and gone when this returns."""
+        with self._changed:
+            self._forgotten.add(take)
+            self.verdicts.pop(take, None)
+            if self._now == take and self._running is not None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._running.pid, signal.SIGKILL)
+            self._changed.wait_for(lambda: self._now != take)
+
+    def hold(self, reason: str) -> None:
+        """Judge nothing until `resume`; a pass that runs stands still where it is."""
+        with self._changed:
+            self.held = reason
+            self._signal(signal.SIGSTOP)
+            self._changed.notify_all()
+
+    def resume(self) -> None:
+        """Go on."""
+        with self._changed:
+            self.held = None
+            self._signal(signal.SIGCONT)
+            self._changed.notify_all()
+
+    def _signal(self, number: int) -> None:
+        if self._running is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._running.pid, number)
+
     @property
     def unjudged(self) -> list[str]:
         """Takes without a verdict yet."""
         with self._changed:
             waiting = [*([self._now] if self._now else []), *self._waiting]
         return [take for take in waiting if take not in self._forgotten]
+
+    @property
+    def busy(self) -> bool:
+        """Whether a pass runs."""
+        return self._now is not None
 
     @property
     def minutes_left(self) -> float | None:
@@ -80,9 +123,14 @@ class FieldPasses:
         return len(self.unjudged) * sum(recent) / len(recent) / 60
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Until all are judged; False on time-out."""
+        """Until all are judged; False on time-out, and where judging is held."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting and self._now is None, timeout_s)
+            self._changed.wait_for(lambda: self._idle or self.held is not None, timeout_s)
+            return self._idle
+
+    @property
+    def _idle(self) -> bool:
+        return not self._waiting and self._now is None
 
     def close(self) -> None:
         """Stop; takes that were not judged stay so."""
@@ -91,6 +139,7 @@ class FieldPasses:
             self._waiting.clear()
             if self._running is not None:
                 self._running.terminate()
+                self._signal(signal.SIGCONT)
             self._changed.notify_all()
         self._thread.join()
 
@@ -99,7 +148,7 @@ class FieldPasses:
             with self._changed:
                 self._now = None
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: bool(self._waiting) or self._closing)
+                self._changed.wait_for(lambda: (bool(self._waiting) and self.held is None) or self._closing)
                 if self._closing:
                     return
                 take = self._waiting.popleft()
@@ -107,14 +156,16 @@ class FieldPasses:
                     continue
                 self._now = take
             began = time.monotonic()
-            self.verdicts[take] = self._judged(take)
-            self._took_s.append(time.monotonic() - began)
+            verdict = self._judged(take)
+            if take not in self._forgotten and not self._closing:
+                self.verdicts[take] = verdict
+                self._took_s.append(time.monotonic() - began)
 
     def _judged(self, take: str) -> FieldVerdict:
-        command = [sys.executable, "-m", "handcap.cli.app", "reconstruct", str(self._session), "--take", take]
-        command += ["--field", "--json", "--lang", self._lang]
+        command = [*_last_in_line(), sys.executable, "-m", "handcap.cli.app", "reconstruct", str(self._session)]
+        command += ["--take", take, "--field", "--json", "--lang", self._lang]
         with self._changed:
-            if self._closing:
+            if self._closing or take in self._forgotten:
                 return FieldVerdict(take, "unjudged", ())
             self._running = subprocess.Popen(
                 command,
@@ -123,10 +174,11 @@ class FieldPasses:
                 stderr=subprocess.DEVNULL,
                 text=True,
                 start_new_session=True,  # Ctrl-C is the recorder's
-                preexec_fn=_last_in_line,
             )
+            if self.held is not None:
+                self._signal(signal.SIGSTOP)
         try:
-            said, _ = self._running.communicate(timeout=_LONGEST_S)
+            said = self._said(self._running)
             told = json.loads(said)
         except subprocess.TimeoutExpired:
             self._running.kill()
@@ -142,6 +194,20 @@ class FieldPasses:
         lines = [f"{cause['text']} {cause['mend']}" for cause in causes]
         return FieldVerdict(take, summary["takes"].get(take, "unjudged"), lines)
 
+    def _said(self, running: subprocess.Popen[str]) -> str:
+        """What it prints. Raises TimeoutExpired when it works for too long; standing still is no work."""
+        worked_s = 0.0
+        while True:
+            try:
+                return running.communicate(timeout=_LOOK_S)[0]
+            except subprocess.TimeoutExpired:
+                worked_s += _LOOK_S if self.held is None else 0.0
+                if worked_s > _LONGEST_S:
+                    raise
 
-def _last_in_line() -> None:
-    os.nice(15)
+
+def _last_in_line() -> list[str]:
+    """What to begin a command with so that it works when nobody else does: of processor time it gets a thirtieth of
+    what the recorder does where both want it, of the disk nothing while anybody else reads or writes."""
+    disk = [] if shutil.which("ionice") is None else ["ionice", "-c", "3"]
+    return ["nice", "-n", "15", *disk]

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from handcap.errors import HandcapError, SessionError
-from handcap.session import SessionWriter, TakeWriter
+from handcap.session import SessionWriter, StepMark, TakeWriter
+from handcap.session.erasure import erase_held
+from handcap.session.sink import in_background
 from handcap.wire.handcap_pb2 import Envelope
 
+log = logging.getLogger(__name__)
+
 Encoding = Literal["jpeg", "h264"]
+_FITS_EVERY_S = 2.0
+_TICK_S = 0.25  # while nothing comes, what came before is flushed all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,7 @@ class RecorderParams:
 
 @dataclass(slots=True)
 class Dropped:
-    """What the disk was too slow for, since the recorder began.
+    """What the disk was too slow for, in the running take or the last one.
 
     Attributes:
         pictures: by camera.
@@ -53,19 +62,34 @@ class _Work:
 class Recorder:
     """Writes what it is given into the running take, and forgets it between takes.
 
+    Args:
+        session: to write to.
+        params: what may wait.
+        on_failure: called by the writing thread as soon as a take had to be interrupted.
+
     Attributes:
         dropped: what the disk was too slow for.
         failure: why the last take was interrupted; None while all is well.
     """
 
-    def __init__(self, session: SessionWriter, params: RecorderParams | None = None) -> None:
+    def __init__(
+        self,
+        session: SessionWriter,
+        params: RecorderParams | None = None,
+        on_failure: Callable[[SessionError], None] = lambda error: None,
+    ) -> None:
         self.session = session
+        self._on_failure = on_failure
         self.params = params or RecorderParams()
         self.dropped = Dropped()
         self.failure: SessionError | None = None
         self._work: deque[_Work | tuple[Callable[[], Any], Future[Any]]] = deque()
         self._waiting = {"video": 0, "wire": 0, "word": 0}
         self._broken_video: set[str] = set()
+        self._fits: list[tuple[str, int, float, float, float, str, int]] = []
+        self._fits_due_s = 0.0
+        self._fitted: set[tuple[str, int]] = set()
+        self._jotted: deque[Future[None]] = deque()
         self._changed = threading.Condition()
         self._take: TakeWriter | None = None
         self._recording = threading.Event()
@@ -83,6 +107,11 @@ class Recorder:
         """Id of the running take."""
         take = self._take
         return take.id if take is not None and self.recording else None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Handed over and not written yet."""
+        return sum(self._waiting.values())
 
     # From any thread; none of these waits for the disk.
 
@@ -110,18 +139,33 @@ class Recorder:
     def put_clock_fit(self, device: str, t_ns: int, dt_s: float, skew: float, residual_s: float, boot_id: int) -> None:
         """t_session = t_device + dt at session time `t_ns`."""
 
-        def write(take: TakeWriter) -> None:
-            self.session.journal.clock_fit(device, t_ns, dt_s, skew, residual_s, take=take.id, boot_id=boot_id)
+        def keep(take: TakeWriter) -> None:
+            self._fits.append((device, t_ns, dt_s, skew, residual_s, take.id, boot_id))
+            if time.monotonic() >= self._fits_due_s or (device, boot_id) not in self._fitted:
+                self._write_fits()  # a boot's first at once: its samples cannot be read without one
 
-        self._hand_over(_Work(write, "word", 0), 0)
+        self._hand_over(_Work(keep, "word", 0), 0)
 
     def put_fault(self, code: str, detail: str, t_ns: int, device: str | None) -> None:
         """Something that happened while a take ran."""
 
         def write(take: TakeWriter) -> None:
-            self.session.journal.fault(code, detail, take=take.id, t_ns=t_ns, device=device)
+            id, journal = take.id, self.session.journal
+            self._jot(lambda: journal.fault(code, detail, take=id, t_ns=t_ns, device=device))
 
         self._hand_over(_Work(write, "word", 0), 0)
+
+    def put_card(self, card: str, sha256: str, text: str, variation: str | None) -> None:
+        """Which task card the running take is done by, and in which way."""
+
+        def write(take: TakeWriter) -> None:
+            self.session.journal.card_used(take.id, card, sha256, text, variation)
+
+        self._hand_over(_Work(write, "word", 0), 0)
+
+    def put_step(self, mark: StepMark) -> None:
+        """A step of the work begins."""
+        self._hand_over(_Work(lambda take: self.session.journal.step_began(take.id, mark), "word", 0), 0)
 
     # These wait until what was handed over before is written.
 
@@ -141,6 +185,17 @@ class Recorder:
             return take
 
         self._ask(discard)
+
+    def erase_take(self, take: str, why: str, by: str) -> None:
+        """The bytes of a take that has ended are gone when this returns. Raises SessionError."""
+
+        def erase() -> str:
+            while self._jotted:  # what is still to be written of the take goes with it
+                with suppress(SessionError):
+                    self._wait_jotted()
+            return erase_held(self.session.path, self.session.journal, take, why, by).take
+
+        self._ask(erase)
 
     def close(self) -> None:
         """End a running take and stop."""
@@ -174,14 +229,17 @@ class Recorder:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._work) or self._closing)
-                if not self._work:
-                    break
-                work = self._work.popleft()
+                self._changed.wait_for(lambda: bool(self._work) or self._closing, _TICK_S)
+                work = self._work.popleft() if self._work else None
                 if isinstance(work, _Work):
                     self._waiting[work.kind] -= work.size
+                if work is None and self._closing:
+                    break
+            if work is None:
+                self._write(TakeWriter.tick)
+                continue
             if isinstance(work, _Work):
-                self._write(work)
+                self._write(work.do)
                 continue
             do, asked = work
             try:
@@ -191,24 +249,62 @@ class Recorder:
         try:
             if self._take is not None and not self._take.closed:
                 self._end()
+            self._wait_jotted()
         except HandcapError as error:
             self.failure = error if isinstance(error, SessionError) else None
 
-    def _write(self, work: _Work) -> None:
+    def _write(self, do: Callable[[TakeWriter], None]) -> None:
         take = self._take
         if take is None or take.closed:
             return
         try:
-            work.do(take)
+            do(take)
         except SessionError as error:
-            take.interrupt(error.what)
-            self._recording.clear()
-            self.failure = error
+            self._interrupt(take, error)
+        except Exception as error:  # this thread must live: the next take wants to be written
+            log.exception("take %s: writing broke", take.id)
+            self._interrupt(
+                take, SessionError(f"writing broke ({error!r})", where=take.id, mend="report this as a bug")
+            )
+
+    def _write_fits(self) -> None:
+        """All at once: each transaction waits for the disk."""
+        self._fits_due_s = time.monotonic() + _FITS_EVERY_S
+        fits, self._fits, journal = self._fits, [], self.session.journal
+        self._fitted |= {(fit[0], fit[-1]) for fit in fits}
+
+        def write() -> None:
+            with journal.together():
+                for device, t_ns, dt_s, skew, residual_s, take, boot_id in fits:
+                    journal.clock_fit(device, t_ns, dt_s, skew, residual_s, take=take, boot_id=boot_id)
+
+        self._jot(write)
+
+    def _jot(self, do: Callable[[], None]) -> None:
+        """Into the journal, without waiting for it. Raises SessionError with what went wrong before."""
+        while self._jotted and self._jotted[0].done():
+            self._jotted.popleft().result()
+        self._jotted.append(in_background(do))
+
+    def _wait_jotted(self) -> None:
+        while self._jotted:
+            self._jotted.popleft().result()
+
+    def _interrupt(self, take: TakeWriter, error: SessionError) -> None:
+        self._recording.clear()
+        take.interrupt(error.what)
+        self.failure = error
+        self._on_failure(error)
 
     def _start(self, task: str | None) -> str:
         if self.recording:
             raise SessionError("a take runs already", where=self.session.path, mend="end it first")
         self._broken_video.clear()
+        self.dropped = Dropped()
+        self._fits.clear()
+        self._fitted.clear()
+        self._jotted.clear()
+        self._fits_due_s = 0.0
         self._take = self.session.start_take(task)
         self.failure = None
         self._recording.set()
@@ -221,5 +317,13 @@ class Recorder:
             raise SessionError("no take runs", where=self.session.path, mend="start one first")
         if take.closed:
             raise self.failure or SessionError("the take has ended", where=take.id, mend="start the next one")
-        take.end()
+        try:
+            self._write_fits()
+            lost = sum(self.dropped.pictures.values()), sum(self.dropped.messages.values())
+            if any(lost):
+                what = f"{lost[0]} pictures and {lost[1]} messages were thrown away"
+                self.session.journal.fault("disk_slow", what, take=take.id, t_ns=time.monotonic_ns(), device=None)
+            self._wait_jotted()
+        finally:  # a journal that fails does not keep the pictures from being brought home
+            take.end()
         return take.id

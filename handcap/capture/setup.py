@@ -21,9 +21,23 @@ def default_folder() -> Path:
 
 
 def capture_meta(
-    out: Path, task: str | None, consent: str | None, rig: Rig, boards: Mapping[str, Board]
+    out: Path,
+    task: str | None,
+    consent: str,
+    rig: Rig,
+    boards: Mapping[str, Board],
+    collector: str | None = None,
 ) -> SessionMeta:
-    """session.json of a session that begins now; without a consent id it says "none"."""
+    """session.json of a session that begins now.
+
+    Args:
+        out: its folder.
+        task: of its takes.
+        consent: id of the form, or "none".
+        rig: in force.
+        boards: open.
+        collector: alias of whoever records.
+    """
     return SessionMeta(
         id=Path(out).absolute().name,
         created=utc_text(datetime.now(UTC)),
@@ -31,7 +45,8 @@ def capture_meta(
         clock=SessionClock(kind="monotonic", utc_offset_ns=time.time_ns() - time.monotonic_ns()),
         task=task,
         device_uids={name: boards[name].uid for name in rig.devices if name in boards},
-        consent_id=consent or "none",
+        collector=collector,
+        consent_id=consent,
         versions={"handcap": __version__, **{f"firmware_{n}": b.hello.firmware_version for n, b in boards.items()}},
     )
 

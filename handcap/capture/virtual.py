@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from handcap import session, sim
+from handcap import session
 from handcap.devices import Board
 from handcap.errors import DeviceError
-from handcap.sim.person import HeadParams
 from handcap.types import Rig
 
 NODE = "cameras"
-_IMU_ALONE_S = 1.2  # a rendered take begins with a second of motion sensors alone
+_LONGER_S = 0.5  # whoever ends a take by the clock ends it a little late
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +27,18 @@ class VirtualRig:
     Attributes:
         ports: by device of the rig; the camera node's under `NODE`.
         rendered: session folder that is played.
+        player: process that plays it.
     """
 
     ports: Mapping[str, str]
     rendered: Path
+    player: subprocess.Popen[str]
+
+    def do(self, what: str, to: str, value: float = 0.0) -> None:
+        """Something goes wrong, as `handcap.sim.live.LiveRig.do` says."""
+        assert self.player.stdin is not None
+        self.player.stdin.write(json.dumps({"what": what, "to": to, "value": value}) + "\n")
+        self.player.stdin.flush()
 
     def rig(self, boards: Mapping[str, Board]) -> Rig:
         """Its calibration, with the numbers that its boards give."""
@@ -47,6 +54,7 @@ def virtual_rig(
     seed: int = 0,
     on_progress: Callable[[str, float], None] = lambda what, fraction: None,
     rendered: Path | None = None,
+    loop: bool = False,
 ) -> Iterator[VirtualRig]:
     """Plug in a virtual full rig; it is unplugged when the block ends.
 
@@ -56,6 +64,7 @@ def virtual_rig(
         seed: of room and motion.
         on_progress: of the rendering.
         rendered: a simulated session to play instead.
+        loop: a take begins again where it ends.
 
     Raises:
         DeviceError: it does not start.
@@ -63,17 +72,20 @@ def virtual_rig(
     with tempfile.TemporaryDirectory(prefix="handcap-virtual-") as folder:
         path = rendered
         if path is None:
+            from handcap import sim  # renders: slow to import
+            from handcap.sim.person import HeadParams
+
             path = Path(folder) / "rendered"
             sim.simulate(
                 path,
                 scene="kitchen",
-                seconds=max(seconds - _IMU_ALONE_S, 1.0),
+                seconds=max(seconds + _LONGER_S, 1.0),
                 rig="full",
                 seed=seed,
                 params=sim.SimulationParams(later=(HeadParams(),) * (takes - 1)),
                 on_progress=lambda done, total: on_progress("Rendering", done / total),
             )
-        command = [sys.executable, "-m", "handcap.sim.live", str(path), str(seed)]
+        command = [sys.executable, "-m", "handcap.sim.live", str(path), str(seed), *(["--loop"] if loop else [])]
         player = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -83,7 +95,7 @@ def virtual_rig(
             if not line:
                 raise DeviceError("the virtual rig did not start", where=path, mend="run it again")
             told = json.loads(line)
-            yield VirtualRig({**told["boards"], NODE: told["node"]}, path)
+            yield VirtualRig({**told["boards"], NODE: told["node"]}, path, player)
         finally:
             player.stdin.close()
             try:

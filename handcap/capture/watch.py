@@ -3,140 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from queue import Full, Queue
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from handcap.capture.board_watch import DeviceWatch
+from handcap.capture.camera_watch import CameraWatch
+from handcap.capture.look import Encoding, Eyes, prepare
 from handcap.clock import NS_PER_S
 from handcap.devices import ClockEstimate, Event, Message
-from handcap.wire.handcap_pb2 import Encoder, ImuBatch
+from handcap.session.pictures import is_key
+from handcap.types import Rig
 
-_LOOK_EVERY_NS = NS_PER_S // 3
-_WIDTH = 480  # pictures are looked at about this wide
-_CORNERS = 150
-_FULL_SCALE = 32700
-
-
-@dataclass(slots=True)
-class DeviceWatch:
-    """One board during a take.
-
-    Attributes:
-        samples, missing, saturated: inertial samples that came, that the stamps say were taken and did not come, and
-            at full scale.
-        gaps_s: (start, end) since the take's start, of stretches without samples.
-        angles: least and largest encoder count, unwrapped around the first.
-        clock_residual_s, clock_sigma_s: of the newest fit; None before the first.
-        events: what happened to the connection.
-    """
-
-    samples: int = 0
-    missing: int = 0
-    saturated: int = 0
-    period_ns: float = 0.0
-    gaps_s: list[tuple[float, float]] = field(default_factory=list)
-    angles: tuple[int, int] | None = None
-    clock_residual_s: float | None = None
-    clock_sigma_s: float | None = None
-    events: list[Event] = field(default_factory=list)
-    turned_rad: float = 0.0
-    last_arrived_ns: int = 0
-    _next_board_ns: int | None = None
-    _boot_id: int | None = None
-    _angle: int | None = None
-
-    def add(self, message: Message, start_ns: int) -> None:
-        envelope = message.envelope
-        if self._boot_id != envelope.boot_id:  # its clock began again
-            self._boot_id, self._next_board_ns = envelope.boot_id, None
-        if message.body == "imu_batch":
-            self._add_imu(envelope.imu_batch, message.arrived_ns, start_ns)
-        elif message.body == "encoder" and envelope.encoder.angle_counts:
-            self._add_angles(envelope.encoder)
-
-    def _add_imu(self, batch: ImuBatch, arrived_ns: int, start_ns: int) -> None:
-        gyro = np.array(batch.gyro_counts, np.int32).reshape(-1, 3)
-        n = len(gyro)
-        self.samples += n
-        self.period_ns = batch.period_ns
-        accel = np.array(batch.accel_counts, np.int32)
-        self.saturated += int(np.count_nonzero(np.abs(gyro).max(axis=1, initial=0) >= _FULL_SCALE))
-        self.saturated += int(np.count_nonzero(np.abs(accel) >= _FULL_SCALE))
-        rate = np.linalg.norm(gyro, axis=1) * batch.gyro_scale
-        self.turned_rad += float(rate.sum()) * batch.period_ns / NS_PER_S
-        due, first = self._next_board_ns, batch.first_sample_t_ns
-        if due is not None and first - due > batch.period_ns / 2:
-            self.missing += round((first - due) / max(batch.period_ns, 1))
-            began = (self.last_arrived_ns - start_ns) / NS_PER_S
-            self.gaps_s.append((max(began, 0.0), max(began + (first - due) / NS_PER_S, 0.0)))
-        self._next_board_ns = first + n * batch.period_ns
-        self.last_arrived_ns = arrived_ns
-
-    def _add_angles(self, said: Encoder) -> None:
-        turn = max(said.counts_per_turn, 1)
-        for count in said.angle_counts:
-            if self._angle is None:
-                self._angle = count
-            self._angle += (count - self._angle + turn // 2) % turn - turn // 2
-            low, high = self.angles or (self._angle, self._angle)
-            self.angles = min(low, self._angle), max(high, self._angle)
-
-
-@dataclass(slots=True)
-class CameraWatch:
-    """One camera during a take.
-
-    Attributes:
-        pictures: that came.
-        lost: that the camera's own count says were lost.
-        gaps_s: (start, end) since the take's start, of stretches without pictures.
-        repeated_s: longest stretch of the very same picture.
-        brightness, corners, followed: of the pictures looked at: mean grey level, points to hold on to, and the share
-            of these found again in the next picture.
-    """
-
-    pictures: int = 0
-    lost: int = 0
-    gaps_s: list[tuple[float, float]] = field(default_factory=list)
-    repeated_s: float = 0.0
-    brightness: list[float] = field(default_factory=list)
-    corners: list[int] = field(default_factory=list)
-    followed: list[float] = field(default_factory=list)
-    first_ns: int | None = None
-    last_ns: int | None = None
-    periods_ns: list[int] = field(default_factory=list)
-    _frame: int | None = None
-    _last: bytes = b""
-    _same_since_ns: int = 0
-    _look_due_ns: int = 0
-
-    def add(self, t_ns: int, data: bytes, frame: int | None, start_ns: int) -> bool:
-        """Count a picture; whether it is time to look at one."""
-        self.pictures += 1
-        if frame is not None and self._frame is not None and frame > self._frame:
-            self.lost += frame - self._frame - 1
-        self._frame = frame
-        if self.first_ns is None:
-            self.first_ns = t_ns
-        elif self.last_ns is not None:
-            self.periods_ns.append(t_ns - self.last_ns)
-            usual = float(np.median(self.periods_ns[-31:]))
-            if t_ns - self.last_ns > max(1.5 * usual, 0.1 * NS_PER_S):
-                self.gaps_s.append(((self.last_ns - start_ns) / NS_PER_S, (t_ns - start_ns) / NS_PER_S))
-        if data == self._last:
-            self.repeated_s = max(self.repeated_s, (t_ns - self._same_since_ns) / NS_PER_S)
-        else:
-            self._last, self._same_since_ns = data, t_ns
-        self.last_ns = t_ns
-        if t_ns < self._look_due_ns:
-            return False
-        self._look_due_ns = t_ns + _LOOK_EVERY_NS
-        return True
+_MOST_WAITING = 16
+_BUSY = 6  # that wait: from then on looks are quick ones
+_LOOKS_WAIT_S = 1.0  # a few tens of milliseconds do on a machine that has time
 
 
 @dataclass(slots=True)
@@ -146,12 +29,19 @@ class TakeWatch:
     Attributes:
         start_ns: session clock.
         end_ns: None while it runs.
+        not_looked_at: looks that a busy machine left out.
+        dropped: camera to pictures that came and that the disk was too slow for.
+        slept_s: the computer was suspended for so long.
     """
 
     start_ns: int
     devices: dict[str, DeviceWatch]
     cameras: dict[str, CameraWatch]
+    eyes: Eyes
     end_ns: int | None = None
+    not_looked_at: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    slept_s: float = 0.0
 
     @property
     def length_s(self) -> float:
@@ -164,37 +54,48 @@ class Watch:
     Args:
         devices: with an inertial sensor.
         cameras: of the rig.
+        rig: in force; without it nothing is told of tags and mounts.
 
     Attributes:
         take: the running take, or the last one.
         strangers: pictures of cameras that the rig does not know, by name.
+        came: ("imu", device) or ("camera", name) to the samples or pictures that came since the start, between takes
+            too.
+        viewer: handed every picture with its camera's name, whether a take runs or not; is to return at once.
     """
 
-    def __init__(self, devices: Collection[str], cameras: Collection[str]) -> None:
-        self._devices, self._cameras = tuple(devices), tuple(cameras)
+    def __init__(self, devices: Collection[str], cameras: Collection[str], rig: Rig | None = None) -> None:
+        self._devices, self._cameras, self._rig = tuple(devices), tuple(cameras), rig
         self.take: TakeWatch | None = None
         self.strangers: dict[str, int] = {}
+        self.came: Counter[tuple[Literal["imu", "camera"], str]] = Counter()
+        self.viewer: Callable[[str, bytes], None] | None = None
         self._lock = threading.Lock()
-        self._to_look_at: Queue[tuple[TakeWatch, str, list[bytes]] | None] = Queue(maxsize=8)
-        self._second: dict[str, list[bytes]] = {}
+        self._to_look_at: Queue[tuple[TakeWatch, str, int, list[bytes], Encoding] | None] = Queue(_MOST_WAITING)
+        self._first: dict[str, tuple[int, bytes]] = {}
         self._looker = threading.Thread(target=self._look, name="handcap looker", daemon=True)
         self._looker.start()
 
     def begin(self, now_ns: int) -> None:
         """A take begins."""
         with self._lock:
-            self._second.clear()
+            self._first.clear()
             self.take = TakeWatch(
-                now_ns, {name: DeviceWatch() for name in self._devices}, {name: CameraWatch() for name in self._cameras}
+                now_ns,
+                {name: DeviceWatch() for name in self._devices},
+                {name: CameraWatch(now_ns) for name in self._cameras},
+                Eyes(self._rig, now_ns),
             )
 
     def end(self, now_ns: int) -> TakeWatch:
-        """The take has ended; all its pictures that were to be looked at have been."""
+        """The take has ended; what pictures are still to be looked at are, unless that takes too long."""
         with self._lock:
             take = self.take
             assert take is not None
             take.end_ns = now_ns
-        self._to_look_at.join()
+        queue = self._to_look_at
+        with queue.all_tasks_done:
+            queue.all_tasks_done.wait_for(lambda: not queue.unfinished_tasks, _LOOKS_WAIT_S)
         return take
 
     def close(self) -> None:
@@ -203,15 +104,15 @@ class Watch:
 
     def message(self, device: str, message: Message) -> None:
         with self._lock:
+            if message.body == "imu_batch":
+                self.came["imu", device] += len(message.envelope.imu_batch.gyro_counts) // 3
             if self.take is not None and self.take.end_ns is None and device in self.take.devices:
                 self.take.devices[device].add(message, self.take.start_ns)
 
     def clock(self, device: str, clock: ClockEstimate) -> None:
         with self._lock:
             if self.take is not None and device in self.take.devices:
-                watched = self.take.devices[device]
-                watched.clock_residual_s = clock.residual_s
-                watched.clock_sigma_s = float(clock.sigma_at(clock.last_board_ns))
+                self.take.devices[device].know(clock)
 
     def event(self, device: str, event: Event) -> None:
         with self._lock:
@@ -222,56 +123,38 @@ class Watch:
         with self._lock:
             self.strangers[camera] = self.strangers.get(camera, 0) + 1
 
-    def picture(self, camera: str, t_ns: int, data: bytes, encoding: Literal["jpeg"] | None, frame: int | None) -> None:
-        """A picture; only JPEG is looked at."""
+    def picture(self, camera: str, t_ns: int, data: bytes, encoding: Encoding | None, frame: int | None) -> None:
+        """A picture as it came; what is neither JPEG nor H.264 is counted and not looked at."""
+        viewer = self.viewer
+        if viewer is not None:
+            viewer(camera, data)
+        key = encoding == "jpeg" or (encoding == "h264" and is_key(data))
         with self._lock:
+            self.came["camera", camera] += 1
             take = self.take
             if take is None or take.end_ns is not None or camera not in take.cameras:
                 return
-            due = take.cameras[camera].add(t_ns, data, frame, take.start_ns)
-            if encoding is None:
-                return
+            due = take.cameras[camera].add(t_ns, data, frame, key=key)
+            first = self._first.pop(camera, None)
             if due:
-                self._second[camera] = [data]
-                return
-            pair = self._second.pop(camera, None)
-        if pair is not None:
-            with suppress(Full):  # a busy machine looks at fewer
-                self._to_look_at.put_nowait((take, camera, [*pair, data]))
+                self._first[camera] = t_ns, data
+        if first is not None and encoding is not None:
+            try:
+                self._to_look_at.put_nowait((take, camera, first[0], [first[1], data], encoding))
+            except Full:  # a busy machine looks at fewer
+                take.not_looked_at += 1
 
     def _look(self) -> None:
+        prepare()  # or the first take waits for it
         while True:
             item = self._to_look_at.get()
             try:
                 if item is None:
                     return
-                take, camera, pair = item
-                self._look_at(take.cameras[camera], pair)
+                take, camera, t_ns, pair, encoding = item
+                quick = self._to_look_at.qsize() >= _BUSY
+                look = take.eyes.look(camera, t_ns, pair, encoding, quick=quick)
+                if look is not None:
+                    take.cameras[camera].saw(look)
             finally:
                 self._to_look_at.task_done()
-
-    def _look_at(self, watched: CameraWatch, pair: list[bytes]) -> None:
-        import cv2
-
-        first, second = (_small(data) for data in pair)
-        if first is None or second is None or first.shape != second.shape:
-            return
-        watched.brightness.append(float(first.mean()))
-        points = cv2.goodFeaturesToTrack(first, _CORNERS, 0.01, 8)
-        found = 0 if points is None else len(points)
-        watched.corners.append(found)
-        if points is not None and found:
-            _, good, _ = cv2.calcOpticalFlowPyrLK(first, second, points, points.copy(), winSize=(15, 15), maxLevel=3)
-            watched.followed.append(float(np.mean(good)))
-
-
-def _small(data: bytes) -> NDArray[np.uint8] | None:
-    """A JPEG as a small grey picture; None where it is none."""
-    import cv2
-
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_2)
-    if picture is None:
-        return None
-    if picture.shape[1] > 1.5 * _WIDTH:
-        picture = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    return np.asarray(picture, np.uint8)

@@ -3,39 +3,47 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from handcap.causes import Language
+from handcap.cli.capture_card import asked_for, show_preview
 from handcap.cli.options import AsJson, Lang
 from handcap.cli.outcome import Outcome, finish
-from handcap.cli.progress import progress
-from handcap.errors import UsageError
+from handcap.errors import HandcapError, UsageError
 
 if TYPE_CHECKING:
-    from handcap.capture import Capture, Ended
+    from handcap.capture import Capture
+    from handcap.capture.operator import Guide, Listener, Said, Wishes
+    from handcap.capture.signals import Stop
     from handcap.devices import Board
 
-_VERDICTS: dict[str, dict[Language, str]] = {
-    "ok": {"en": "good", "zh": "合格"},
-    "partial": {"en": "partly good", "zh": "部分合格"},
-    "refused": {"en": "not good", "zh": "不合格"},
-    "unjudged": {"en": "not judged", "zh": "未判定"},
-}
-_KEYS: dict[Language, str] = {
-    "en": "space: start or end a take   d: throw the last one away   q: finish",
-    "zh": "空格:开始或结束录制   d:丢弃上一条   q:结束",
+KEYS_LINE: dict[Language, str] = {
+    "en": "space: start, end  d: throw the last away  e twice: erase it  n: next step  q: finish",
+    "zh": "空格:开始、结束  d:丢弃上一条  e 两次:彻底删除  n:下一步  q:结束",
 }
 
 
 def capture(
-    out: Annotated[Path | None, typer.Argument(help="New session folder. Default: one named by date and time.")] = None,
+    out: Annotated[
+        Path | None, typer.Argument(help="Session folder, new or to be continued. Default: one named by date and time.")
+    ] = None,
     task: Annotated[str, typer.Option(help="What is done in every take.")] = "",
+    card: Annotated[
+        Path | None, typer.Option(help="Task card, task.toml: steps, variations, how many good takes are wanted.")
+    ] = None,
+    collector: Annotated[str | None, typer.Option(help="Alias of whoever records; no real name.")] = None,
+    practice: Annotated[
+        bool, typer.Option("--practice", help="Run the card without keeping anything; coaches after each try.")
+    ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Live picture in a browser here, with the card's photo over it.")
+    ] = False,
     consent: Annotated[str | None, typer.Option(help="Id of the consent form of everybody who can be seen.")] = None,
     no_consent: Annotated[
         bool, typer.Option("--no-consent", help="For the virtual rig and one's own lab; marked in the session.")
@@ -44,13 +52,28 @@ def capture(
         Path | None, typer.Option(help="rig.json to use. Default: the rig store's, by the boards plugged in.")
     ] = None,
     node: Annotated[list[str] | None, typer.Option(help="A camera node, tcp://host:port; may be given again.")] = None,
+    camera: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=SOURCE: where a camera of the rig is: /dev/video0, http://…, rtsp://…; may be given again."
+        ),
+    ] = None,
     virtual: Annotated[
         bool, typer.Option("--virtual", help="No hardware: a virtual person in a virtual room, rendered ahead.")
     ] = False,
+    play: Annotated[
+        Path | None, typer.Option(help="A simulated session that the virtual rig plays again and again.")
+    ] = None,
     takes: Annotated[
         int | None, typer.Option(help="Record that many takes by itself, without a key pressed.", min=1, max=999)
     ] = None,
     seconds: Annotated[float, typer.Option(help="Length of takes recorded by themselves.", min=0.5)] = 8.0,
+    voice: Annotated[
+        bool, typer.Option("--voice/--no-voice", help="Say what happens through the default sound device.")
+    ] = True,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines instead of a screen, as when the output is not a terminal.")
+    ] = False,
     field: Annotated[
         bool, typer.Option("--field/--no-field", help="Judge takes by the field pass in the background.")
     ] = True,
@@ -59,134 +82,174 @@ def capture(
     lang: Lang = "en",
 ) -> None:
     """Record takes from everything that is plugged in, each with a verdict at once."""
-    from handcap import session as session_store
-    from handcap.capture import Capture, capture_meta, default_folder, find_rig, virtual_rig
-    from handcap.devices import boards as plugged_in
-    from handcap.devices import open_board
+    from handcap.capture import Capture, capture_meta, default_folder, sentences
+    from handcap.capture.awake import Awake
+    from handcap.capture.buttons import ButtonWishes
+    from handcap.capture.consent import require_consent
+    from handcap.capture.keys import Keys
+    from handcap.capture.operator import Operator, Said, Timetable
+    from handcap.capture.practice import practice_folder, remove_left_practice
+    from handcap.capture.signals import stop_on_signals
+    from handcap.capture.worn import Worn
+    from handcap.cli.capture_rig import BY_KEYS_S, plugged_rig, virtual_rig
 
-    if consent is None and not (no_consent or virtual):
-        raise UsageError(
-            "nobody's consent is named", mend="give --consent ID, or --no-consent in your own lab (kept in the session)"
-        )
+    asked = asked_for(card, task, collector, practice=practice, out=out, virtual=virtual)
+    consent = require_consent(consent, no_consent=no_consent or practice, virtual=virtual)
+    left_over = remove_left_practice()
     if takes is None and not sys.stdin.isatty():
         raise UsageError("there are no keys to press here", mend="give --takes N, or run it in a terminal")
-    out = default_folder() if out is None else out
     say = _silent if as_json else _say
+    if left_over:
+        say({"en": "What a broken-off practice had left is deleted.", "zh": "已删除上次中断的练习数据。"}[lang])
     with ExitStack() as held:
+        if practice:
+            out, field = held.enter_context(practice_folder()), False
+        out = default_folder() if out is None else out
         if virtual:
-            with progress(as_json) as on_progress:
-                live = held.enter_context(virtual_rig(takes or 4, seconds, seed, on_progress))
-            boards = {name: held.enter_context(open_board(port)) for name, port in live.ports.items()}
-            known = live.rig(boards)
+            plugged = virtual_rig(held, takes, seconds, seed, play, as_json)
         else:
-            found: list[Board] = [held.enter_context(open_board(port.name)) for port in plugged_in()]
-            nodes = {f"node{k}": held.enter_context(open_board(name)) for k, name in enumerate(node or ())}
-            known, boards = find_rig(found, None if rig is None else session_store.read_rig(rig))
-            boards = {**boards, **nodes}
-        meta = capture_meta(out, task or None, consent, known, boards)
-        running = held.enter_context(Capture(out, meta, known, boards, field_pass=field, lang=lang))
+            plugged = plugged_rig(held, rig, node or (), camera or ())
+        task = asked.task(task)
+        meta = capture_meta(out, task or None, consent, plugged.rig, plugged.boards, collector)
+        wishes: Wishes = SimpleQueue()
+        stopped = held.enter_context(stop_on_signals(lambda: wishes.put("stop"), lang))
+        running = held.enter_context(
+            Capture(
+                out,
+                meta,
+                plugged.rig,
+                plugged.boards,
+                cameras=plugged.cameras,
+                field_pass=field,
+                lang=lang,
+                work=asked.work(out),
+            )
+        )
+        for line in sentences.found_before(running.recovered, running.continued)[lang]:
+            say(line)
         running.ready()
+        if virtual and takes is None and play is None:
+            say(sentences.virtual_takes_end(BY_KEYS_S)[lang])
+        guide = asked.guide(running, lambda said: operator.tell(said))
+        keys = KEYS_LINE[lang] if takes is None else ""
+        shown, say = _shown(held, running, guide, lang, keys, say, plain=plain, silent=as_json)
+        listeners = [*shown, *(_voice(lang, say, held) if voice else ()), _light(held, plugged.boards)]
+        running.listen(lambda device: ButtonWishes(wishes, lambda: running.recorder.recording).hear)
+        if takes is not None:
+            listeners.append(Timetable(wishes, takes, seconds, running.judged))
+        operator = Operator(running, wishes, task, listeners, guide, alone=takes is not None)
+        held.enter_context(Worn(running, operator.tell, wishes))
+        awake = held.enter_context(Awake())
+        if awake.warning is not None:
+            operator.tell(Said("warning", awake.warning))
+        if preview:
+            address = show_preview(held, asked, running, lang)
+            say({"en": f"live picture: {address}", "zh": f"实时画面:{address}"}[lang])
         if takes is None:
-            _by_keys(running, task, lang, say)
-        else:
-            for _ in range(takes):
-                running.start(task)
-                time.sleep(seconds)
-                _tell(running.end(), lang, say)
-        if field and running.field is not None:
-            waiting = running.field.unjudged
-            if waiting:
-                say({"en": f"judging {len(waiting)} takes", "zh": f"正在判定 {len(waiting)} 条录制"}[lang])
-            running.field.wait()
-        finish(_outcome(out, running, lang), as_json)
+            held.enter_context(Keys(wishes))
+        operator.run()
+    if asked.practice and guide is not None:
+        finish(asked.practised(guide, running.ended, lang), as_json)
+    else:
+        finish(_outcome(out, running, lang, _cut_short(stopped, running, takes)), as_json)
+
+
+def _shown(
+    held: ExitStack,
+    running: Capture,
+    guide: Guide | None,
+    lang: Language,
+    keys: str,
+    say: Callable[[str], None],
+    *,
+    plain: bool,
+    silent: bool,
+) -> tuple[list[Listener], Callable[[str], None]]:
+    """Who shows what happens, and how a line is said beside it: a screen on a terminal, else lines."""
+    if silent:
+        return [], say
+    if not plain and sys.stdout.isatty():
+        from handcap.cli.capture_screen import Screen
+        from handcap.devices.computer import battery_share
+
+        screen = held.enter_context(Screen(running, lang, keys, guide, battery_share))
+        return [screen], screen.note
+    if keys:
+        say(keys)
+    return [Lines(lang, say)], say
+
+
+def _light(held: ExitStack, boards: Mapping[str, Board]) -> Listener:
+    from handcap.capture.light import RigLight
+
+    light = RigLight(boards.values())
+    held.callback(light.close)
+    return light
+
+
+def _cut_short(stopped: Stop, running: Capture, takes: int | None) -> HandcapError | None:
+    """A signal kept the timetable from being done."""
+    if takes is None or stopped.name is None or len(running.ended) >= takes:
+        return None
+    return HandcapError(
+        f"ended by {stopped.name} after {len(running.ended)} of {takes} takes; these are kept",
+        mend="run the command again with this folder, and it goes on",
+    )
 
 
 def _say(line: str) -> None:
     print(line, flush=True)
 
 
+def _voice(lang: Language, say: Callable[[str], None], held: ExitStack) -> list[Listener]:
+    """Who speaks; nobody, and that is said once, where nothing can."""
+    from handcap.capture.voice import Voice, no_voice
+
+    missing = no_voice()
+    if missing is not None:
+        say(missing[lang])
+        return []
+    return [held.enter_context(Voice(lang, lambda sentence: say(sentence[lang])))]
+
+
 def _silent(_: str) -> None:
     pass
 
 
-def _tell(ended: Ended, lang: Language, say: Callable[[str], None]) -> None:
-    """One plain sentence, and what to do next time."""
-    say(f"{ended.take}: {_VERDICTS[ended.verdict.verdict][lang]} ({ended.watched.length_s:.1f} s)")
-    for cause in ended.verdict.causes[:2]:
-        say(f"  {cause.text(lang)}\n    → {cause.mend(lang)}")
+class Lines:
+    """A listener that prints what it hears, line by line."""
+
+    def __init__(self, lang: Language, say: Callable[[str], None]) -> None:
+        self._lang: Language = lang
+        self._say = say
+
+    def hear(self, said: Said) -> None:
+        from handcap.capture.sentences import VERDICTS
+
+        if said.ended is None:
+            self._say(said.sentence[self._lang])
+        else:
+            verdict = VERDICTS[said.ended.verdict.verdict][self._lang]
+            self._say(f"{said.ended.take}: {verdict} ({said.ended.watched.length_s:.1f} s)")
+        for line in (said.more or {}).get(self._lang, ()):
+            self._say(f"  {line}")
 
 
-def _by_keys(running: Capture, task: str, lang: Language, say: Callable[[str], None]) -> None:
-    """Keys until somebody wants to finish; Ctrl-C ends the take and finishes too."""
-    with _raw_terminal():
-        say(_KEYS[lang])  # what is pressed before is forgotten
-        last: str | None = None
-        while True:
-            try:
-                key = sys.stdin.read(1)
-            except KeyboardInterrupt:
-                key = "q"
-            if running.recorder.failure is not None:
-                say(str(running.recorder.failure))
-                running.recorder.failure = None
-            if key in (" ", "\n"):
-                if running.recorder.recording:
-                    ended = running.end()
-                    last = ended.take
-                    _tell(ended, lang, say)
-                    _told_later(running, lang, say)
-                else:
-                    take = running.start(task)
-                    say({"en": f"{take}: recording", "zh": f"{take}:录制中"}[lang])
-            elif key == "d" and last is not None and not running.recorder.recording:
-                running.discard(last)
-                say({"en": f"{last}: thrown away", "zh": f"{last}:已丢弃"}[lang])
-                last = None
-            elif key in ("q", ""):
-                if running.recorder.recording:
-                    _tell(running.end(), lang, say)
-                return
+def _outcome(out: Path, running: Capture, lang: Language, error: HandcapError | None = None) -> Outcome:
+    from handcap import session as session_store
+    from handcap.capture.sentences import VERDICTS
 
-
-def _told_later(running: Capture, lang: Language, say: Callable[[str], None]) -> None:
-    """How many takes the field pass has yet to judge, and how long that takes."""
-    if running.field is None:
-        return
-    count, minutes = len(running.field.unjudged), running.field.minutes_left
-    if minutes is None:
-        say({"en": f"  {count} not judged yet", "zh": f"  还有 {count} 条未判定"}[lang])
-    else:
-        text = {
-            "en": f"  {count} not judged yet, about {minutes:.0f} min",
-            "zh": f"  还有 {count} 条未判定,约 {minutes:.0f} 分钟",
-        }
-        say(text[lang])
-
-
-@contextmanager
-def _raw_terminal() -> Iterator[None]:
-    """Keys without Enter, while it lasts."""
-    import termios
-    import tty
-
-    fd = sys.stdin.fileno()
-    before = termios.tcgetattr(fd)
-    tty.setcbreak(fd)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
-
-
-def _outcome(out: Path, running: Capture, lang: Language) -> Outcome:
     field = {} if running.field is None else running.field.verdicts
+    states = {take: record.state for take, record in session_store.read(out).journal().items()}
+    gone = {take: state for take, state in states.items() if state in ("discarded", "erased")}
+    kept = [ended for ended in running.ended if ended.take not in gone]
     lines: list[str] = []
     spot: dict[str, Any] = {}
-    for ended in running.ended:
+    for ended in kept:
         later = field.get(ended.take)
         if later is not None:
             said = {"en": "field pass", "zh": "现场重建"}[lang]
-            lines.append(f"{ended.take}: {said}: {_VERDICTS.get(later.verdict, _VERDICTS['unjudged'])[lang]}")
+            lines.append(f"{ended.take}: {said}: {VERDICTS.get(later.verdict, VERDICTS['unjudged'])[lang]}")
             lines += [f"  {line}" for line in later.lines[:1]]
         spot[ended.take] = {
             "verdict": ended.verdict.verdict,
@@ -194,12 +257,14 @@ def _outcome(out: Path, running: Capture, lang: Language) -> Outcome:
             "took_s": round(ended.took_s, 3),
             "field": None if later is None else later.verdict,
         }
+    takes = "1 take" if len(kept) == 1 else f"{len(kept)} takes"
     lines.append(
         {
-            "en": f"{out}: {len(spot)} takes; next: handcap reconstruct {out}",
-            "zh": f"{out}:{len(spot)} 条录制;下一步:handcap reconstruct {out}",
+            "en": f"{out}: {takes}; next: handcap reconstruct {out}",
+            "zh": f"{out}:{len(kept)} 条录制;下一步:handcap reconstruct {out}",
         }[lang]
     )
-    return Outcome(
-        [out], {take: told["field"] or told["verdict"] for take, told in spot.items()}, lines, {"spot": spot}
-    )
+    verdicts = {take: told["field"] or told["verdict"] for take, told in spot.items()}
+    verdicts |= {ended.take: gone[ended.take] for ended in running.ended if ended.take in gone}
+    recovered = [take.id for take in running.recovered]
+    return Outcome([out], dict(sorted(verdicts.items())), lines, {"spot": spot, "recovered": recovered}, error)

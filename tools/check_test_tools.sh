@@ -1,6 +1,7 @@
 #!/bin/sh
-# Are the tools here that build, prove and emulate the firmware? Installs them as root, else prints the line to run.
-# Only `make test` needs them; without them, and not on CI, tests of the firmware are skipped and say so.
+# Are the tools here that build, prove and emulate the firmware, and those that capture's tests take: a voice, small disks,
+# cut links? Installs them as root, else prints the line to run.
+# Only `make test` needs them; without them, and not on CI, the tests that want them are skipped and say so.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -8,18 +9,19 @@ cd "$(dirname "$0")/.."
 wanted="arm-none-eabi-gcc=gcc-arm-none-eabi gcc=gcc clang=clang clang-tidy=clang-tidy cppcheck=cppcheck gcovr=gcovr
 protoc=protobuf-compiler protoc-gen-nanopb=nanopb dpkg-source=dpkg-dev node=nodejs npm=npm
 /usr/lib/arm-none-eabi/newlib/libc.a=libnewlib-arm-none-eabi /usr/include/cmocka.h=libcmocka-dev
-/usr/include/pb_encode.h=libnanopb-dev /usr/include/jpeglib.h=libjpeg-dev"
+/usr/include/pb_encode.h=libnanopb-dev /usr/include/jpeglib.h=libjpeg-dev espeak-ng=espeak-ng /usr/sbin/mkfs.ext4=e2fsprogs
+ip=iproute2 unshare=util-linux"
 
 install() {
     line="apt-get update && apt-get install -y --no-install-recommends $*"
     if ! command -v apt-get >/dev/null 2>&1; then
-        echo "handcap: tests of the firmware want what these Debian packages hold: $*" >&2
+        echo "handcap: some tests want what these Debian packages hold: $*" >&2
     elif [ "$(id -u)" != 0 ]; then
-        echo "handcap: tests of the firmware are skipped until you run: sudo sh -c '$line'" >&2
+        echo "handcap: some tests are skipped until you run: sudo sh -c '$line'" >&2
     else
-        echo "handcap: installing packages for tests of the firmware: $*"
+        echo "handcap: installing packages for tests: $*"
         DEBIAN_FRONTEND=noninteractive sh -c "$line" >/dev/null ||
-            echo "handcap: apt-get failed; tests of the firmware cannot run" >&2
+            echo "handcap: apt-get failed; some tests cannot run" >&2
     fi
 }
 
