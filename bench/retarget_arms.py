@@ -21,12 +21,12 @@ import numpy as np
 
 from handcap import geometry
 from handcap.geometry import Array
-from handcap.retarget.branches import begin, few
+from handcap.retarget.branches import begin, few, spread
 from handcap.retarget.follow import Follower, rates
 from handcap.retarget.model import build
 from handcap.retarget.placement import place, seen_from
 from handcap.retarget.robot import read_robot
-from handcap.retarget.solve import RetargetParams, Solution, solve, spread
+from handcap.retarget.solve import RetargetParams, Solution, solve
 from handcap.retarget.targets import Targets, targets
 from handcap.sim import rigs, world
 from handcap.sim.person import HeadParams

@@ -11,6 +11,10 @@ line of each hand is ours picture by picture (`LiveHand`), against the peer with
 What jerk costs is chosen per hand: at equal calm the errors tell. Rates are processor time of one process each, ours
 with everything but the reading of files. An error ratio just above 1 can be beyond anyone: the last column is the error
 that is left when every picture is solved for itself, for as long as it takes, jerk no matter.
+
+A second table is of `handcap retarget` itself on the same pictures, with its own aims, all five hands: what becomes of
+the person's pinches, of the thumb, of fingers in each other's way, and how much time the hand needs. `--own` prints it
+alone, without the peer.
 """
 
 from __future__ import annotations
@@ -29,11 +33,19 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from handcap.geometry import Array
+from handcap.reconstruct.hands.wrist import wrist_pose
+from handcap.retarget import robot
 from handcap.retarget.description import read_description
+from handcap.retarget.hands.follow import FollowParams, follow, unhurried
+from handcap.retarget.hands.goals import tips_base
 from handcap.retarget.hands.kinematics import HandKinematics
 from handcap.retarget.hands.live import LiveHand
+from handcap.retarget.hands.pace import common_pace, slowness
+from handcap.retarget.hands.person import Person, person
+from handcap.retarget.hands.robot_hand import RobotHand, make_hand
 from handcap.retarget.hands.seeds import seed
 from handcap.retarget.hands.solver import SolverParams, solve
+from handcap.retarget.hands.verdict import touching
 from handcap.retarget.hands.wanted import Goals
 
 RATE_HZ = 30.0
@@ -46,7 +58,7 @@ PARAMS = {
     "allegro": replace(_CLOSE, jerk_rad_s3=512.0),
     "leap": replace(_CLOSE, jerk_rad_s3=395.0),
     "shadow": replace(_QUICK, jerk_rad_s3=440.0),
-    "inspire": replace(_CLOSE, jerk_rad_s3=340.0),
+    "inspire": replace(_CLOSE, bend_m=0.001, jerk_rad_s3=780.0, levels=((9, 4), (3, 4), (1, 6))),
 }
 FREE = SolverParams(knot_s=1 / RATE_HZ, bend_m=0.001, jerk_rad_s3=1e6, levels=((9, 20), (3, 20), (1, 40)))
 SIGMA_M = 0.005  # of every vector, the same for all
@@ -129,12 +141,84 @@ def live(data: Path, name: str) -> Score:
     return Score(error_m(hand, goals, u), jerk(hand.full(u)), len(u) / seconds)
 
 
+_PINCHED_M = 0.03  # tips of a person's thumb and finger nearer than that pinch, or nearly
+
+
+def own(data: Path) -> None:
+    """What becomes of the real hand on each robot hand, by our own aims."""
+    robot.collections_folder = lambda: data / "robots"
+    joints = np.load(data / "hands/dex_retargeting/example/profiling/human_joint_right.npy").astype(float)
+    who = person(wrist_pose(joints, "right"), joints)
+    t_ns = np.round(np.arange(len(joints)) / RATE_HZ * 1e9).astype(np.int64)
+    params = FollowParams()
+    pinched = "pinches: gap off the person's in mm, median (p95) of pictures"
+    print(f"hand      {pinched:<82}  thumb goes  pressing (through)  nearest mm  time x")
+    for name in ("allegro", "leap", "shadow", "inspire", "barrett"):
+        hand = make_hand(robot.read_robot(name), "right")
+        hurried = unhurried(hand, who, t_ns, params)
+        pace_s = common_pace({"right": t_ns}, {"right": slowness(hurried, t_ns / 1e9, hand.velocity)})["right"]
+        motion = follow(hand, who, t_ns, params, pace_s)
+        through = follow(hand, who, t_ns, replace(params, apart=None), pace_s)
+        told = pinches(hand, who, motion.q)
+        texts = [
+            f"{f} {1e3 * np.median(off):.1f} ({1e3 * np.percentile(off, 95):.1f}) of {len(off)}"
+            for f, off in told.items()
+        ]
+        nearest_mm = 1e3 * min(np.nanmin(motion.clearance_m), np.nanmin(motion.thumb_clearance_m))
+        scale = pace_s[-1] / (t_ns[-1] / 1e9)
+        press, before = 100 * touching(motion).mean(), 100 * touching(through).mean()
+        print(
+            f"{name:<8}  {', '.join(texts):<82}  {thumb_share(hand, who, motion.q):10.2f}  "
+            f"{press:6.1f} % ({before:4.1f} %)  {nearest_mm:10.1f}  {scale:6.2f}"
+        )
+
+
+def tips_of(hand: RobotHand, q: Array) -> Array:
+    k = hand.kinematics
+    return tips_base(hand, k.points(q[:, [k.joints.index(name) for name in k.free]]))
+
+
+def pinches(hand: RobotHand, who: Person, q: Array) -> dict[str, Array]:
+    """By finger, where the person's thumb and finger pinch or nearly: how far the robot's gap, beyond touching, is from
+    the person's beyond theirs, sized by the finger.
+    """
+    assert hand.thumb is not None and hand.robot.palm is not None
+    tips = tips_of(hand, q)
+    thumb = tips[:, [f.name for f in hand.fingers].index("thumb")]
+    out: dict[str, Array] = {}
+    for i, finger in enumerate(hand.fingers):
+        gap_m = np.linalg.norm(who.joints[:, 4] - who.joints[:, finger.human[-1]], axis=1)
+        near = (gap_m < _PINCHED_M) & (finger is not hand.thumb)
+        if near.any():
+            size = finger.lengths_m.sum() / who.bones_m[finger.human[0] + 1 : finger.human[-1] + 1].sum()
+            wanted_m = hand.robot.palm.touch_m + size * np.maximum(gap_m - who.touch_m, 0.0)
+            out[finger.name] = np.abs(np.linalg.norm(thumb - tips[:, i], axis=1) - wanted_m)[near]
+    return out
+
+
+def thumb_share(hand: RobotHand, who: Person, q: Array) -> float:
+    """How far the robot's thumb goes within a second, of what the person's does, where that is more than 30 mm."""
+    assert hand.thumb is not None
+    thumb = tips_of(hand, q)[:, [f.name for f in hand.fingers].index("thumb")]
+    second = round(RATE_HZ)
+    size = hand.thumb.lengths_m.sum() / who.bones_m[2:5].sum()
+    went = size * np.linalg.norm(who.joints[second:, 4] - who.joints[:-second, 4], axis=1)
+    goes = np.linalg.norm(thumb[second:] - thumb[:-second], axis=1)
+    return float(np.median((goes / went)[went > 0.03]))
+
+
 @threadpool_limits.wrap(limits=1)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", type=Path, required=True)
+    parser.add_argument("--peer", type=Path)
+    parser.add_argument("--own", action="store_true", help="our own aims alone, without the peer")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("HANDCAP_DATA", "../shared/data")))
     args = parser.parse_args()
+    if args.own:
+        own(args.data)
+        return
+    if args.peer is None:
+        parser.error("--peer or --own")
     missed: list[str] = []
     print("hand      error mm        jerk rad/s³     pictures/s        best possible mm")
     for name in PARAMS:
@@ -161,6 +245,7 @@ def main() -> None:
             "rate": ratios[2] >= 10,
         }
         missed += [f"{name}: {what}" for what, met in wanted.items() if not met]
+    own(args.data)
     print(
         "missed: " + ", ".join(missed)
         if missed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ HANDS = ("allegro", "leap", "shadow", "inspire", "barrett")
 RATE_HZ = 30.0
 
 
+@cache
 def robot_hand(name: str, side: Side = "right") -> RobotHand:
     from handcap.retarget.hands import make_hand
     from handcap.retarget.robot import read_robot

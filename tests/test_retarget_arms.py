@@ -14,18 +14,20 @@ from hypothesis import strategies as st
 from handcap import geometry
 from handcap.errors import RetargetError
 from handcap.geometry import Array
+from handcap.retarget import hulls
+from handcap.retarget.approach import approach, start_posture
 from handcap.retarget.banded import Chain
 from handcap.retarget.base_path import PathParams, base_path, person
-from handcap.retarget.branches import begin, few
-from handcap.retarget.clearance import Clearance
+from handcap.retarget.branches import begin, few, spread
+from handcap.retarget.clearance import Clearance, shape_points
 from handcap.retarget.follow import Follower, rates
 from handcap.retarget.kinematics import Kinematics
 from handcap.retarget.model import Body, build
 from handcap.retarget.pace import slowed
-from handcap.retarget.placement import seen_from
-from handcap.retarget.robot import Base, arms, package_folder, read_robot, robot_names
-from handcap.retarget.solve import RetargetParams, follow, solve, spread
-from handcap.retarget.targets import Targets, targets
+from handcap.retarget.placement import Ground, seen_from
+from handcap.retarget.robot import Base, arms, load_description, package_folder, read_robot, robot_names
+from handcap.retarget.solve import RetargetParams, follow, solve
+from handcap.retarget.targets import Targets, targets, turned
 from handcap.retarget.verdict import verdict
 from handcap.types import Side, Trajectory
 
@@ -307,6 +309,86 @@ def test_a_base_that_walks_stands_while_it_can() -> None:
     assert 0.05 < moving.mean() < 0.8
     assert np.abs(np.diff(path[:, 0]) / np.diff(wanted.t_s)).max() <= 0.8 * (1 + 1e-6)
     assert path[-1, 0] - path[0, 0] > 2.0
+
+
+def test_a_base_that_can_go_along_stands_where_it_reaches_all() -> None:
+    wanted = walk().rows(np.arange(40))
+    solution = solve(read_robot("panda_duo_mobile"), wanted, (), (0.0, 0.0))
+    base = solution.motion.q[:, solution.body.base]
+    assert np.ptp(base[:, :2], axis=0).max() < 0.05
+    assert solution.reached.mean() > 0.95
+
+
+def test_a_base_keeps_out_of_furniture_from_wherever_it_is_seen() -> None:
+    table = np.array([[1.0, -0.5, 0.8], [2.0, -0.5, 0.8], [2.0, 0.5, 0.8], [1.0, 0.5, 0.8]])
+    inside, before, above = (geometry.se3(np.eye(3), p) for p in ([1.5, 0, 0.1], [0.5, 0, 0.1], [1.5, 0, 0.8]))
+    where = np.stack([inside, before, above])
+    np.testing.assert_array_equal(Ground([table]).allows(where), [False, True, True])
+    # Seen from a person who steps forward, a place before the table ends up in it.
+    steps = np.stack([np.eye(4), geometry.se3(np.eye(3), [1.0, 0, 0])])
+    np.testing.assert_array_equal(Ground([table], T_world_there=steps).allows(where), [False, False, True])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000))
+def test_the_way_to_the_beginning_is_within_limits_and_at_rest_at_either_end(seed: int) -> None:
+    body = arm("panda")
+    rng = np.random.default_rng(seed)
+    start, first = rng.uniform(body.lower, body.upper, (2, body.dof))
+    way = approach(follower("panda", collide=True), start, first)
+    np.testing.assert_array_equal(way.q[[0, -1]], [start, first])
+    assert np.all(way.q >= body.lower - 1e-9) and np.all(way.q <= body.upper + 1e-9)
+    speed, acceleration = rates(way.q, way.t_s)
+    assert np.all(np.abs(speed) <= body.velocity) and np.all(np.abs(acceleration) <= body.acceleration)
+    assert np.abs(speed[[0, -1]]).max() < 0.1 * np.abs(speed).max()
+
+
+def test_a_start_that_is_no_posture_of_the_robot_is_told_by_its_joint() -> None:
+    body = arm("panda")
+    with pytest.raises(RetargetError, match="3 numbers for 7 joints"):
+        start_posture(body, [0, 0, 0], np.empty(0))
+    with pytest.raises(RetargetError, match="panda_joint4"):
+        start_posture(body, [0.0] * 3 + [1.0] + [0.0] * 3, np.empty(0))
+
+
+def test_a_gripper_turned_half_round_points_the_same_way_from_the_same_place() -> None:
+    wanted = reachable("panda")
+    other = turned(wanted, ["right"])
+    a, b = (t.goals["right"].T_world_tcp for t in (wanted, other))
+    np.testing.assert_array_equal(a[:, :3, 2:], b[:, :3, 2:])
+    np.testing.assert_array_equal(a[:, :3, :2], -b[:, :3, :2])
+    back = turned(other, ["right"]).goals["right"]
+    np.testing.assert_array_equal(back.T_world_tcp, a)
+    # What a pose is trusted to goes with it: an error in the world costs the same.
+    shift = np.array([0.003, -0.001, 0.002])
+    costs = [
+        np.linalg.norm(
+            np.einsum(
+                "nij,nj->ni", np.swapaxes(g.root[:, 3:, 3:], 1, 2), g.T_world_tcp[:, :3, :3].swapaxes(1, 2) @ shift
+            ),
+            axis=1,
+        )
+        for g in (wanted.goals["right"], other.goals["right"])
+    ]
+    np.testing.assert_allclose(costs[0], costs[1])
+
+
+def test_hulls_that_were_kept_are_those_that_were_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pinocchio as pin
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    description = load_description(read_robot("ur5e"))
+    model = pin.buildModelFromXML(description.xml)
+
+    def corners() -> list[Array]:
+        return [shape_points(shape.geometry) for shape in hulls.convex_shapes(model, description).geometryObjects]
+
+    made, kept = corners(), corners()
+    (file,) = (tmp_path / "handcap" / "hulls").glob("*.npz")
+    file.write_bytes(file.read_bytes()[:200])
+    for again in (kept, corners()):
+        for a, b in zip(made, again, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_two_arms_of_their_own_do_not_cross() -> None:

@@ -67,6 +67,12 @@ def test_a_mesh_of_the_package_may_be_named_by_its_package(tmp_path: Path) -> No
     assert read_description(written(tmp_path, mesh="package://package/upper.stl")).missing == ()
 
 
+def test_a_package_out_of_a_collection_finds_meshes_by_the_collections_name(tmp_path: Path) -> None:
+    assert read_description(written(tmp_path, mesh="package://collection/robots/package/upper.stl")).missing == ()
+    with pytest.raises(RetargetError, match="outside"):
+        read_description(written(tmp_path, mesh="package://collection/robots/../../secret.stl"))
+
+
 def test_an_undeclared_prefix_is_no_reason_to_refuse(tmp_path: Path) -> None:
     path = written(tmp_path)
     path.write_text(path.read_text().replace("<limit ", '<limit drake:acceleration="2" '))
@@ -148,6 +154,41 @@ def test_a_mesh_may_not_name_materials_outside(tmp_path: Path) -> None:
     (path.parent / "upper.obj").write_bytes(b"mtllib ../secret.txt\nv 0 0 0\n")
     with pytest.raises(RetargetError, match="outside"):
         read_description(path)
+
+
+def test_the_command_refuses_a_trap_in_plain_words_and_writes_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import json
+
+    from handcap.cli.app import main
+
+    for text in (BOMB, EXTERNAL):
+        path = written(tmp_path, text)
+        with pytest.raises(SystemExit) as end:
+            main(["robots", "describe", str(path), "--json"])
+        told = json.loads(capfd.readouterr().out)["error"]
+        assert end.value.code == 1 and "document type" in told["what"] and told["mend"]
+        assert "what nobody may read" not in json.dumps(told)
+        assert sorted(p.name for p in path.parent.iterdir()) == ["robot.urdf", "upper.stl"]
+
+
+def test_joints_of_a_gripper_are_not_taken_for_the_arms_and_the_file_says_what_to_mend(tmp_path: Path) -> None:
+    pytest.importorskip("pinocchio")
+    from handcap.retarget.describe import describe
+
+    jaw = """<link name="jaw"><inertial><mass value="0.1"/><inertia ixx="1e-3" ixy="0" ixz="0" iyy="1e-3" iyz="0"
+    izz="1e-3"/></inertial></link><joint name="gripper_open" type="revolute"><parent link="upper"/><child link="jaw"/>
+    <axis xyz="0 1 0"/><limit lower="-1.5" upper="0" velocity="2" effort="10"/></joint>"""
+    path = written(tmp_path, mesh="nowhere.stl", more=jaw)
+    told = describe(path)
+    assert told.joints == ("shoulder",)
+    assert any("gripper_open" in note for note in told.notes["en"])
+    text = told.outputs[0].read_text()
+    assert "gripper_open: -1.5 to 0" in text
+    for key in ("T_tool_tcp", "home", "velocity", "acceleration", "[gripper]", "license"):
+        assert key in text.split("\nname =")[0]
+    assert read_robot(told.outputs[0]).arms[0].joints == ("shoulder",)
 
 
 MJCF = '<mujoco><compiler meshdir="{folder}"/><asset><mesh file="{mesh}"/></asset>{more}</mujoco>'

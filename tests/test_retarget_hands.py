@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ pytest.importorskip("pinocchio", reason="pip install 'handcap[retarget,robots]'"
 
 from handcap.errors import RetargetError
 from handcap.geometry import Array
-from handcap.retarget.hands import FollowParams, LiveHand, follow, make_hand, person, postures
-from handcap.retarget.hands.follow import spans
+from handcap.retarget.hands import FollowParams, LiveHand, Person, follow, make_hand, person, postures
+from handcap.retarget.hands.follow import spans, unhurried
 from handcap.retarget.hands.goals import wishes
 from handcap.retarget.hands.kinematics import Coupling, HandKinematics
+from handcap.retarget.hands.pace import common_pace, slowness
+from handcap.retarget.hands.shapes import HandShapes
 from handcap.retarget.hands.terms import LocalTerms
+from handcap.retarget.hands.verdict import touching
 from handcap.retarget.hands.wanted import BASE, Goals
 from handcap.retarget.robot import read_robot
 from handcap.sim.hand import grips
@@ -35,9 +39,15 @@ from tests.robot_hands import (
 pytestmark = pytest.mark.usefixtures("robot_collections")
 
 
-def follow_joints(name: str, joints: Array, side: Side = "right", sigma_m: Array | None = None):
+def follow_joints(
+    name: str,
+    joints: Array,
+    side: Side = "right",
+    sigma_m: Array | None = None,
+    params: FollowParams | None = None,
+):
     hand = robot_hand(name, side)
-    return hand, follow(hand, person_of(joints, sigma_m), stamps(len(joints)))
+    return hand, follow(hand, person_of(joints, sigma_m), stamps(len(joints)), params)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -71,7 +81,7 @@ def test_limits_are_never_violated_however_wild_the_hand(name: str):
 @pytest.mark.parametrize("name", ["allegro", "inspire"])
 @pytest.mark.parametrize("factor", [0.8, 1.25])
 def test_a_larger_or_smaller_hand_that_does_the_same_moves_the_robot_the_same(name: str, factor: float):
-    joints = work()
+    joints = work()[:80]
     sigma = np.full(joints.shape[:2], 0.008)
     _, usual = follow_joints(name, joints, sigma_m=sigma)
     _, other = follow_joints(name, factor * joints, sigma_m=factor * sigma)
@@ -96,7 +106,7 @@ def test_when_thumb_and_index_finger_touch_so_do_the_robots(name: str, side: Sid
     names = [finger.name for finger in hand.fingers]
     tips = tips_ours(hand, motion.q)
     gap_m = np.linalg.norm(tips[:, names.index("thumb")] - tips[:, names.index("index")], axis=-1)
-    assert abs(gap_m[45] - hand.robot.palm.touch_m) < 0.004
+    assert abs(gap_m[45] - hand.robot.palm.touch_m) < 0.006  # LEAP's other fingers are in the way of the index finger
     assert gap_m[0] > hand.robot.palm.touch_m + 0.03
     assert motion.pinching[45, names.index("index")] > 0.95
     assert np.all(motion.pinching[:, names.index("thumb")] == 0)
@@ -115,6 +125,87 @@ def test_the_thumb_does_not_stick(name: str):
     wanted_m = size * np.linalg.norm(joints[45, 4] - joints[0, 4])
     for start in (0, 45, 90, 135):
         assert np.linalg.norm(tip[start + 45] - tip[start]) > 0.5 * wanted_m
+
+
+@pytest.mark.parametrize("name", [name for name in HANDS if name != "inspire"])  # its fingers have no room to
+def test_fingers_do_not_pass_through_one_another_or_the_palm(name: str):
+    joints = work()
+    hand, motion = follow_joints(name, joints)
+    through = follow(hand, person_of(joints), stamps(len(joints)), FollowParams(apart=None))
+    assert touching(through).any()  # they would
+    assert touching(motion).mean() <= 0.01
+    assert motion.tip_error_m.mean() < through.tip_error_m.mean() + 0.002
+
+
+def test_shapes_that_are_near_know_how_joints_move_them_apart():
+    shapes, hand = HandShapes(robot_hand("allegro")), robot_hand("allegro")
+    k, rng = hand.kinematics, np.random.default_rng(1)
+    u = rng.uniform(k.low, k.high, (30, len(k.free)))
+    near = shapes.near(u, 0.02)
+    apart = near.distance_m > 1e-4  # where corners meet, the nearest corner changes
+    assert apart.sum() > 20
+    step = 1e-6 * rng.normal(size=u.shape)
+    there, back = ({(r, p): d for r, p, d in zip(n.row, n.pair, n.distance_m, strict=True)} for n in (
+        shapes.near(u + step, 0.03), shapes.near(u - step, 0.03)))  # fmt: skip
+    keys = list(zip(near.row[apart].tolist(), near.pair[apart].tolist(), strict=True))
+    measured = np.array([there[key] - back[key] for key in keys]) / 2
+    predicted = np.einsum("md,md->m", near.gradient[apart], step[near.row[apart]])
+    assert np.median(np.abs(measured - predicted)) < 1e-9
+    assert np.abs(measured - predicted).max() < 1e-6
+
+
+def test_time_is_stretched_only_around_what_is_too_fast():
+    t_s = np.arange(60) / 30
+    q = np.zeros((60, 2))
+    q[30:, 1] = 0.5  # in a thirtieth of a second, 2 rad/s allowed
+    slow = slowness(q, t_s, np.array([2.0, 2.0]))
+    assert slow[29] >= 0.25 * 30 and np.all(slow >= 1)
+    np.testing.assert_array_equal(slow[:20], 1)
+    np.testing.assert_array_equal(slow[40:], 1)
+    stamp = np.round(t_s * 1e9).astype(np.int64)
+    other = stamp[5:-5:2]  # seen more rarely by the other side's camera
+    pace = common_pace({"left": stamp, "right": other}, {"left": slow, "right": np.ones(len(other) - 1)})
+    np.testing.assert_allclose(pace["left"][5:-5:2], pace["right"])
+    assert np.all(np.abs(np.diff(q, axis=0)) / np.diff(pace["left"])[:, None] <= 2.0)
+    kept = common_pace({"left": stamp}, {"left": np.ones(59)})
+    np.testing.assert_array_equal(kept["left"], stamp / 1e9)
+
+
+def test_a_gap_is_long_enough_for_what_the_hand_must_do_in_it():
+    q = np.full((40, 1), np.nan)
+    q[:10], q[30:] = 0.0, 3.0
+    slow = slowness(q, np.arange(40) / 30, np.array([1.0]))
+    assert np.sum(slow[9:30] / 30) >= 3.0
+
+
+def real_person(shared_data: Callable[[str], Path]) -> Person:
+    """The first half of the 621 pictures of a real hand that bench/retarget_hands.py uses."""
+    from handcap.reconstruct.hands.wrist import wrist_pose
+
+    file = shared_data("hands/dex_retargeting") / "example/profiling/human_joint_right.npy"
+    joints = np.load(file).astype(float)[:310]
+    return person(wrist_pose(joints, "right"), joints)
+
+
+@pytest.mark.parametrize("name", ["allegro", "leap", "shadow", "inspire"])
+def test_the_thumb_of_a_real_hand_does_not_stick(name: str, shared_data: Callable[[str], Path]):
+    """Wherever a real thumb goes, and back, the robot's goes along: never at rest while the person's is under way."""
+    who, hand = real_person(shared_data), robot_hand(name)
+    t_ns = stamps(len(who.joints))
+    motion = follow(hand, who, t_ns, None, common_pace(
+        {"right": t_ns}, {"right": slowness(unhurried(hand, who, t_ns, FollowParams()), t_ns / 1e9, hand.velocity)}
+    )["right"])  # fmt: skip
+    assert hand.thumb is not None
+    at = [finger.name for finger in hand.fingers].index("thumb")
+    robots, persons = tips_ours(hand, motion.q)[:, at], who.joints[:, 4]
+    size = float(hand.thumb.lengths_m.sum() / who.bones_m[2:5].sum())
+    second = 30
+    went = size * np.linalg.norm(persons[second:] - persons[:-second], axis=1)
+    goes = np.linalg.norm(robots[second:] - robots[:-second], axis=1)
+    far = went > 0.03
+    assert far.sum() > 50
+    assert np.median(goes[far] / went[far]) > 0.5
+    assert np.mean(goes[far] < 0.1 * went[far]) < 0.05
 
 
 def test_a_fist_is_a_fist_and_a_pointing_finger_points():
@@ -294,18 +385,23 @@ tip_offset_m = [0.05, 0, 0]
 def test_a_hand_that_nobody_prepared_needs_only_a_file(tmp_path: Path):
     """The hand on the arm of a humanoid: the rest of its joints is held."""
     tips: dict[Side, Array] = {}
+    through: dict[Side, Array] = {}
     outwards: dict[Side, str] = {"right": "0.05", "left": "-0.05"}
     for side, out in outwards.items():
         path = tmp_path / "g1_hand.toml"
         path.write_text(_G1 % out)
         hand = make_hand(read_robot(path), side)
         assert len(hand.joints) == 7 and all(side in name for name in hand.joints)
-        motion = follow(hand, person_of(work(side)), stamps(len(work(side))))
+        who, t_ns = person_of(work(side)[:80]), stamps(80)
+        motion = follow(hand, who, t_ns)
         assert motion.known.all()
         tips[side] = tips_ours(hand, motion.q)
+        through[side] = tips_ours(hand, follow(hand, who, t_ns, FollowParams(apart=None)).q)
         fist, open_ = np.linalg.norm(tips[side], axis=-1)[72], np.linalg.norm(tips[side], axis=-1)[0]
         assert fist[1] < 0.8 * open_[1] and fist[2] < 0.8 * open_[2]
-    np.testing.assert_allclose(tips["left"] * [1, -1, 1], tips["right"], atol=2e-3)
+    np.testing.assert_allclose(through["left"] * [1, -1, 1], through["right"], atol=2e-3)
+    # Its two descriptions differ: by 1 mm in free motion already, and by 0.3 mm in the palm that a fist lies on.
+    np.testing.assert_allclose(tips["left"] * [1, -1, 1], tips["right"], atol=5e-3)
 
 
 @pytest.mark.parametrize(

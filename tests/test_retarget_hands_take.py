@@ -19,8 +19,10 @@ from handcap.sim.hand import grips
 from handcap.sim.hand.hand import HandShape
 from handcap.types import Side, Trajectory
 from tests.recording import jpeg, new_session, record
+from tests.replays import entities
 from tests.robot_hands import (
     HANDS,
+    RATE_HZ,
     joints_of,
     moving,
     robot_hand,
@@ -155,10 +157,22 @@ def test_both_hands_of_a_take_become_one_file_with_a_verdict(recording: Path):
     write_reconstructed(recording, {"left": left, "right": work()})
     (result,) = run_session(recording, [read_robot("shadow")])
     assert result.verdict is not None and result.verdict.verdict == "partial"
-    assert [cause.code for cause in result.verdict.causes] == ["robot_hand_unseen"]
+    assert [cause.code for cause in result.verdict.causes] == ["robot_hand_unseen", "robot_slow"]
     assert result.verdict.causes[0].body == "left_hand"
     told = columns(recording / "derived/0001/retarget/shadow.parquet")
     assert told["t_ns"] == stamps(len(left)).tolist()
+    # Slower than the person, both hands keep the same time, and no joint is faster than it can be.
+    t_robot_s = np.array(told["t_robot_ns"], float) / 1e9
+    assert t_robot_s[0] == 0 and np.all(np.diff(t_robot_s) >= 1 / RATE_HZ - 1e-6)
+    scale = result.verdict.numbers["time_scale"]
+    assert scale == pytest.approx(t_robot_s[-1] / (stamps(len(left))[-1] / 1e9), abs=1e-3) and scale > 1.02
+    for side in ("left", "right"):
+        assert result.verdict.numbers["sides"][side]["speed_share"] <= 1 + 1e-6
+    # Where an arm must carry the hand's base to: it turns as the wrist does.
+    place = np.array([told[f"right_base_p_world_{axis}"] for axis in "xyz"], float).T
+    T, _ = in_world(np.zeros((len(left), 21, 3)))
+    offset = np.einsum("nji,nj->ni", T[:, :3, :3], place - T[:, :3, 3])
+    np.testing.assert_allclose(offset, np.broadcast_to(offset[0], offset.shape), atol=1e-9)
     assert told["left_FFJ3"][60] is None and told["right_FFJ3"][60] is not None
     assert told["left_reachable"][60] is None and told["reachable"][10] is True
     assert told["position_error_m"][60] == told["right_position_error_m"][60]
@@ -202,7 +216,17 @@ def test_a_gripper_becomes_a_pinch(recording: Path):
     assert told["0"][15] is None and told["reachable"][15] is None and told["position_error_m"] == [None] * 60
     assert told["reachable"][30] is True
     report = session_store.read_report(recording / "derived/0001/retarget")
-    assert report["robots"]["leap"]["numbers"]["sides"]["right"]["follows"] == "jaws"
+    told_of = report["robots"]["leap"]["numbers"]["sides"]["right"]
+    assert told_of["follows"] == "jaws" and told_of["stroke_m"] > 0.05
+    assert told["base_p_world_x"][30] is not None and told["base_p_world_x"][15] is None
+
+
+def test_jaws_that_opened_wider_than_a_pinch_are_told_and_spoil_nothing(recording: Path):
+    write_reconstructed(recording, {}, {"right": np.linspace(0.0, 0.3, 90)})
+    (result,) = run_session(recording, [read_robot("inspire")])
+    assert result.verdict is not None and result.verdict.verdict == "ok"
+    (cause,) = result.verdict.causes
+    assert cause.code == "robot_stroke" and cause.measured == pytest.approx(300)
 
 
 def test_a_gripper_follows_a_bare_hand(recording: Path):
@@ -226,10 +250,20 @@ def test_a_replay_shows_robot_and_person(recording: Path, tmp_path: Path):
     left = work("left")
     left[:40] = np.nan
     write_reconstructed(recording, {"left": left}, {"right": np.linspace(0.0, 0.05, len(left))})
-    replays = [tmp_path / "first.rrd", tmp_path / "second.rrd"]
-    for out in replays:
-        results = run_session(recording, [read_robot("allegro")], save=out)
-        assert out in results[0].outputs and out.stat().st_size > 10_000
+    plane = {"kind": "surface", "height_m": 0.8, "polygon_world": [[0, 0, 0.8], [1, 0, 0.8], [1, 1, 0.8]]}
+    reconstructed = recording / "derived/0001/reconstruct"
+    session_store.write_report(reconstructed, {"verdict": "ok", "causes": [], "spans_ok_s": [], "planes": [plane]})
+    out = tmp_path / "hands.rrd"
+    (result,) = run_session(recording, [read_robot("allegro")], save=out)
+    assert out in result.outputs
+    found, at = entities(out), "/take_0001/allegro"
+    assert "TextDocument:text" in found[f"{at}/verdict"]
+    for path in ("person/left", "robot/left", "robot/right"):
+        assert "LineStrips3D:strips" in found[f"{at}/world/{path}"]
+    for plot in ("joints/left", "joints/right", "limits", "errors/left", "errors/allowed_left"):
+        assert {"Scalars:scalars", "SeriesLines:names"} <= found[f"{at}/{plot}"]
+    assert "Mesh3D:vertex_positions" in found[f"{at}/world/surfaces/0"]
+    assert f"{at}/errors/right" not in found  # it held a gripper: nobody knows where fingertips should be
 
 
 def test_the_command_tells_of_fingertips(recording: Path):

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handcap.causes import GRIPPERS, HANDS, Language
+from handcap.causes import GRIPPERS, HANDS, ROBOT_VERDICTS, Language
 from handcap.cli.options import AsJson, Lang
 from handcap.cli.outcome import Outcome, finish
 from handcap.cli.progress import progress
-from handcap.errors import RetargetError
+from handcap.errors import RetargetError, UsageError
 
 if TYPE_CHECKING:
     from handcap.retarget import TakeOnRobot
 
-_VERDICTS: dict[str, dict[Language, str]] = {
-    "ok": {"en": "ok", "zh": "可行"},
-    "partial": {"en": "partly", "zh": "部分可行"},
-    "refused": {"en": "cannot", "zh": "不可行"},
-}
 _BECAUSE: dict[Language, str] = {"en": "cannot: because ", "zh": "不可行,原因:"}
+_TURNED: dict[Language, str] = {
+    "en": "turned half round for the whole take; it grips the same",
+    "zh": "整段动作中旋转半圈;夹持效果相同",
+}
 _HEAD: dict[Language, tuple[str, ...]] = {
     "en": ("robot", "verdict", "reached", "off mm", "off °", "clear mm", "time ×", "why not more"),
     "zh": ("机器人", "结论", "可达", "误差 mm", "误差 °", "间隙 mm", "时间 ×", "原因"),
@@ -36,7 +36,19 @@ def retarget(
     physics: Annotated[
         bool, typer.Option("--physics", help="Play it in MuJoCo, with gravity, and save a video.")
     ] = False,
+    actions: Annotated[
+        float | None,
+        typer.Option(
+            "--actions",
+            min=0.1,
+            max=1000.0,
+            help="Also write end-effector actions for a policy of so many steps a second.",
+        ),
+    ] = None,
     save: Annotated[Path | None, typer.Option(help="Replay of robot and person for Rerun, an .rrd file.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Joints of the robot before it begins, rad or m: `0,0.3,-1.2,...`.")
+    ] = None,
     as_json: AsJson = False,
     lang: Lang = "en",
 ) -> None:
@@ -44,8 +56,20 @@ def retarget(
     from handcap import retarget as stage
 
     robots = stage.arms() if robot == "all" else [stage.read_robot(robot)]
+    posture = None if start is None else _numbers(start)
+    steps = None if actions is None else stage.ActionParams(rate_hz=actions)
     with progress(as_json) as on_progress:
-        results = stage.run_session(session, robots, take, out, physics=physics, save=save, on_progress=on_progress)
+        results = stage.run_session(
+            session,
+            robots,
+            take,
+            out,
+            physics=physics,
+            save=save,
+            start=posture,
+            actions=steps,
+            on_progress=on_progress,
+        )
     table = robot == "all"
     lines: list[str] = []
     for id in dict.fromkeys(result.take for result in results):
@@ -63,6 +87,16 @@ def retarget(
         error = RetargetError(what, where=session, mend=mend)
     outputs = list(dict.fromkeys(path for result in results for path in result.outputs))
     finish(Outcome(outputs, takes, lines, details, error), as_json)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        values = [float(word) for word in text.split(",")]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise UsageError(f"--start {text!r} is no row of numbers", mend="such as 0,0.3,-1.2,0,1.5,0")
+    return values
 
 
 def _details(results: list[TakeOnRobot], lang: Language) -> dict[str, Any]:
@@ -91,7 +125,7 @@ def _cells(result: TakeOnRobot, lang: Language) -> tuple[str, ...]:
         why = _BECAUSE[lang] + why
     return (
         result.robot.name,
-        _VERDICTS[told.verdict][lang],
+        ROBOT_VERDICTS[told.verdict][lang],
         f"{100 * n['reachable']:.1f} %",
         _worst([s["position_error_mm"]["p95"] for s in sides]),
         _worst([s["rotation_error_deg"]["p95"] for s in sides]),
@@ -131,7 +165,7 @@ def _told(result: TakeOnRobot, lang: Language) -> list[str]:
         return [f"{result.take} {result.robot.title}: {result.error}"]
     told = result.verdict
     n = told.numbers
-    lines = [f"{result.take} {result.robot.title}: {_VERDICTS[told.verdict][lang]}, {100 * n['reachable']:.1f} %"]
+    lines = [f"{result.take} {result.robot.title}: {ROBOT_VERDICTS[told.verdict][lang]}, {100 * n['reachable']:.1f} %"]
     for side, s in n["sides"].items():
         position, rotation = s["position_error_mm"], s["rotation_error_deg"]
         if position["median"] is None:
@@ -140,31 +174,86 @@ def _told(result: TakeOnRobot, lang: Language) -> list[str]:
             lines.append(_fingers(side, s, lang))
             continue
         own = s["recording_sigma_mm"]
-        known = {"en": "unknown", "zh": "未知"}[lang] if own is None else f"{own:.2g} mm"
+        mm, deg, most = (_short(x) for x in (position["median"], rotation["median"], position["p95"]))
+        known = {"en": "unknown", "zh": "未知"}[lang] if own is None else f"{_short(own)} mm"
         lines.append(
             {
-                "en": f"  {GRIPPERS[f'{side}_tcp'][lang]}off by {position['median']:.2g} mm, {rotation['median']:.2g}° "
-                f"(19 of 20 below {position['p95']:.2g} mm); the recording's own sigma {known}",
-                "zh": f"  {GRIPPERS[f'{side}_tcp'][lang]}误差 {position['median']:.2g} 毫米、{rotation['median']:.2g}° "
-                f"(95 % 低于 {position['p95']:.2g} 毫米);录制本身的 sigma {known}",
+                "en": f"  {GRIPPERS[f'{side}_tcp'][lang]}off by {mm} mm, {deg}° "
+                f"(19 of 20 below {most} mm); the recording's own sigma {known}",
+                "zh": f"  {GRIPPERS[f'{side}_tcp'][lang]}误差 {mm} 毫米、{deg}° "
+                f"(95 % 低于 {most} 毫米);录制本身的 sigma {known}",
             }[lang]
         )
     for side, stand in n["stand"].items():
         lines.append(_stands(side, stand, lang))
+    lines += [f"  {GRIPPERS[f'{side}_tcp'][lang]}{_TURNED[lang]}" for side in n.get("turned", [])]
+    way = getattr(result.solution, "way", None)
+    if way is not None:
+        lines.append(_approach(float(way.t_s[-1]), float(way.touching.mean()), lang))
+    if result.told is not None and "actions" in result.told:
+        lines += _actions(result.told["actions"], lang)
     for cause in told.causes:
         lines += [f"  {_sentence(cause, lang)}", f"    → {cause.mend(lang)}"]
     return lines
 
 
+_SOURCES: dict[str, dict[Language, str]] = {
+    "planned": {"en": "planned", "zh": "规划"},
+    "played": {"en": "played in physics", "zh": "物理仿真"},
+}
+
+
+def _actions(told: Any, lang: Language) -> list[str]:
+    """How the robot's actions differ from the recorded ones."""
+    lines: list[str] = []
+    for side, of in told["sides"].items():
+        for source, name in _SOURCES.items():
+            off = of.get(source)
+            if off is None or off["step"]["mm"]["median"] is None:
+                continue
+            mm, most = (_short(off["step"]["mm"][key]) for key in ("median", "p95"))
+            deg = _short(off["step"]["deg"]["median"])
+            lines.append(
+                {
+                    "en": f"  {GRIPPERS[f'{side}_tcp'][lang]}actions at {told['rate_hz']:g} Hz, {name[lang]}: off by "
+                    f"{mm} mm, {deg}° a step (19 of 20 below {most} mm)",
+                    "zh": f"  {GRIPPERS[f'{side}_tcp'][lang]}{told['rate_hz']:g} Hz 动作({name[lang]}):每步误差 "
+                    f"{mm} 毫米、{deg}°(95 % 低于 {most} 毫米)",
+                }[lang]
+            )
+    return lines
+
+
+def _short(value: float) -> str:
+    """Two digits, and no powers of ten; nobody needs to know a hundredth of a millimetre or degree."""
+    if abs(value) < 0.01:
+        return "< 0.01"
+    return f"{value:.2g}" if abs(value) < 99.5 else f"{value:.0f}"
+
+
 def _fingers(side: str, told: Any, lang: Language) -> str:
     """How well a robot's fingertips follow a person's."""
     error, sigma = told["position_error_mm"], told["recording_sigma_mm"]
-    own = {"en": "unknown", "zh": "未知"}[lang] if sigma is None else f"{sigma:.2g} mm"
+    own = {"en": "unknown", "zh": "未知"}[lang] if sigma is None else f"{_short(sigma)} mm"
+    mm, most = _short(error["median"]), _short(error["p95"])
     return {
-        "en": f"  {HANDS[f'{side}_hand'][lang]}fingertips off by {error['median']:.2g} mm (19 of 20 below "
-        f"{error['p95']:.2g} mm); the recording's own sigma {own}",
-        "zh": f"  {HANDS[f'{side}_hand'][lang]}指尖误差 {error['median']:.2g} 毫米(95 % 低于 {error['p95']:.2g} 毫米);"
-        f"录制本身的 sigma {own}",
+        "en": f"  {HANDS[f'{side}_hand'][lang]}fingertips off by {mm} mm (19 of 20 below "
+        f"{most} mm); the recording's own sigma {own}",
+        "zh": f"  {HANDS[f'{side}_hand'][lang]}指尖误差 {mm} 毫米(95 % 低于 {most} 毫米);录制本身的 sigma {own}",
+    }[lang]
+
+
+def _approach(lasts_s: float, touching: float, lang: Language) -> str:
+    """How it gets from the start that was given to the motion."""
+    clear: dict[Language, str] = {"en": "nothing touches", "zh": "无碰撞"}
+    hit: dict[Language, str] = {
+        "en": "shapes touch on the way: move it to its home first",
+        "zh": "途中会碰撞:请先将机器人移到初始姿态",
+    }
+    said = (hit if touching else clear)[lang]
+    return {
+        "en": f"  from the start to the motion {lasts_s:.1f} s; {said}",
+        "zh": f"  从起始姿态到动作开始 {lasts_s:.1f} 秒;{said}",
     }[lang]
 
 

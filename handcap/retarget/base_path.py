@@ -21,7 +21,10 @@ class PathParams:
     sway_s: float = 1.0  # what the wearer does faster than that, the base does not do
     far_m: float = 0.25  # a standing base that is farther from where it should be walks there
     far_rad: float = 0.5
-    hold: Mapping[str, float] = field(default_factory=lambda: {"wheeled": 0.5, "walking": 20.0})  # cost of a metre off
+    # Cost of a metre off; a "fixed" base is one that stands where it reaches all.
+    hold: Mapping[str, float] = field(default_factory=lambda: {"wheeled": 0.5, "walking": 20.0, "fixed": 100.0})
+    stands: float = 0.95  # share of rows; a base that reaches so many from one place stands there
+    room_m: float = 0.2  # between furniture and the middle of a base that goes
 
 
 def person(targets: Targets, params: PathParams | None = None) -> Array:
@@ -43,6 +46,13 @@ def person(targets: Targets, params: PathParams | None = None) -> Array:
     p, forward = _smooth(p, t_s, params.sway_s), _smooth(forward, t_s, params.sway_s)
     yaw = np.unwrap(np.arctan2(forward[:, 1], forward[:, 0]))
     return geometry.se3(geometry.so3_exp(np.stack([0 * yaw, 0 * yaw, yaw], axis=1)), p)
+
+
+def stays(T_world_person: Array, params: PathParams | None = None) -> bool:
+    """Whether a person (n, 4, 4) works in one place, so that nothing needs to go along."""
+    params = params or PathParams()
+    p = T_world_person[:, :2, 3]
+    return bool(np.all(np.ptp(p, axis=0) < 2 * params.far_m))
 
 
 def base_path(T_world_base: Array, t_s: Array, base: Base, params: PathParams | None = None) -> Array:

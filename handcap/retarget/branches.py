@@ -75,7 +75,7 @@ def begin(
     assert best is not None
     if len(rows) == n:
         return best
-    start = PchipInterpolator(rows, best.q)(np.arange(n))
+    start = spread(best.q, rows.astype(float), np.arange(n, dtype=float))
     for tool in body.tools:
         chase = _Chase(follower, targets, tool)
         middle = int(rows[len(rows) // 2])
@@ -93,6 +93,13 @@ def few(targets: Targets, params: BranchParams | None = None) -> NDArray[np.int6
     count = max(int((t_s[-1] - t_s[0]) / params.every_s) + 1, params.tried)
     picked = np.searchsorted(t_s, np.linspace(t_s[0], t_s[-1], count))
     return rows[np.unique(np.clip(picked, 0, len(rows) - 1))]
+
+
+def spread(q: Array, t_few_s: Array, t_s: Array) -> Array:
+    """Postures (m, d) at a few times, to (n, d) at all; held before the first and after the last."""
+    if len(q) == 1:
+        return np.repeat(q, len(t_s), axis=0)
+    return PchipInterpolator(t_few_s, q)(np.clip(t_s, t_few_s[0], t_few_s[-1]))
 
 
 def _choices(follower: Follower, chase: _Chase, base: Array, home: Array, params: BranchParams) -> list[Array]:

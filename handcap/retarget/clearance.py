@@ -46,7 +46,7 @@ class Clearance:
 
         self._pin: Any = pin
         self._model, self._geometry = body.model, body.geometry
-        self._data, self._shapes = body.model.createData(), body.geometry.createData()
+        self._data = body.model.createData()
         self._carried = supports(body)
         objects = list(body.geometry.geometryObjects)
         self._joint = np.array([o.parentJoint for o in objects], np.int64)
@@ -95,12 +95,13 @@ class Clearance:
         soon = self._bound(ends, rows, pairs) < margins
         rows, pairs, margins = rows[soon], pairs[soon], margins[soon]
         distance, points, normals = np.empty(len(rows)), np.empty((len(rows), 2, 3)), np.empty((len(rows), 3))
+        shapes = self._geometry.createData()  # it remembers what it was asked before, and answers otherwise then
         last = -1
         for k, (row, pair) in enumerate(zip(rows.tolist(), pairs.tolist(), strict=True)):
             if row != last:
-                pin.updateGeometryPlacements(self._model, self._data, self._geometry, self._shapes, q[row])
+                pin.updateGeometryPlacements(self._model, self._data, self._geometry, shapes, q[row])
                 last = row
-            result = pin.computeDistance(self._geometry, self._shapes, pair)
+            result = pin.computeDistance(self._geometry, shapes, pair)
             distance[k] = result.min_distance
             if distance[k] < margins[k]:
                 points[k, 0], points[k, 1] = result.getNearestPoint1(), result.getNearestPoint2()

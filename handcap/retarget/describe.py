@@ -20,6 +20,7 @@ from handcap.retarget.robot import read_robot
 
 _ACCELERATION = 8.0  # rad/s², declared: what small and middling arms do
 _WIDTH, _HEIGHT = 640, 640
+_FINGERS, _MOST_OF_A_FINGER = 2, 6  # other chains, and joints of each, from which on it looks like a hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,9 @@ class _Chain:
     joints: tuple[str, ...]
     home: tuple[float, ...]
     fast: tuple[bool, ...]  # whether the description says how fast
+    R_tool_tcp: Array  # where the tool seems to point
+    jaws: tuple[tuple[str, float, float], ...]  # joints that look like a gripper's, and their limits
+    others: tuple[str, ...]  # where other chains as long as this one end: another arm's tool, or another finger's
 
 
 def _chain(description: Description, tool: str | None) -> _Chain:
@@ -103,13 +107,58 @@ def _chain(description: Description, tool: str | None) -> _Chain:
     middle = (model.upperPositionLimit[columns] + model.lowerPositionLimit[columns]) / 2
     home = np.where((np.abs(home - middle) > 0.45 * wide), middle, home)
     fast = [bool(model.velocityLimit[model.joints[j].idx_v] > 0) for j in joints]
+    jaws = [j for j in range(1, model.njoints) if joints[-1] in model.supports[j] and _is_jaw(model, j)]
+    ends = [f for f in frames if len(_revolute(model, f.parentJoint)) == len(joints) and f.parentJoint != joints[-1]]
+    lower, upper = model.lowerPositionLimit, model.upperPositionLimit
     return _Chain(
-        base.name, chosen.name, tuple(model.names[j] for j in joints), tuple(home.round(4).tolist()), tuple(fast)
+        base.name,
+        chosen.name,
+        tuple(model.names[j] for j in joints),
+        tuple(home.round(4).tolist()),
+        tuple(fast),
+        _points(model, joints, chosen),
+        tuple((model.names[j], float(lower[model.joints[j].idx_q]), float(upper[model.joints[j].idx_q])) for j in jaws),
+        tuple({f.parentJoint: f.name for f in ends}.values()),
     )
 
 
+def _points(model: Any, joints: list[int], frame: Any) -> Array:
+    """(3, 3) our tool axes in a frame: most arms turn their last joint about the way the tool points.
+
+    Where the axis of that joint is none of the frame's, the frame's own axes.
+    """
+    import pinocchio as pin
+
+    data = model.createData()
+    q = pin.neutral(model)
+    pin.computeJointJacobians(model, data, q)
+    M = data.oMi[frame.parentJoint] * frame.placement
+    axis = M.rotation.T @ np.array(data.J[3:, model.joints[joints[-1]].idx_v])
+    along = int(np.argmax(np.abs(axis)))
+    if abs(axis[along]) < 0.99:
+        return np.eye(3)
+    away = M.rotation.T @ (M.translation - data.oMi[joints[max(len(joints) - 3, 0)]].translation)
+    z = np.eye(3)[along] * (1.0 if away[along] > -_NOWHERE_M else -1.0)
+    x = np.eye(3)[(along + 1) % 3]
+    return np.column_stack([x, np.cross(z, x), z])
+
+
+_NOWHERE_M = 0.005
+_JAW_NAMES = ("grip", "finger", "jaw", "knuckle", "thumb", "index", "pinky", "hand_middle", "hand_ring")
+
+
+def _is_jaw(model: Any, joint: int) -> bool:
+    """Whether a joint is a gripper's, not an arm's: it slides at the end, or is called so."""
+    named = any(word in model.names[joint].lower() for word in _JAW_NAMES)
+    return model.joints[joint].nq == 1 and (named or "P" in model.joints[joint].shortname()[len("JointModel") :][:2])
+
+
 def _revolute(model: Any, joint: int) -> list[int]:
-    """Joints that turn, from the base to this one; sliding ones are taken for fingers unless they come first."""
+    """Joints that turn, from the base to this one; none beyond a joint that is a gripper's by its name, and sliding
+    ones are taken for fingers unless they come first.
+    """
+    if any(word in model.names[j].lower() for j in model.supports[joint] for word in _JAW_NAMES):
+        return []
     out = [j for j in model.supports[joint] if j > 0 and model.joints[j].nq == 1]
     while out and "P" in model.joints[out[-1]].shortname().removeprefix("JointModel")[:2]:
         out.pop()
@@ -118,10 +167,23 @@ def _revolute(model: Any, joint: int) -> list[int]:
 
 def _toml(description: Description, relative: Path, name: str, chain: _Chain) -> str:
     quoted = ", ".join(f'"{joint}"' for joint in chain.joints)
+    T_tool_tcp = [[*(int(v) for v in row), 0] for row in chain.R_tool_tcp] + [[0, 0, 0, 1]]
     numbers = ", ".join(f"{value:g}" for value in chain.home)
     velocity = "" if all(chain.fast) else f"velocity = [{', '.join(['1.0'] * len(chain.joints))}]  # rad/s: check\n"
+    gripper = "".join(f"# its description has {j}: {low:.4g} to {high:.4g}\n" for j, low, high in chain.jaws)
+    others = "".join(f"#    --tool {name}\n" for name in chain.others)
+    if others:
+        others = f"# 6. It has other chains as long as this one; for an arm that ends there, describe it with\n{others}"
     safe = "".join(c if c.isascii() and c.isalnum() else "_" for c in name.lower())[:64]
-    return f'''name = "{safe}"
+    return f'''# Written by `handcap robots describe`, which cannot know all. Look at the picture beside it, then mend:
+# 1. `tool` and `T_tool_tcp`: where the gripper's tips are when shut, and how they look. Wrong: all takes are off.
+# 2. `home`: a posture it likes to work in, away from its limits; elbow as you want it.
+# 3. `velocity` and `acceleration`: of its data sheet, and say so in `limits_source`.
+# 4. `[gripper]`: which joints open the jaws, and how wide. Without it the file holds no jaws.
+# 5. `license` of the description; two arms, a base that goes along, a head: see docs/retarget.md. A hand with fingers
+#    needs [hand] and [[fingers]] instead of [[arms]]: docs/retarget_hands.md.
+{others}
+name = "{safe}"
 title = "{name.replace('"', "'").replace(chr(92), "/")}"
 kind = "arm"
 license = ""
@@ -135,13 +197,14 @@ base = "{chain.base}"
 tool = "{chain.tool}"
 joints = [{quoted}]
 # Our tool frame in that frame: z is where the gripper points, x the way its jaws open.
-T_tool_tcp = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+# Guessed: z along the axis of the last joint, its origin that of the frame.
+T_tool_tcp = {T_tool_tcp}
 home = [{numbers}]
 {velocity}acceleration = [{", ".join([f"{_ACCELERATION:g}"] * len(chain.joints))}]
 limits_source = "guessed by `handcap robots describe`: check"
 
 # How joints make a jaw opening, in metres:
-# [gripper]
+{gripper}# [gripper]
 # joints = ["finger"]
 # open_m = 0.08
 # open = [0.04]
@@ -152,6 +215,16 @@ limits_source = "guessed by `handcap robots describe`: check"
 def _notes(description: Description, chain: _Chain) -> Mapping[Language, Sequence[str]]:
     en = [f"arm: {', '.join(chain.joints)}; tool: {chain.tool}"]
     zh = [f"手臂:{', '.join(chain.joints)};工具:{chain.tool}"]
+    if chain.jaws:
+        names = ", ".join(name for name, *_ in chain.jaws)
+        en.append(f"taken for its gripper, and held still until [gripper] says how they open: {names}")
+        zh.append(f"视为夹爪关节,在 [gripper] 说明开合方式之前保持不动:{names}")
+    if len(chain.others) >= _FINGERS and len(chain.joints) <= _MOST_OF_A_FINGER:
+        en.append("this looks like a hand: write [hand] and [[fingers]] as docs/retarget_hands.md says")
+        zh.append("这看起来是一只灵巧手:请按 docs/retarget_hands.md 编写 [hand] 和 [[fingers]]")
+    elif chain.others:
+        en.append(f"other chains as long end at: {', '.join(chain.others)}; choose one with --tool")
+        zh.append(f"其他同样长的关节链末端:{', '.join(chain.others)};可用 --tool 选择")
     if description.missing:
         count = len(description.missing)
         en.append(f"{count} meshes are not there: what touches what is judged without them")

@@ -79,7 +79,7 @@ def read_description(path: Path, root: Path | None = None, format: Format = "urd
     path = Path(path)
     root = Path(path.parent if root is None else root).resolve()
     data = _bytes(_inside(path, root, path, str(path)), path)
-    tree = _parse(data, path)
+    tree = tree_of(data, path)
     expected = {"urdf": "robot", "mjcf": "mujoco"}[format]
     if tree.tag != expected:
         raise RetargetError(f"not {format.upper()}: its root is <{tree.tag}>", where=path, mend=_MEND)
@@ -129,7 +129,7 @@ def _bytes(path: Path, described: Path) -> bytes:
         raise RetargetError(f"cannot be read ({error.strerror})", where=described, mend="check the file") from error
 
 
-def _parse(data: bytes, path: Path) -> ET.Element:
+def tree_of(data: bytes, path: Path) -> ET.Element:
     """A tree without namespaces (makers write undeclared prefixes); any document type is refused, so that no entity
     can be declared, let alone grow or be fetched.
     """
@@ -306,6 +306,9 @@ def _locate(written: str, path: Path, root: Path, known: tuple[str, ...] = _MESH
         package, _, rest = name.removeprefix("package://").partition("/")
         places = [parent / rest for parent in path.resolve().parents if parent.name == package]
         places = [p for p in places if p.resolve().is_relative_to(root)] + [root / package / rest, root / rest]
+        # A package that was taken out of a collection still calls itself by the collection's name.
+        steps = rest.split("/")
+        places += [root / "/".join(steps[k:]) for k in range(1, len(steps)) if ".." not in steps]
     elif Path(name).is_absolute():
         raise RetargetError(f"{written!r} is an absolute path", where=path, mend="name meshes within the package")
     else:
@@ -323,7 +326,8 @@ def _mesh_bytes(mesh: Path, root: Path, path: Path) -> bytes:
         raise RetargetError(f"{mesh.name} is larger than {MAX_MESH_BYTES // 1_000_000} MB", where=path, mend=_MEND)
     data = mesh.read_bytes()
     if mesh.suffix.lower() == ".obj":
-        for line in re.findall(rb"^\s*mtllib\s+(.+?)\s*$", data, re.MULTILINE):
+        # Wherever it stands in a line: a search that begins with a word is many times as fast.
+        for line in re.findall(rb"mtllib\s+(.+?)\s*$", data, re.MULTILINE):
             written = line.decode(errors="replace")
             if "\x00" not in written:
                 _inside(mesh.parent / written, root, path, written)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from handcap.errors import RetargetError
 from handcap.geometry import Array, inverse
 from handcap.retarget.description import Description
+from handcap.retarget.hulls import convex_shapes, hull
 from handcap.retarget.robot import Arm, Base, Jaws, Robot, load_description, read_robot
 from handcap.types import SIDES, Side
 
@@ -222,15 +223,12 @@ def _parse(description: Description, shapes: bool) -> tuple[Any, Any]:
         if description.format == "mjcf":
             model = pin.buildModelFromMJCF(str(description.path))
             return model, pin.buildGeomFromMJCF(model, str(description.path), pin.COLLISION)
-        model, geometry = pin.buildModelFromXML(description.xml), pin.GeometryModel()
-        if shapes:
-            geometry = pin.buildGeomFromUrdfString(model, description.xml, pin.COLLISION)
+        model = pin.buildModelFromXML(description.xml)
+        geometry = convex_shapes(model, description) if shapes else pin.GeometryModel()
     except (ValueError, RuntimeError) as error:
         raise RetargetError(
             f"pinocchio cannot use it ({error})", where=description.path, mend="check it with its maker's tools"
         ) from error
-    for shape in geometry.geometryObjects:
-        shape.geometry = _convex(shape.geometry, description)
     joints = {frame.name for frame in model.frames if frame.type in (pin.FrameType.JOINT, pin.FrameType.FIXED_JOINT)}
     for frame in model.frames:
         # pinocchio asks by name alone when it takes joints out, and stumbles over a link that is called like one.
@@ -240,18 +238,6 @@ def _parse(description: Description, shapes: bool) -> tuple[Any, Any]:
 
 
 _LINK = " (link)"
-
-
-def _convex(shape: Any, description: Description) -> Any:
-    """The convex hull of a mesh; what is convex already stays as it is."""
-    import coal
-
-    if isinstance(shape, coal.BVHModelBase):
-        shape.buildConvexHull(False, "Qt")  # it answers whether the mesh was convex
-        if shape.convex.num_points < 4:
-            raise RetargetError("a mesh has no volume", where=description.path, mend="repair or remove the mesh")
-        return shape.convex
-    return shape
 
 
 def _frame(model: Any, name: str, robot: Robot) -> int:
@@ -433,27 +419,29 @@ def _never_near(pin: Any, body: Body) -> set[tuple[int, int]]:
 
 
 def _add_surfaces(pin: Any, body: Body, surfaces: Sequence[Array]) -> None:
-    """Level surfaces as slabs; tools may touch them, and the first link may stand on them."""
-    import coal
-
+    """Level surfaces as slabs; tools may touch them, and the first links may stand on them, or beside
+    them: how a robot holds its legs is not known.
+    """
     geometry, model = body.geometry, body.model
     carried = {tool.joint for tool in body.tools}
-    free = {i for i in range(1, model.njoints) if model.parents[i] == 0} | {0}
+    mount = int(model.getJointId(BASE_JOINTS[-1])) if len(body.base) else 0
+    free = {i for i in range(1, model.njoints) if model.parents[i] == mount} | {0, *range(1, mount + 1)}
     moving = [k for k, s in enumerate(geometry.geometryObjects) if s.parentJoint not in carried | free]
     for number, polygon in enumerate(surfaces):
         points = np.concatenate([polygon - [0.0, 0.0, SURFACE_THICKNESS_M], polygon])
-        hull = coal.BVHModelOBBRSS()
-        hull.beginModel(0, len(points))
-        hull.addVertices(points)
-        hull.endModel()
-        hull.buildConvexHull(False, "Qt")
-        slab = pin.GeometryObject(f"surface_{number}", 0, pin.SE3.Identity(), hull.convex)
+        slab = pin.GeometryObject(f"surface_{number}", 0, pin.SE3.Identity(), hull(points))
         index = geometry.addGeometryObject(slab)
         for k in moving:
             geometry.addCollisionPair(pin.CollisionPair(k, index))
 
 
 SURFACE_THICKNESS_M = 0.02  # thin: cupboards have room below
+
+
+def for_side(body: Body, side: Side) -> Body:
+    """A body of one arm that can follow either side, as that side's."""
+    (tool,), (T,) = body.tools, body.T_world_base.values()
+    return replace(body, tools=(replace(tool, side=side),), T_world_base={side: T})
 
 
 def without_shapes(body: Body) -> Body:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from handcap.errors import OutputError, RetargetError
-from handcap.geometry import Array, quat_wxyz_from_matrix
+from handcap.geometry import Array, inverse, quat_wxyz_from_matrix
 from handcap.retarget.clearance import shape_points
 from handcap.retarget.kinematics import Kinematics, Posed
 from handcap.retarget.model import Body
+from handcap.types import SIDES, Rig, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,23 @@ class PhysicsParams:
     picture_hz: float = 10.0
     width: int = 480
     height: int = 360
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Eye:
+    """A camera that rides on a tool, without distortion.
+
+    Attributes:
+        T_tcp_cam: (4, 4), x right, y down, z forward.
+        fovy_rad: from top to bottom of the picture.
+        aspect: width over height.
+        video: file to write what it sees to, .mp4.
+    """
+
+    T_tcp_cam: Array
+    fovy_rad: float
+    aspect: float
+    video: Path
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -65,20 +84,29 @@ class Played:
         }
 
 
-def play(body: Body, q: Array, t_s: Array, params: PhysicsParams | None = None, video: Path | None = None) -> Played:
+def play(
+    body: Body,
+    q: Array,
+    t_s: Array,
+    params: PhysicsParams | None = None,
+    video: Path | None = None,
+    eyes: Mapping[Side, Eye] | None = None,
+) -> Played:
     """Let position servos follow a motion.
 
     Args:
         q: (n, d) rad or m; between rows in proportion.
         t_s: (n,) from 0, increasing.
         video: file to write a picture series to, .mp4.
+        eyes: cameras on tools, by the tool's side.
 
     Raises:
         RetargetError: a link that moves has no mass, so that no physics can be had of it.
     """
     mujoco = _mujoco()
     params = params or PhysicsParams()
-    model = mujoco_model(body, params)
+    eyes = eyes or {}
+    model = mujoco_model(body, params, eyes)
     data = mujoco.MjData(model)
     data.qpos[:] = q[0]
     data.ctrl[:] = q[0]
@@ -87,22 +115,22 @@ def play(body: Body, q: Array, t_s: Array, params: PhysicsParams | None = None, 
     n = len(t_s)
     there, contacts = np.empty_like(q), np.zeros(n)
     torque = np.zeros(body.dof)
-    camera = None if video is None else _Camera(mujoco, model, video, body, q, params)
     step = 0
-    try:
+    with ExitStack() as films:
+        cameras = [] if video is None else [_Film(mujoco, model, video, _aside(mujoco, body, q), params)]
+        cameras += [_Film(mujoco, model, e.video, f"eye_{side}", params, e.aspect) for side, e in eyes.items()]
+        for camera in cameras:
+            films.callback(camera.close)
         for row in range(n):
             while step * params.step_s < t_s[row] - params.step_s / 2:
                 data.ctrl[:] = _command(model, data, q, t_s, (step + 1) * params.step_s)
                 mujoco.mj_step(model, data)
                 torque = np.maximum(torque, np.abs(data.actuator_force))
                 step += 1
-                if camera is not None:
+                for camera in cameras:
                     camera.look(data, step * params.step_s)
             there[row] = data.qpos
             contacts[row] = sum(data.contact[k].dist < 0 for k in range(data.ncon))
-    finally:
-        if camera is not None:
-            camera.close()
     kinematics = Kinematics(body)
     was, asked = kinematics.poses(there), kinematics.poses(q)
     off = [np.linalg.norm(_place(was, t) - _place(asked, t), axis=1) for t in body.tools]
@@ -111,8 +139,10 @@ def play(body: Body, q: Array, t_s: Array, params: PhysicsParams | None = None, 
     return Played(t_s, there, there - q, np.stack(off, axis=1), contacts, share)
 
 
-def mujoco_model(body: Body, params: PhysicsParams | None = None) -> Any:
-    """A body as MuJoCo knows it: the same joints, masses and shapes, and the same pairs that may touch."""
+def mujoco_model(body: Body, params: PhysicsParams | None = None, eyes: Mapping[Side, Eye] | None = None) -> Any:
+    """A body as MuJoCo knows it: the same joints, masses and shapes, and the same pairs that may touch; with cameras
+    `eye_left` and `eye_right` where eyes are given.
+    """
     import pinocchio as pin
 
     mujoco = _mujoco()
@@ -145,6 +175,13 @@ def mujoco_model(body: Body, params: PhysicsParams | None = None) -> Any:
         k = model.joints[j].idx_v
         link.add_joint(name=body.joints[k], type=getattr(mujoco.mjtJoint, kind), axis=axis, armature=0.1 * inertia[k])
         _weigh(link, model.inertias[j], body, j)
+    for tool in body.tools:
+        if eyes and tool.side in eyes:
+            T = tool.T_joint_tcp @ eyes[tool.side].T_tcp_cam
+            # MuJoCo's cameras look against z, with y up.
+            quat = quat_wxyz_from_matrix(T[:3, :3] @ np.diag([1.0, -1.0, -1.0]))
+            fovy = float(np.rad2deg(eyes[tool.side].fovy_rad))
+            bodies[tool.joint].add_camera(name=f"eye_{tool.side}", pos=T[:3, 3], quat=quat, fovy=fovy)
     _add_servos(mujoco, spec, body, inertia, params)
     names = _add_shapes(mujoco, spec, body, bodies)
     for pair in body.geometry.collisionPairs:
@@ -262,16 +299,29 @@ def _place(posed: Posed, tool: Any) -> Array:
     return (posed.T_world_joint[:, tool.joint] @ tool.T_joint_tcp)[:, :3, 3]
 
 
-class _Camera:
-    """A picture series of the robot at work."""
+def _aside(mujoco: Any, body: Body, q: Array) -> Any:
+    """A view of where the tools work."""
+    posed = Kinematics(body).poses(q[:: max(1, len(q) // 50)])
+    p = np.concatenate([_place(posed, tool) for tool in body.tools])
+    view = mujoco.MjvCamera()
+    view.lookat[:] = (p.min(axis=0) + p.max(axis=0)) / 2 - [0.15, 0.0, 0.2]
+    view.distance, view.azimuth, view.elevation = 2.2, 140.0, -18.0
+    return view
 
-    def __init__(self, mujoco: Any, model: Any, path: Path, body: Body, q: Array, params: PhysicsParams) -> None:
+
+class _Film:
+    """A picture series of the robot at work, seen by a camera of the model or from a place in the room."""
+
+    def __init__(
+        self, mujoco: Any, model: Any, path: Path, view: Any, params: PhysicsParams, aspect: float | None = None
+    ) -> None:
         import av
 
-        posed = Kinematics(body).poses(q[:: max(1, len(q) // 50)])
-        p = np.concatenate([_place(posed, tool) for tool in body.tools])
+        aspect = params.width / params.height if aspect is None else aspect
+        scale = min(params.width / aspect, params.height)
+        width, height = (2 * round(side / 2) for side in (scale * aspect, scale))  # encoders want them even
         try:
-            self._renderer = mujoco.Renderer(model, params.height, params.width)
+            self._renderer = mujoco.Renderer(model, height, width)
         except Exception as error:  # what fails here depends on drivers and has no common type
             raise RetargetError(
                 f"no picture can be drawn on this computer ({error})", mend="install EGL, or leave the video out"
@@ -281,13 +331,10 @@ class _Camera:
         except OSError as error:
             raise OutputError(f"cannot be written ({error})", where=path, mend="choose another folder") from error
         self._stream: Any = self._file.add_stream("libx264", rate=Fraction(params.picture_hz).limit_denominator(1001))
-        self._stream.width, self._stream.height, self._stream.pix_fmt = params.width, params.height, "yuv420p"
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.thread_count = 1
         self._stream.options = {"crf": "26", "preset": "veryfast"}
-        self._view = mujoco.MjvCamera()
-        middle = (p.min(axis=0) + p.max(axis=0)) / 2
-        self._view.lookat[:] = middle - [0.15, 0.0, 0.2]
-        self._view.distance, self._view.azimuth, self._view.elevation = 2.2, 140.0, -18.0
+        self._view = view
         self._period_s, self._next_s = 1 / params.picture_hz, 0.0
 
     def look(self, data: Any, t_s: float) -> None:
@@ -306,3 +353,22 @@ class _Camera:
             self._file.mux(packet)
         self._file.close()
         self._renderer.close()
+
+
+_WIDEST_RAD = float(np.deg2rad(100.0))  # a picture without distortion is all edge beyond
+
+
+def wrist_cameras(rig: Rig, folder: Path, robot: str) -> dict[Side, Eye]:
+    """Cameras on the robot's tools where the recorded grippers have theirs: as much of their view as a picture without
+    distortion holds.
+    """
+    eyes: dict[Side, Eye] = {}
+    for side in SIDES:
+        gripper, mounted = rig.grippers.get(side), rig.cameras.get(side)
+        if gripper is None or gripper.T_cam_tcp is None or mounted is None:
+            continue
+        lens = mounted.camera
+        fovy = 2 * float(np.arctan2(lens.height / 2, lens.focal_px[1]))
+        video = folder / f"{robot}.{side}_camera.mp4"
+        eyes[side] = Eye(inverse(gripper.T_cam_tcp), min(fovy, _WIDEST_RAD), lens.width / lens.height, video)
+    return eyes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,8 @@ from scipy.spatial import KDTree
 
 from handcap import geometry
 from handcap.geometry import Array
-from handcap.retarget.branches import BranchParams, begin
+from handcap.retarget.branches import BranchParams, begin, spread
+from handcap.retarget.branches import few as few_rows
 from handcap.retarget.follow import Follower, Motion, Problem
 from handcap.retarget.model import Body, Tool
 from handcap.retarget.targets import Goal, Targets
@@ -36,11 +38,13 @@ class PlacementParams:
     refinements: int = 2
     first_step: tuple[float, float, float, float] = (0.08, 0.08, 0.06, 0.2)  # m, m, m, rad
     singular: float = 0.06  # singular values of the tool's Jacobian below it cost; one radian counts as 0.3 m
-    surface_room_m: float = 0.12  # a base beside a surface keeps so far from its edge
     probe_m: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
     probe_rad: tuple[float, ...] = (0.1, 0.3)
     met_m: float = 0.003  # a row is met when its tool is off by less
     met_rad: float = 0.0087
+    about_m: float = 0.006  # likewise where a motion is not settled yet
+    about_rad: float = 0.03
+    lost: float = 0.02  # share of poses that may be lost in that before another place is tried
     seed: int = 0
 
 
@@ -53,6 +57,7 @@ class Placement:
         motion: on the rows it was judged by, in the frame the body was built in.
         rows: (m,) of the targets.
         met: share of these rows within reach, 0 .. 1.
+        there: likewise, but for a few mm, whether or not anything touches.
         room: how far it may be moved with no more rows lost: m forwards and back, sideways, up and down; rad of turn;
             each the lesser of both directions. None when it was not probed.
     """
@@ -61,7 +66,52 @@ class Placement:
     motion: Motion
     rows: NDArray[np.int64]
     met: float
+    there: float
     room: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Ground:
+    """Where a base may stand.
+
+    Attributes:
+        surfaces: (k, 3) convex level polygons, counter-clockwise from above; a base stands on or beside them.
+        height_m: (low, high) of the base; below the middle of the work where None.
+        half: (3,) `a, b, c` of the half of the floor that is the base's own: a x + b y >= c; all where None.
+        T_world_there: (m, 4, 4) places of a frame that moves about, in which bases are given; surfaces are in the
+            world. None where bases are given in the world, too.
+        room_m: a base beside a surface keeps so far from its edge.
+    """
+
+    surfaces: Sequence[Array] = ()
+    height_m: tuple[float, float] | None = None
+    half: Array | None = None
+    T_world_there: Array | None = None
+    room_m: float = 0.12
+
+    def allows(self, T: Array) -> NDArray[np.bool_]:
+        """(...) whether a base may stand at (..., 4, 4)."""
+        p = T[..., :3, 3]
+        out = np.ones(p.shape[:-1], bool)
+        if self.height_m is not None:
+            out &= (p[..., 2] >= self.height_m[0] - 1e-6) & (p[..., 2] <= self.height_m[1] + 1e-6)
+        if self.half is not None:
+            out &= p[..., :2] @ self.half[:2] >= self.half[2]
+        there = np.eye(4)[None] if self.T_world_there is None else self.T_world_there
+        for T_world_there in there if self.surfaces else ():
+            p_world = geometry.transform(T_world_there, p)
+            for surface in self.surfaces:
+                out &= (p_world[..., 2] >= surface[:, 2].mean() - 1e-3) | ~_over(surface, p_world, self.room_m)
+        return out
+
+
+def _over(polygon: Array, p: Array, margin_m: float) -> NDArray[np.bool_]:
+    """(...) whether points (..., 3) lie over a polygon, counter-clockwise from above, or so near its edges' lines."""
+    edge = np.roll(polygon, -1, axis=0)[:, :2] - polygon[:, :2]
+    length = np.maximum(np.linalg.norm(edge, axis=1), 1e-9)
+    to = p[..., None, :2] - polygon[:, :2]
+    inwards = (edge[:, 0] * to[..., 1] - edge[:, 1] * to[..., 0]) / length
+    return np.all(inwards > -margin_m, axis=-1)
 
 
 def seen_from(targets: Targets, T_world_base: Array) -> Targets:
@@ -107,6 +157,12 @@ class ReachMap:
         return np.concatenate([p, self.turn_m * R[:, :, 0], self.turn_m * R[:, :, 2]], axis=1)
 
 
+def reach_maps(follower: Follower, params: PlacementParams | None = None) -> dict[Side, ReachMap]:
+    """Of every tool of a body that was built at the origin."""
+    params = params or PlacementParams()
+    return {tool.side: ReachMap(follower, tool, params) for tool in follower.body.tools}
+
+
 def _turns_about_z(body: Body, tool: Tool) -> bool:
     """Whether the arm's first joint turns it about the base's z axis most of the way round."""
     k = int(tool.columns[0])
@@ -125,49 +181,53 @@ def _turns_about_z(body: Body, tool: Tool) -> bool:
     return lone and centred and upright and body.upper[k] - body.lower[k] > 4.5
 
 
+_FIRST = BranchParams(guesses=8, most=3, refined=2, iterations=3)
+
+
 def place(
     follower: Follower,
     targets: Targets,
-    surfaces: Sequence[Array] = (),
-    height_m: tuple[float, float] | None = None,
-    half: Array | None = None,
+    ground: Ground | None = None,
     params: PlacementParams | None = None,
+    maps: Mapping[Side, ReachMap] | None = None,
 ) -> Placement | None:
     """Search where the base of a body must stand; None when no row is tracked.
 
     Args:
         follower: of a body built at the origin.
         targets: in the world.
-        surfaces: (k, 3) convex level polygons in the world; a base stands on or beside them, not in them.
-        height_m: (low, high) of the base in the world; below the middle of the work where None.
-        half: (3,) `a, b, c` of the half of the floor that is the base's own: a x + b y >= c; all where None.
+        ground: where it may stand; anywhere below the work by default.
+        maps: see `reach_maps`; made here where None.
     """
     params = params or PlacementParams()
     rows = _spread(targets, params.rows)
     if not len(rows):
         return None
     few = targets.rows(rows)
-    maps: dict[Side, ReachMap] = {tool.side: ReachMap(follower, tool, params) for tool in follower.body.tools}
-    guesses = _first_look(follower, few, maps, surfaces, height_m, half, params)
-    branch = BranchParams(guesses=8, most=3, refined=2, iterations=3)
-
-    def allowed(T: Array) -> bool:
-        return _allowed(T, surfaces, height_m, half, params)
-
+    maps = maps or reach_maps(follower, params)
+    ground = ground or Ground()
+    guesses = _first_look(few, maps, ground, params)
     judged: list[tuple[float, Array, Motion]] = []
-    for T in guesses:
-        motion = begin(_standing(follower, T), seen_from(few, T), branch)
-        T, motion = _settle(follower, few, T, motion, allowed, params.settle_first)
-        judged.append((_cost(follower, motion, params), T, motion))
+    best: tuple[float, float, Array, Motion] | None = None
+    untried = iter(guesses)
+    for T in untried:
+        judged.append(_judged(follower, few, T, ground, params))
         if judged[-1][0] < params.good_enough * len(few):
             break
     judged.sort(key=lambda each: each[0])
-    again: list[tuple[float, Array, Motion]] = []
-    for _, T, motion in judged[: params.finalists]:
-        T, motion = _settle(follower, few, T, motion, allowed, params.settle)
-        again.append((_cost(follower, motion, params), T, motion))
-    again.sort(key=lambda each: each[0])
-    cost, T, motion = again[0]
+    finals = [_settled(follower, few, each, ground, params) for each in judged[: params.finalists]]
+    finals.sort(key=lambda each: each[0])
+    spare = itertools.chain(judged[params.finalists :], (_judged(follower, few, T, ground, params) for T in untried))
+    for final in itertools.chain(finals, (_settled(follower, few, each, ground, params) for each in spare)):
+        cost, T, motion = final
+        lost = 1 - _held(follower, targets, rows, T, motion, params)
+        if best is None or (lost, cost) < best[:2]:
+            best = (lost, cost, T, motion)
+        # Where poses are met one by one but not in turn, another place may do; where they are not, none was better.
+        if lost <= params.lost or _there(motion, few, params) < 1 - lost + params.lost:
+            break
+    assert best is not None
+    _, cost, T, motion = best
     hopeless = _met(motion, few, params) < params.hopeless
     steps = np.array(params.first_step)
     for _ in range(0 if hopeless else params.refinements):
@@ -177,7 +237,7 @@ def place(
                 step = np.zeros(4)
                 step[axis] = sign * steps[axis]
                 T_new = _moved(T, step)
-                if not allowed(T_new):
+                if not ground.allows(T_new):
                     continue
                 new = _standing(follower, T_new).follow(seen_from(few, T_new), motion.q, iterations=4)
                 new_cost = _cost(follower, new, params)
@@ -186,7 +246,36 @@ def place(
                     break
         if not better:
             steps = steps / 2
-    return Placement(T, motion, rows, _met(motion, few, params))
+    return Placement(T, motion, rows, _met(motion, few, params), _there(motion, few, params))
+
+
+_Judged = tuple[float, Array, Motion]  # cost, base, motion on the few rows
+
+
+def _judged(follower: Follower, few: Targets, T: Array, ground: Ground, params: PlacementParams) -> _Judged:
+    """A candidate, as good as a first look makes it."""
+    motion = begin(_standing(follower, T), seen_from(few, T), _FIRST)
+    T, motion = _settle(follower, few, T, motion, ground, params.settle_first)
+    return _cost(follower, motion, params), T, motion
+
+
+def _settled(follower: Follower, few: Targets, judged: _Judged, ground: Ground, params: PlacementParams) -> _Judged:
+    _, T, motion = judged
+    T, motion = _settle(follower, few, T, motion, ground, params.settle)
+    return _cost(follower, motion, params), T, motion
+
+
+def _held(
+    follower: Follower, targets: Targets, rows: NDArray[np.int64], T: Array, motion: Motion, params: PlacementParams
+) -> float:
+    """Share of poses, about so far apart in time as none can be left out, that are met in one way of holding the arm:
+    poses that are far apart may all be met, each in a way of its own.
+    """
+    dense = few_rows(targets)
+    some = targets.rows(dense)
+    guess = spread(motion.q, targets.t_s[rows], targets.t_s[dense])
+    found = begin(_standing(follower, T), seen_from(some, T), replace(_FIRST, iterations=6), guess=guess)
+    return _there(found, some, params)
 
 
 def _settle(
@@ -194,7 +283,7 @@ def _settle(
     few: Targets,
     T: Array,
     motion: Motion,
-    allowed: Callable[[Array], bool],
+    ground: Ground,
     steps: int,
 ) -> tuple[Array, Motion]:
     """Base and joints improved together by Gauss-Newton steps; surfaces count for the cost, not for the direction."""
@@ -222,7 +311,7 @@ def _settle(
                     1.0, 0.4 / max(float(np.abs(step).max()), 1e-9), 0.15 / max(float(np.abs(base).max()), 1e-9)
                 )
                 T_new = _moved(T, scale * base)
-                if not allowed(T_new):
+                if not ground.allows(T_new):
                     T_new, base = T, np.zeros(4)
                 new = problem(T_new).at(np.clip(state.q + scale * step, body.lower, body.upper))
                 if new.cost < state.cost:
@@ -259,9 +348,7 @@ def probe(
             reached.append(last)
         room.append(min(reached))
     _standing(follower, placement.T_world_base)
-    return Placement(
-        placement.T_world_base, placement.motion, placement.rows, placement.met, (room[0], room[1], room[2], room[3])
-    )
+    return replace(placement, room=(room[0], room[1], room[2], room[3]))
 
 
 def _standing(follower: Follower, T_world_base: Array) -> Follower:
@@ -294,12 +381,9 @@ def _spread(targets: Targets, count: int) -> NDArray[np.int64]:
 
 
 def _first_look(
-    follower: Follower,
     few: Targets,
     maps: Mapping[Side, ReachMap],
-    surfaces: Sequence[Array],
-    height_m: tuple[float, float] | None,
-    half: Array | None,
+    ground: Ground,
     params: PlacementParams,
 ) -> list[Array]:
     """The most promising bases on a grid around the work, by the reach map."""
@@ -310,27 +394,22 @@ def _first_look(
     keys = {side: T for side, T in keys.items() if len(T)}
     p = np.concatenate([T[:, :3, 3] for T in keys.values()])
     middle = (p.min(axis=0) + p.max(axis=0)) / 2
-    low, high = height_m or (middle[2] - params.below_m[1], middle[2] - params.below_m[0])
+    low, high = ground.height_m or (middle[2] - params.below_m[1], middle[2] - params.below_m[0])
     heights = np.linspace(low, high, 1 + int(np.ceil((high - low) / params.height_m - 1e-6)))
     reach = max(m.reach_m for m in maps.values())
     side = np.linspace(-reach, reach, 2 * params.grid + 1)
-    bases: list[Array] = []
     yaws = [0.0] if all(m.turns for m in maps.values()) else [-0.8, -0.4, 0.0, 0.4, 0.8]
-    for z in heights:
-        for x in side:
-            for y in side:
-                away = np.array([x, y])
-                if not 0.15 * reach < np.hypot(x, y) < reach:
-                    continue
-                facing = np.arctan2(-away[1], -away[0])
-                for yaw in yaws:
-                    turned = geometry.so3_exp([0.0, 0.0, facing + yaw])
-                    T = geometry.se3(turned, [middle[0] + x, middle[1] + y, z])
-                    if _allowed(T, surfaces, height_m, half, params):
-                        bases.append(T)
-    if not bases:
+    z, x, y, yaw = (v.reshape(-1) for v in np.meshgrid(heights, side, side, yaws, indexing="ij"))
+    away = np.hypot(x, y)
+    near = (0.15 * reach < away) & (away < reach)
+    z, x, y, yaw = z[near], x[near], y[near], yaw[near]
+    yaw = yaw + np.arctan2(-y, -x)
+    turn = geometry.so3_exp(np.stack([0 * yaw, 0 * yaw, yaw], axis=1))
+    bases = geometry.se3(turn, np.stack([middle[0] + x, middle[1] + y, z], axis=1))
+    bases = bases[ground.allows(bases)]
+    if not len(bases):
         return [geometry.se3(np.eye(3), [*middle[:2], low])]
-    stack = geometry.inverse(np.array(bases))
+    stack = geometry.inverse(bases)
     score = np.zeros(len(bases))
     for which, T in keys.items():
         distance = maps[which].distance(stack[:, None] @ T[None])
@@ -342,30 +421,6 @@ def _first_look(
         if len(chosen) == params.candidates:
             break
     return [bases[k] for k in chosen]
-
-
-def _allowed(
-    T: Array,
-    surfaces: Sequence[Array],
-    height_m: tuple[float, float] | None,
-    half: Array | None,
-    params: PlacementParams,
-) -> bool:
-    p = T[:3, 3]
-    if height_m is not None and not height_m[0] - 1e-6 <= p[2] <= height_m[1] + 1e-6:
-        return False
-    if half is not None and half[:2] @ p[:2] < half[2]:
-        return False
-    return not any(p[2] < s[:, 2].mean() - 1e-3 and _over(s, p, params.surface_room_m) for s in surfaces)
-
-
-def _over(polygon: Array, p: Array, margin_m: float) -> bool:
-    """Whether a point lies over a polygon, counter-clockwise from above, or so near its edges' lines."""
-    edge = np.roll(polygon, -1, axis=0)[:, :2] - polygon[:, :2]
-    length = np.maximum(np.linalg.norm(edge, axis=1), 1e-9)
-    to = p[:2] - polygon[:, :2]
-    inwards = (edge[:, 0] * to[:, 1] - edge[:, 1] * to[:, 0]) / length
-    return bool(np.all(inwards > -margin_m))
 
 
 def _cost(follower: Follower, motion: Motion, params: PlacementParams) -> float:
@@ -383,6 +438,12 @@ def singular_margin(follower: Follower, motion: Motion) -> Array:
         values = np.linalg.svd(J, compute_uv=False)
         least = np.minimum(least, values[:, -1])
     return np.maximum(least, 1e-9)
+
+
+def _there(motion: Motion, few: Targets, params: PlacementParams) -> float:
+    """Share of rows where every tool is about where it should be, whether or not anything touches."""
+    about = replace(params, met_m=params.about_m, met_rad=params.about_rad)
+    return _met(replace(motion, near=None), few, about)
 
 
 def _met(motion: Motion, few: Targets, params: PlacementParams) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,54 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
+from handcap.causes import GRIPPERS, HANDS, LANGUAGES, ROBOT_VERDICTS
 from handcap.errors import OutputError
 from handcap.geometry import Array, quat_wxyz_from_matrix
 from handcap.retarget.clearance import shape_points
-from handcap.retarget.hands.replay import log_hands
+from handcap.retarget.hands.replay import log_allowed, log_hands
 from handcap.retarget.hands.take import HandSolution
-from handcap.retarget.solve import Solution
+from handcap.retarget.solve import RetargetParams, Solution
+from handcap.retarget.verdict import RobotVerdict
 
 _TIMELINE = "take"
 _RECORDED = {"left": (90, 160, 255), "right": (255, 140, 90)}
 _REACHED, _LOST, _FURNITURE = (200, 205, 212), (230, 60, 60), (150, 120, 95)
 
 
-def write_replay(shown: Sequence[tuple[str, Solution | HandSolution]], out: Path) -> None:
+@dataclass(frozen=True, eq=False, slots=True)
+class Shown:
+    """One take on one robot.
+
+    Attributes:
+        root: entity, such as "take_0001/panda".
+        solution: the motion.
+        told: the verdict in words, Markdown.
+        surfaces: (k, 3) level polygons, world, m; of arms their own shapes show these.
+    """
+
+    root: str
+    solution: Solution | HandSolution
+    told: str
+    surfaces: tuple[Array, ...] = ()
+
+
+def in_words(title: str, told: RobotVerdict) -> str:
+    """A verdict for a reviewer, in both languages, as Markdown."""
+    parts: list[str] = []
+    for lang in LANGUAGES:
+        parts.append(f"## {title}: {ROBOT_VERDICTS[told.verdict][lang]}, {100 * told.numbers['reachable']:.1f} %\n")
+        for cause in told.causes:
+            whose = (GRIPPERS | HANDS).get(cause.body or "", {}).get(lang, "")
+            parts.append(f"- {whose}{cause.text(lang)} {cause.mend(lang)}")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def write_replay(shown: Sequence[Shown], out: Path) -> None:
     """Write takes on robots as one .rrd file, whole or not at all.
 
     Args:
-        shown: entity, such as "take_0001/panda", and solution.
+        shown: what to put in it.
 
     Raises:
         OutputError: `out` exists or cannot be written.
@@ -38,19 +70,22 @@ def write_replay(shown: Sequence[tuple[str, Solution | HandSolution]], out: Path
         raise OutputError("exists already", where=out, mend="give a new file, or remove this one")
     temporary = out.with_name(f".{out.name}.writing-{os.getpid()}")
     # No properties and no `log` in time: both would add the clock of this computer to the data.
-    rec: Any = rr.RecordingStream("handcap", recording_id="+".join(name for name, _ in shown), send_properties=False)
+    rec: Any = rr.RecordingStream("handcap", recording_id="+".join(each.root for each in shown), send_properties=False)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         rec.save(temporary)
-        for root, solution in shown:
+        for each in shown:
+            root, solution = each.root, each.solution
             rec.log(f"{root}/world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+            rec.log(f"{root}/verdict", rr.TextDocument(each.told, media_type=rr.MediaType.MARKDOWN), static=True)
             if isinstance(solution, HandSolution):
                 log_hands(rr, rec, root, solution, _TIMELINE)
+                _surfaces(rr, rec, f"{root}/world/surfaces", each.surfaces)
                 continue
             _robot(rr, rec, f"{root}/world/robot", solution)
             _person(rr, rec, f"{root}/world/person", solution)
             _plots(rr, rec, root, solution)
-        rec.send_blueprint(_blueprint([root for root, _ in shown]))
+        rec.send_blueprint(_blueprint([each.root for each in shown]))
         rec.disconnect()
         temporary.replace(out)
     except OSError as error:
@@ -60,6 +95,16 @@ def write_replay(shown: Sequence[tuple[str, Solution | HandSolution]], out: Path
     finally:
         rec.disconnect()
         temporary.unlink(missing_ok=True)
+
+
+def _surfaces(rr: Any, rec: Any, path: str, surfaces: Sequence[Array]) -> None:
+    for k, polygon in enumerate(surfaces):
+        fan = [[0, i, i + 1] for i in range(1, len(polygon) - 1)]
+        rec.log(
+            f"{path}/{k}",
+            rr.Mesh3D(vertex_positions=polygon, triangle_indices=fan, albedo_factor=_FURNITURE),
+            static=True,
+        )
 
 
 def _times(rr: Any, solution: Solution) -> Any:
@@ -139,10 +184,13 @@ def _plots(rr: Any, rec: Any, root: str, solution: Solution) -> None:
     limits = np.tile([0.0, 1.0], (len(q), 1))
     rec.log(f"{root}/limits", rr.SeriesLines(names=["lower", "upper"], colors=[_LOST, _LOST]), static=True)
     rec.send_columns(f"{root}/limits", [_times(rr, solution)], rr.Scalars.columns(scalars=limits))
-    errors = np.nan_to_num(1e3 * solution.motion.position_error_m)
+    errors = 1e3 * solution.motion.position_error_m  # what is unknown leaves a gap
     labels = [f"{tool.side} mm" for tool in body.tools]
-    rec.log(f"{root}/errors", rr.SeriesLines(names=labels), static=True)
-    rec.send_columns(f"{root}/errors", [_times(rr, solution)], rr.Scalars.columns(scalars=errors))
+    rec.log(f"{root}/errors/tools", rr.SeriesLines(names=labels), static=True)
+    rec.send_columns(f"{root}/errors/tools", [_times(rr, solution)], rr.Scalars.columns(scalars=errors))
+    log_allowed(
+        rr, rec, f"{root}/errors/allowed", _times(rr, solution), np.full(len(q), 1e3 * RetargetParams().reached_m)
+    )
 
 
 def _blueprint(roots: Sequence[str]) -> Any:
@@ -152,10 +200,11 @@ def _blueprint(roots: Sequence[str]) -> Any:
         rrb.Horizontal(
             rrb.Spatial3DView(origin=f"{root}/world", name="robot and person"),
             rrb.Vertical(
+                rrb.TextDocumentView(origin=f"{root}/verdict", name="verdict"),
                 rrb.TimeSeriesView(
                     origin=root, contents=[f"{root}/joints/**", f"{root}/limits"], name="joints, share of their range"
                 ),
-                rrb.TimeSeriesView(origin=f"{root}/errors", name="error"),
+                rrb.TimeSeriesView(origin=f"{root}/errors", name="error, mm"),
             ),
             column_shares=[2, 1],
             name=root,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -69,6 +70,7 @@ class Jaws:
         joints: (k) names.
         open_m, closed_m: opening between the fingertips at either end.
         open, closed: (k,) joint values there, rad or m; in between they go in proportion.
+        symmetric: whether it grips the same when it is turned half round about its approach axis.
         robot: name of the gripper's own file when it is mounted on an arm that comes without; else "".
         T_tool_gripper: (4, 4) where its base is, in the arm's tool frame.
     """
@@ -78,6 +80,7 @@ class Jaws:
     closed_m: float
     open: Array
     closed: Array
+    symmetric: bool
     robot: str
     T_tool_gripper: Array
 
@@ -274,7 +277,18 @@ def load_description(robot: Robot, side: Side | None = None) -> Description:
     file = robot.description
     root = package_folder(file.package) if file.package else robot.file.parent
     path = file.path if side is None else file.path.replace("{side}", side)
-    return read_description(root / path, root, file.format)
+    where = root / path
+    try:
+        seen = where.stat().st_mtime_ns
+    except OSError:
+        seen = 0
+    return _read(where, root, file.format, seen)
+
+
+@lru_cache(maxsize=32)
+def _read(path: Path, root: Path, format: Format, mtime_ns: int) -> Description:
+    """A robot is put together several times for one take; its files are read and checked once."""
+    return read_description(path, root, format)
 
 
 def collections_folder() -> Path:
@@ -371,6 +385,7 @@ class _JawTable(_Model):
     closed_m: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     open: list[Finite] = []
     closed: list[Finite] = []
+    symmetric: bool = False
     robot: str = ""
     T_tool_gripper: _Pose = _EYE
 
@@ -385,6 +400,7 @@ class _JawTable(_Model):
             self.closed_m,
             np.array(self.open),
             np.array(self.closed),
+            self.symmetric,
             self.robot,
             np.array(self.T_tool_gripper, float),
         )

@@ -7,18 +7,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
+from handcap import geometry
 from handcap.errors import RetargetError
 from handcap.geometry import Array, inverse
-from handcap.retarget.base_path import PathParams, base_path, person
-from handcap.retarget.branches import BranchParams, begin, few
+from handcap.retarget.approach import Approach, approach, start_posture
+from handcap.retarget.base_path import PathParams, base_path, person, stays
+from handcap.retarget.branches import BranchParams, begin, few, spread
 from handcap.retarget.follow import Follower, FollowParams, Motion, rates
-from handcap.retarget.model import Body, build, sides_of
+from handcap.retarget.model import Body, build, for_side, sides_of
 from handcap.retarget.pace import slowed
-from handcap.retarget.placement import Placement, PlacementParams, place, probe, singular_margin
+from handcap.retarget.placement import Ground, Placement, PlacementParams, place, probe, reach_maps, singular_margin
 from handcap.retarget.robot import Robot
-from handcap.retarget.targets import Goal, Targets, TrustParams
+from handcap.retarget.targets import Goal, Targets, TrustParams, turned
 from handcap.types import SIDES, Side
 
 
@@ -34,6 +35,8 @@ class RetargetParams:
     reached_rad: float = 0.0087  # 0.5°
     touching_m: float = 0.0  # shapes nearer than that collide
     arms_apart_m: float = 0.3  # bases of two arms of their own
+    stop_rad: float = 0.05  # a joint nearer to its limit is held up by it
+    turn_worth: float = 0.01  # share of rows that turning a gripper half round must win
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,6 +55,8 @@ class Solution:
         singular: (n,) see `singular_margin`.
         placements: where bases stand and how exactly, per side; empty for a robot that goes along.
         left_out: sides that were recorded and that the robot has no arm for.
+        turned: sides whose gripper is turned half round for the whole take, and so are the poses in `targets`.
+        way: from the posture that the robot was said to start from; None when nobody said.
     """
 
     body: Body
@@ -65,6 +70,8 @@ class Solution:
     singular: Array
     placements: Mapping[Side, Placement]
     left_out: tuple[Side, ...]
+    way: Approach | None = None
+    turned: tuple[Side, ...] = ()
 
 
 def solve(
@@ -72,7 +79,7 @@ def solve(
     targets: Targets,
     surfaces: Sequence[Array] = (),
     height_m: tuple[float, float] | None = None,
-    posture: Array | None = None,
+    start: Sequence[float] | None = None,
     params: RetargetParams | None = None,
 ) -> Solution:
     """Follow all recorded sides that the robot has arms for.
@@ -82,10 +89,11 @@ def solve(
         targets: in the world.
         surfaces: (k, 3) level polygons in the world, counter-clockwise from above.
         height_m: (low, high) where bases may be in the world's z; free where None.
-        posture: (d,) of the robot before it begins; home by default.
+        start: where the robot's joints are before it begins, see `start_posture`; then it goes on in the way it holds
+            its arms there, if that is no worse, and how it gets from there to the motion is told, too.
 
     Raises:
-        RetargetError: the robot has no arm, or nothing is tracked.
+        RetargetError: the robot has no arm, nothing is tracked, or the start is no posture of the robot.
     """
     params = params or RetargetParams()
     sides = sides_of(robot, [side for side in SIDES if side in targets.goals])
@@ -95,10 +103,43 @@ def solve(
     targets = replace(targets, goals={side: targets.goals[side] for side in sides})
     if not np.any(targets.tracked):
         raise RetargetError("no row of the take is tracked", mend="see what `handcap reconstruct` says of it")
+    first = _solved(robot, targets, surfaces, height_m, start, params, left_out)
+    other = _at_the_stop(first, params)
+    if not other:
+        return first
+    second = _solved(robot, turned(targets, other), surfaces, height_m, start, params, left_out)
+    better = second.reached.sum() > first.reached.sum() + params.turn_worth * len(targets)
+    return replace(second, turned=other) if better else first
+
+
+def _at_the_stop(solution: Solution, params: RetargetParams) -> tuple[Side, ...]:
+    """Sides that lose rows because the arm's last joint is at its limit, and whose jaws grip the same the other way."""
+    out: list[Side] = []
+    body, q = solution.body, solution.motion.q
+    for k, tool in enumerate(body.tools):
+        last = int(tool.columns[-1])
+        stopped = np.minimum(q[:, last] - body.lower[last], body.upper[last] - q[:, last]) < params.stop_rad
+        lost = solution.off[:, k] & stopped
+        if tool.jaws is not None and tool.jaws.symmetric and lost.sum() > params.turn_worth * len(q):
+            out.append(tool.side)
+    return tuple(out)
+
+
+def _solved(
+    robot: Robot,
+    targets: Targets,
+    surfaces: Sequence[Array],
+    height_m: tuple[float, float] | None,
+    start: Sequence[float] | None,
+    params: RetargetParams,
+    left_out: tuple[Side, ...],
+) -> Solution:
+    sides = list(targets.goals)
     if robot.base.kind != "fixed":
-        return go(robot, targets, surfaces, height_m, posture, params, left_out)
+        return go(robot, targets, surfaces, height_m, start, params, left_out)
     placements = stand(robot, targets, surfaces, height_m, params)
     body = build(robot, sides, {side: each.T_world_base for side, each in placements.items()}, surfaces)
+    posture = None if start is None else start_posture(body, start, np.empty(0))
     return follow(body, targets, placements, posture, params, left_out)
 
 
@@ -107,35 +148,62 @@ def go(
     targets: Targets,
     surfaces: Sequence[Array],
     height_m: tuple[float, float] | None,
-    posture: Array | None,
+    start: Sequence[float] | None,
     params: RetargetParams,
     left_out: tuple[Side, ...] = (),
 ) -> Solution:
-    """As `solve`, of a robot that goes along: its base follows the person at the place beside them that serves it best,
-    and leaves that path as far as the work needs.
+    """As `solve`, of a robot that can go along: it stands where it reaches all. Where no such place is, its base
+    follows the person at the place beside them that serves it best, and leaves that path as far as the work needs.
     """
     sides = list(targets.goals)
-    T_world_person = person(targets, params.path)
-    # Seen from the person, the work stays where it is, and so does the base.
-    beside = _beside(targets, T_world_person)
-    level = float(np.median(T_world_person[:, 2, 3]))
-    low = None if height_m is None else (height_m[0] - level, height_m[1] - level)
-    still = replace(robot, base=replace(robot.base, kind="fixed"))
-    follower = Follower(build(still, sides), params.follow)
-    found = place(follower, beside, (), low, None, params.placement)
-    assert found is not None
-    T_person_base = found.T_world_base
-    path = base_path(T_world_person @ T_person_base, targets.t_s, robot.base, params.path)
-    height = level + float(T_person_base[2, 3])
+    ground = Ground(surfaces, height_m, room_m=params.path.room_m)
+    found, stands = _found(robot, targets, ground, params)
+    if stands:
+        T_path = np.broadcast_to(found.T_world_base, (len(targets), 4, 4))
+        base = replace(robot.base, kind="fixed")
+    else:
+        T_path, base = person(targets, params.path) @ found.T_world_base, robot.base
     T_world_floor = np.eye(4)
-    T_world_floor[2, 3] = height
+    T_world_floor[2, 3] = float(np.median(T_path[:, 2, 3]))
     body = build(robot, sides, dict.fromkeys(sides, T_world_floor), surfaces)
     reference = np.tile(body.home, (len(targets), 1))
-    reference[:, body.base] = path
-    hold = replace(params.follow, base_posture=params.path.hold[robot.base.kind])
+    reference[:, body.base] = base_path(T_path, targets.t_s, base, params.path)
+    hold = replace(params.follow, base_posture=params.path.hold[base.kind])
     guess = reference.copy()
     guess[:, ~np.isin(np.arange(body.dof), body.base)] = spread(found.motion.q, targets.t_s[found.rows], targets.t_s)
-    return follow(body, targets, {}, posture, replace(params, follow=hold), left_out, reference, guess)
+    posture = None if start is None else start_posture(body, start, reference[0, body.base])
+    solution = follow(body, targets, {}, posture, replace(params, follow=hold), left_out, reference, guess)
+    x, y, yaw = solution.motion.q[:, body.base].T
+    turn = geometry.so3_exp(np.stack([0 * yaw, 0 * yaw, yaw], axis=1))
+    inside = ~replace(ground, height_m=None, room_m=0.0).allows(
+        geometry.se3(turn, np.stack([x, y, np.full(len(x), T_world_floor[2, 3])], axis=1))
+    )
+    return replace(solution, touching=solution.touching | inside, reached=solution.reached & ~inside[:, None])
+
+
+def _found(robot: Robot, targets: Targets, ground: Ground, params: RetargetParams) -> tuple[Placement, bool]:
+    """Where a base that can go along had best be, and whether it had best stand there: in the world if it stands, else
+    seen from the person.
+    """
+    sides = list(targets.goals)
+    still = replace(robot, base=replace(robot.base, kind="fixed"))
+    standing = place(
+        Follower(build(still, sides, None, ground.surfaces), params.follow), targets, ground, params.placement
+    )
+    assert standing is not None
+    T_world_person = person(targets, params.path)
+    if standing.there >= params.path.stands or stays(T_world_person, params.path):
+        return standing, True
+    level = float(np.median(T_world_person[:, 2, 3]))
+    height_m = ground.height_m
+    low = None if height_m is None else (height_m[0] - level, height_m[1] - level)
+    few_places = T_world_person[:: max(1, len(targets) // 20)]
+    beside = replace(ground, height_m=low, T_world_there=few_places)
+    # Seen from the person, the work stays where it is, and so does the base.
+    follower = Follower(build(still, sides), params.follow)
+    along = place(follower, _beside(targets, T_world_person), beside, params.placement)
+    assert along is not None
+    return (standing, True) if standing.there > along.there else (along, False)
 
 
 def stand(
@@ -148,12 +216,17 @@ def stand(
     """Where each side's base stands; arms of one base share it."""
     lone = not robot.parts and all(arm.side == "any" for arm in robot.arms)
     groups: list[tuple[Side, ...]] = [(side,) for side in targets.goals] if lone else [tuple(targets.goals)]
+    follower = Follower(build(robot, groups[0], None, surfaces), params.follow)
+    maps = reach_maps(follower, params.placement)
     out: dict[Side, Placement] = {}
     for group in groups:
         some = replace(targets, goals={side: targets.goals[side] for side in group})
-        follower = Follower(build(robot, group, None, surfaces), params.follow)
-        half = own_half(targets, group[0], params.arms_apart_m) if len(groups) > 1 else None
-        found = place(follower, some, surfaces, height_m, half, params.placement)
+        half = None
+        if len(groups) > 1:  # the same arm twice
+            follower.body = for_side(follower.body, group[0])
+            maps = dict.fromkeys(group, next(iter(maps.values())))
+            half = own_half(targets, group[0], params.arms_apart_m)
+        found = place(follower, some, Ground(surfaces, height_m, half), params.placement, maps)
         if found is not None:
             found = probe(follower, some, found, params.placement)
             out |= dict.fromkeys(group, found)
@@ -201,7 +274,8 @@ def follow(
         # With the time it needs it need not cut corners.
         motion = follower.follow(targets, motion.q, t_s, reference)
         t_s = slowed(motion.q, targets.t_s, body.velocity, body.acceleration)
-    return judge(follower, targets, motion, t_s, placements, params, left_out)
+    solution = judge(follower, targets, motion, t_s, placements, params, left_out)
+    return solution if posture is None else replace(solution, way=approach(follower, posture, motion.q[0]))
 
 
 def _as_placed(
@@ -260,13 +334,6 @@ def judge(
     singular = singular_margin(follower, motion)
     reached = known & ~off & ~touching[:, None]
     return Solution(body, targets, motion, t_s, reached, off, touching, crowded, singular, placements, left_out)
-
-
-def spread(q: Array, t_few_s: Array, t_s: Array) -> Array:
-    """Postures (m, d) at a few times, to (n, d) at all; held before the first and after the last."""
-    if len(q) == 1:
-        return np.repeat(q, len(t_s), axis=0)
-    return PchipInterpolator(t_few_s, q)(np.clip(t_s, t_few_s[0], t_few_s[-1]))
 
 
 def ratios(solution: Solution) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,21 +19,19 @@ import handcap
 from handcap import session as session_store
 from handcap.causes import Verdict
 from handcap.errors import OutputError, RetargetError
-from handcap.geometry import Array
-from handcap.retarget.hands.take import BareHand, HandSolution, read_side
-from handcap.retarget.physics import play
-from handcap.retarget.replay import write_replay
-from handcap.retarget.robot import Base, Robot
-from handcap.retarget.solve import RetargetParams, Solution, solve
-from handcap.retarget.targets import Targets, targets
-from handcap.retarget.verdict import RobotVerdict, VerdictParams, verdict
+from handcap.retarget.actions import ActionParams
+from handcap.retarget.hands.take import HandSolution
+from handcap.retarget.physics import wrist_cameras
+from handcap.retarget.recorded import SOURCE, Recorded, read_recorded
+from handcap.retarget.replay import Shown, in_words, write_replay
+from handcap.retarget.robot import Robot
+from handcap.retarget.solve import RetargetParams, Solution
+from handcap.retarget.tries import Job, Tried, try_apart, try_here
+from handcap.retarget.verdict import RobotVerdict, VerdictParams
 from handcap.session import Session
-from handcap.types import SIDES, Side, Stamps, Trajectory
 
 STAGE = "retarget"
-SOURCE = "reconstruct"
 _VERSIONED = ("pin", "numpy", "scipy")
-_HEAD_HEIGHT_M = 1.55  # of a standing person's head camera, where no floor was seen
 
 Progress = Callable[[str, float], None]
 
@@ -44,9 +43,10 @@ class TakeOnRobot:
     Attributes:
         take, robot: which.
         verdict: with causes and numbers.
-        solution: the motion; None when it could not be tried.
+        solution: the motion; None when it could not be tried, or was in a process of its own.
         outputs: files written.
         error: why it could not be tried.
+        told: what report.json says of it.
     """
 
     take: str
@@ -55,29 +55,7 @@ class TakeOnRobot:
     solution: Solution | HandSolution | None = field(repr=False)
     outputs: tuple[Path, ...] = ()
     error: str | None = None
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Recorded:
-    """What a robot needs to know of a take.
-
-    Attributes:
-        targets: of all grippers, and the head.
-        widths_m: (n,) their jaw openings, NaN where unknown.
-        surfaces: (k, 3) level polygons, world, m.
-        furniture: those of them that are no floor: what goes along stands on the floor.
-        floor_m: height of the floor; assumed from the head's where none was seen.
-        floor_seen: whether it was.
-        inputs_sha256: of the files read, relative to the session.
-    """
-
-    targets: Targets
-    widths_m: Mapping[Side, Array]
-    surfaces: tuple[Array, ...]
-    furniture: tuple[Array, ...]
-    floor_m: float | None
-    floor_seen: bool
-    inputs_sha256: Mapping[str, str]
+    told: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 def run_session(
@@ -89,6 +67,8 @@ def run_session(
     on_progress: Progress = lambda what, share: None,
     physics: bool = False,
     save: Path | None = None,
+    start: Sequence[float] | None = None,
+    actions: ActionParams | None = None,
 ) -> list[TakeOnRobot]:
     """Retarget one take, or all, to robots, and write the motions beside the recording.
 
@@ -98,6 +78,9 @@ def run_session(
         out: another folder to write to: `<out>/<take>/`.
         physics: also play every motion in MuJoCo, report how it went, and write `<robot>.mp4`.
         save: also write a replay for Rerun there.
+        start: where the joints of the only robot are before it begins, see `solve`; then also write
+            `<robot>.approach.parquet`.
+        actions: also write `<robot>.actions.parquet`, end-effector actions for a policy, and report how they compare.
 
     Raises:
         SessionError: the session or the take cannot be read.
@@ -114,122 +97,90 @@ def run_session(
     with_arms = [robot for robot in robots if robot.kind != "hand"]
     if with_fingers and physics:
         raise RetargetError("hands without an arm are not played in physics", mend="leave out --physics")
+    if with_fingers and actions is not None:
+        raise RetargetError("a hand without an arm has no tool to take actions with", mend="leave out --actions")
+    apart = len(with_arms) > 1 and save is None
+    if start is not None and (len(robots) > 1 or with_fingers):
+        raise RetargetError("a start is of one robot with arms", mend="name one with --robot")
     for i, id in enumerate(takes):
         on_progress(", ".join(robot.title for robot in with_fingers), i / len(takes))
         results += _hands(session, id, with_fingers, out, alone=len(robots) == 1)
-        if not with_arms:
-            continue
-        recorded = read_recorded(session, id, params)
-        of_take: list[TakeOnRobot] = []
-        for k, robot in enumerate(with_arms):
-            on_progress(robot.title, (i + k / len(robots)) / len(takes))
-            try:
-                solution = solve(
-                    robot, recorded.targets, recorded.surfaces, _heights(robot.base, recorded), None, params
-                )
-            except RetargetError as error:
-                if len(robots) == 1:
-                    raise
-                of_take.append(TakeOnRobot(id, robot, None, None, (), str(error)))
-                continue
-            told = verdict(solution, recorded.widths_m, params)
-            of_take.append(TakeOnRobot(id, robot, told, solution))
-        results += _write(session, id, recorded, of_take, params, out, physics)
+        if with_arms:
+
+            def share(what: str, done: float, before: int = i) -> None:
+                on_progress(what, (before + done) / len(takes))
+
+            recorded = read_recorded(session, id, params.trust)
+            with TemporaryDirectory() as scratch:
+                where = None if start is None else tuple(start)
+                seeing = physics and actions is not None
+                jobs = [
+                    Job(
+                        robot,
+                        recorded,
+                        params,
+                        Path(scratch),
+                        physics,
+                        where,
+                        actions,
+                        wrist_cameras(session.rig, Path(scratch), robot.name) if seeing else {},
+                    )
+                    for robot in with_arms
+                ]
+                tried = try_apart(jobs, share) if apart else _in_turn(jobs, share, len(robots) == 1)
+                results += _arms(session, id, recorded, jobs, tried, out)
     if save is not None:
-        shown = [(f"take_{r.take}/{r.robot.name}", r.solution) for r in results if r.solution is not None]
-        write_replay(shown, save)
+        write_replay([_shown(session, r, r.solution) for r in results if r.solution is not None], save)
         results = [replace(r, outputs=(*r.outputs, save)) for r in results]
     on_progress("done", 1.0)
     return results
 
 
-def read_recorded(session: Session, take: str, params: RetargetParams) -> Recorded:
-    """What reconstruction found of a take; a bare hand stands for a gripper: thumb and finger are its jaws.
-
-    Raises:
-        RetargetError: there is neither a gripper nor a hand in it.
-    """
-    import pyarrow.parquet as pq
-
-    folder = session.derived(take, SOURCE)
-    report = session_store.read_report(folder)
-    tools: dict[Side, Trajectory] = {}
-    widths: dict[Side, Array] = {}
-    read: list[Path] = [folder / "report.json"]
-    for side in SIDES:
-        file = folder / f"{side}_tcp.parquet"
-        if not file.is_file():
-            bare = read_side(folder, side)
-            if isinstance(bare, BareHand):
-                tools[side], widths[side] = bare.as_gripper(side)
-                read.append(folder / f"{side}_hand.parquet")
-            continue
-        tools[side] = session_store.read_trajectory(file)
-        read.append(file)
-        names = pq.read_schema(file).names
-        if "width_m" in names:
-            table = pq.read_table(file, columns=["width_m"])
-            widths[side] = table["width_m"].to_numpy(zero_copy_only=False).astype(float)
-    if not tools or not any(np.any(each.tracked) for each in tools.values()):
-        raise RetargetError(
-            f"neither a gripper nor a hand was followed in take {take}",
-            where=folder,
-            mend="see what `handcap reconstruct` says of grippers and hands",
-        )
-    head = None
-    if (folder / "head.parquet").is_file():
-        head = session_store.read_trajectory(folder / "head.parquet")
-        read.append(folder / "head.parquet")
-    common = targets(tools, head, params.trust)
-    aligned: dict[Side, Array] = {side: _at(tools[side].t_ns, width, common.t_ns) for side, width in widths.items()}
-    planes = report.get("planes") or []
-    floor_too = tuple(np.array(p["polygon_world"], float) for p in planes if p["kind"] in ("surface", "floor"))
-    furniture = tuple(np.array(p["polygon_world"], float) for p in planes if p["kind"] == "surface")
-    floors = [float(p["height_m"]) for p in planes if p["kind"] == "floor"]
-    floor = min(floors) if floors else None
-    if floor is None and head is not None and np.any(head.tracked):
-        floor = float(np.median(head.T_world_body[head.tracked, 2, 3])) - _HEAD_HEIGHT_M
-    hashes = {p.relative_to(session.path).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in read}
-    return Recorded(common, aligned, floor_too, furniture, floor, bool(floors), hashes)
+def _shown(session: Session, result: TakeOnRobot, solution: Solution | HandSolution) -> Shown:
+    assert result.verdict is not None
+    planes = session_store.read_report(session.derived(result.take, SOURCE)).get("planes") or []
+    surfaces = tuple(np.array(p["polygon_world"], float) for p in planes if p["kind"] in ("surface", "floor"))
+    words = in_words(result.robot.title, result.verdict)
+    return Shown(f"take_{result.take}/{result.robot.name}", solution, words, surfaces)
 
 
-def _at(t_ns: Stamps, values: Array, when_ns: Stamps) -> Array:
-    """Values at other stamps, from the nearest two; NaN where these are unknown or too far apart."""
-    out = np.interp(when_ns, t_ns, values)
-    return np.where((when_ns >= t_ns[0]) & (when_ns <= t_ns[-1]), out, np.nan)
+def _in_turn(jobs: Sequence[Job], on_progress: Progress, alone: bool) -> list[Tried | RetargetError]:
+    """As `try_apart`, in this process, which keeps the solutions; the error of a robot alone is raised."""
+    out: list[Tried | RetargetError] = []
+    for k, job in enumerate(jobs):
+        on_progress(job.robot.title, k / len(jobs))
+        try:
+            out.append(try_here(job))
+        except RetargetError as error:
+            if alone:
+                raise
+            out.append(error)
+    return out
 
 
-def _heights(base: Base, recorded: Recorded) -> tuple[float, float] | None:
-    """Where a base may be in the world's z."""
-    if base.height_m is None or recorded.floor_m is None:
-        return None
-    return recorded.floor_m + base.height_m[0], recorded.floor_m + base.height_m[1]
-
-
-def _write(
+def _arms(
     session: Session,
     take: str,
     recorded: Recorded,
-    results: Sequence[TakeOnRobot],
-    params: RetargetParams,
+    jobs: Sequence[Job],
+    tried: Sequence[Tried | RetargetError],
     out: Path | None,
-    physics: bool,
 ) -> list[TakeOnRobot]:
-    told = {
-        e.robot.name: _robot_report(e, params) | {"inputs_sha256": dict(recorded.inputs_sha256)}
-        for e in results
-        if e.solution is not None
-    }
+    results: list[TakeOnRobot] = []
+    told: dict[str, Any] = {}
+    files: dict[str, tuple[str, ...]] = {}
+    for job, each in zip(jobs, tried, strict=True):
+        name = job.robot.name
+        if isinstance(each, RetargetError):
+            results.append(TakeOnRobot(take, job.robot, None, None, (), str(each)))
+            continue
+        results.append(TakeOnRobot(take, job.robot, each.verdict, each.solution))
+        told[name], files[name] = each.report, each.files
 
     def write(folder: Path, each: TakeOnRobot) -> list[str]:
-        assert isinstance(each.solution, Solution)
-        solution, files = each.solution, [f"{each.robot.name}.parquet"]
-        write_motion(folder / files[0], solution, recorded.widths_m)
-        if physics:
-            files.append(f"{each.robot.name}.mp4")
-            played = play(solution.body, solution.motion.q, solution.t_robot_s, video=folder / files[1])
-            told[each.robot.name]["physics"] = played.numbers()
-        return files
+        for file in files[each.robot.name]:
+            shutil.move(jobs[0].folder / file, folder / file)
+        return list(files[each.robot.name])
 
     room = {"floor_m": recorded.floor_m, "floor_seen": recorded.floor_seen, "surfaces": len(recorded.surfaces)}
     return _store(session, take, results, told, write, room, out)
@@ -294,9 +245,7 @@ def _store(
         kept = {key: before[key] for key in ("floor_m", "floor_seen", "surfaces") if earlier and key in before}
         session_store.write_report(folder, _report(take, earlier | dict(told), kept | dict(room)))
     outputs = {name: tuple(target / file for file in [*files, "report.json"]) for name, files in written.items()}
-    return [
-        TakeOnRobot(e.take, e.robot, e.verdict, e.solution, outputs.get(e.robot.name, ()), e.error) for e in results
-    ]
+    return [replace(e, outputs=outputs.get(e.robot.name, ()), told=told.get(e.robot.name)) for e in results]
 
 
 def _earlier(session: Session, target: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -340,82 +289,6 @@ def _folder(session: Session, take: str, out: Path | None) -> Any:
             file.replace(folder / file.name)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-
-
-def write_motion(path: Path, solution: Solution, widths_m: Mapping[Side, Array]) -> None:
-    """`<robot>.parquet`: `t_ns` of the recording, `t_robot_ns` when the robot is there, joints, jaws, and how well.
-
-    Of two tools `reachable` says whether both are reached, and the errors are the larger ones; each has columns of its
-    own beside them, with its side in front. Unknown is null.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    body, motion = solution.body, solution.motion
-    t_ns = solution.targets.t_ns
-    columns: dict[str, Any] = {
-        "t_ns": pa.array(t_ns),
-        "t_robot_ns": pa.array(t_ns[0] + np.round(solution.t_robot_s * 1e9).astype(np.int64)),
-    }
-    for k, name in enumerate(body.joints):
-        columns[name] = pa.array(motion.q[:, k])
-    columns |= {name: _column(values) for name, values in jaw_columns(solution, widths_m).items()}
-    known = np.stack([solution.targets.goals[tool.side].tracked for tool in body.tools], axis=1)
-    unknown = ~np.any(known, axis=1)
-    reached = np.all(solution.reached | ~known, axis=1)
-    columns["reachable"] = pa.array(reached, mask=unknown)
-    columns["position_error_m"] = _column(_largest(motion.position_error_m))
-    columns["rotation_error_rad"] = _column(_largest(motion.rotation_error_rad))
-    if len(body.tools) > 1:
-        for k, tool in enumerate(body.tools):
-            columns[f"{tool.side}_reachable"] = pa.array(solution.reached[:, k], mask=~known[:, k])
-            columns[f"{tool.side}_position_error_m"] = _column(motion.position_error_m[:, k])
-            columns[f"{tool.side}_rotation_error_rad"] = _column(motion.rotation_error_rad[:, k])
-    table = pa.table(columns).replace_schema_metadata({"handcap.robot": body.robot.name})
-    pq.write_table(table, path, compression="zstd")
-
-
-def jaw_columns(solution: Solution, widths_m: Mapping[Side, Array]) -> dict[str, Array]:
-    """Joint name to its values (n,), of the grippers that follow; NaN where the opening is unknown."""
-    out: dict[str, Array] = {}
-    several = len(solution.body.tools) > 1
-    for tool in solution.body.tools:
-        jaws, width = tool.jaws, widths_m.get(tool.side)
-        if jaws is None or not jaws.joints or width is None:
-            continue
-        values = jaws.joint_values(width)
-        for k, name in enumerate(jaws.joints):
-            out[f"{tool.side}_{name}" if several else name] = values[:, k]
-    return out
-
-
-def _column(values: Array) -> Any:
-    import pyarrow as pa
-
-    return pa.array(values, mask=np.isnan(values))
-
-
-def _largest(errors: Array) -> Array:
-    """(n,) of (n, tools), NaN where no tool is known."""
-    known = np.any(np.isfinite(errors), axis=1)
-    return np.where(known, np.max(np.nan_to_num(errors, nan=-1.0), axis=1), np.nan)
-
-
-def _robot_report(each: TakeOnRobot, params: RetargetParams) -> dict[str, Any]:
-    assert isinstance(each.solution, Solution) and each.verdict is not None
-    told, body = each.verdict, each.solution.body
-    return {
-        "title": each.robot.title,
-        "verdict": told.verdict,
-        "causes": [cause.as_dict() for cause in told.causes],
-        "spans_ok_s": [list(span) for span in told.spans_ok_s],
-        "numbers": dict(told.numbers),
-        "joints": list(body.joints),
-        "robot_sha256": each.robot.sha256,
-        "description_sha256": [d.sha256 for d in body.descriptions],
-        "license": each.robot.license,
-        "parameters": asdict(params),
-    }
 
 
 _ORDER: dict[str, int] = {"ok": 0, "partial": 1, "refused": 2}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,6 +94,21 @@ def targets(
         tracked = np.isfinite(T[:, 0, 0])
         goals[side] = _goal(T, cov, tracked, params)
     return Targets(t_ns, goals, None if head is None else _at(head, t_ns)[0])
+
+
+def turned(targets: Targets, sides: Collection[Side]) -> Targets:
+    """The same with some sides' tools turned half round about their approach axis: jaws that open both ways grip the
+    same.
+    """
+    half = np.array([-1.0, -1.0, 1.0])
+    goals: dict[Side, Goal] = {}
+    for side, goal in targets.goals.items():
+        if side in sides:
+            T = goal.T_world_tcp * np.append(half, 1.0)
+            root = np.tile(half, 2)[:, None] * goal.root
+            goal = Goal(T, root, goal.sigma, goal.tracked)
+        goals[side] = goal
+    return Targets(targets.t_ns, goals, targets.T_world_head)
 
 
 def _goal(T: Array, cov: Array, tracked: NDArray[np.bool_], params: TrustParams) -> Goal:

@@ -125,6 +125,7 @@ def _numbers(solution: Solution, share: float, scale: float, sides: dict[str, An
         "touching": float(solution.touching.mean()),
         "singular_margin": float(solution.singular.min()),
         "time_scale": scale,
+        "turned": list(solution.turned),
         "speed_share": speed,
         "acceleration_share": acceleration,
         "largest_step_share": _largest_step(solution),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from handcap.errors import RetargetError
 from handcap.geometry import Array, inverse, se3
@@ -110,6 +111,7 @@ _TOGETHER, _BESIDE, _STILL = 1 / 0.0005**2, 1 / 0.01**2, 1 / 0.05**2  # between 
 _TURNS = 6  # the way between the tips may turn as they open
 
 
+@threadpool_limits.wrap(limits=1)
 def pinch_grasp(hand: RobotHand) -> PinchGrasp:
     """How a hand with a thumb opens and closes as jaws do.
 

@@ -56,6 +56,7 @@ class HandKinematics:
         joint_low, joint_high: (j,) limits as the description has them, rad.
         velocity: (j,) limits as the description has them, rad/s; NaN where it has none.
         moves: (k, j) whether each joint moves each point.
+        held: the joints that stay as they are.
         spread: (j, d) and offset: (j,), joints of free ones: q = spread @ u + offset.
     """
 
@@ -82,6 +83,7 @@ class HandKinematics:
             for name, value in held.items():
                 at[model.joints[model.getJointId(name)].idx_q] = value
             model = pin.buildReducedModel(model, [model.getJointId(name) for name in held], at)
+        self.held: Mapping[str, float] = dict(held)
         self.joints: tuple[str, ...] = tuple(model.names)[1:]
         driven = {c.joint for c in couplings}
         self.free: tuple[str, ...] = tuple(name for name in self.joints if name not in driven)

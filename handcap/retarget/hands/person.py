@@ -50,9 +50,11 @@ class Person:
         return _TOUCH * self.length_m
 
     def sized(self, length_m: float) -> Person:
-        """The same hand, larger or smaller."""
+        """The same hand, larger or smaller, to a tenth of a micrometre: digits beyond are of the arithmetic, and where
+        flat shapes meet they would decide which corners touch.
+        """
         k = length_m / self.length_m
-        return Person(k * self.joints, k * self.sigma_m, k * self.bones_m, k * self.knuckles)
+        return Person(*(np.round(k * a, 7) for a in (self.joints, self.sigma_m, self.bones_m, self.knuckles)))
 
 
 def person(T_world_wrist: Array, joints_world: Array, sigma_m: Array | None = None) -> Person:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from handcap.errors import RetargetError
 from handcap.geometry import Array
+from handcap.retarget.description import Description
 from handcap.retarget.hands.kinematics import Coupling, HandKinematics
 from handcap.retarget.hands.person import KNUCKLES
 from handcap.retarget.robot import Robot, load_description
@@ -50,7 +51,7 @@ class RobotHand:
         T_base_ours: (4, 4) our wrist frame in its base frame.
         rest: (d,) posture of rest of the free joints, rad.
         velocity: (j,) rad/s that joints may have at most; infinite where nobody says.
-        description_sha256: of what it was read from.
+        description: what it was read from.
     """
 
     robot: Robot
@@ -60,7 +61,7 @@ class RobotHand:
     T_base_ours: Array
     rest: Array
     velocity: Array
-    description_sha256: str
+    description: Description
 
     @property
     def joints(self) -> tuple[str, ...]:
@@ -151,7 +152,7 @@ def make_hand(robot: Robot, side: Side) -> RobotHand:
     T_base_ours = T_base[-1] @ palm.T_wrist_ours[side]
     told = np.full(len(kinematics.joints), palm.velocity_rad_s) if palm.velocity_rad_s else kinematics.velocity
     velocity = np.where(np.isfinite(told), told, np.inf)
-    return RobotHand(robot, side, kinematics, tuple(fingers), T_base_ours, rest, velocity, description.sha256)
+    return RobotHand(robot, side, kinematics, tuple(fingers), T_base_ours, rest, velocity, description)
 
 
 def in_ours(hand: RobotHand, points_base: Array) -> Array:

@@ -4,11 +4,12 @@ Minimised over the coefficients of a spline is the sum over pictures of w rho(|e
 rho the pseudo-Huber loss; plus jerk and distance from a posture of rest. Newton's method with the exact second
 derivative of the kinematics: where a target is out of reach the error stays large, and Gauss-Newton would leave it
 out. The matrix is banded. Few pictures come first, all of them last. Limits hold by a one-sided spring that hardens
-from step to step, and a last cut of what is left.
+from step to step, and a last cut of what is left. What keeps shapes apart is such a spring too, from the first step on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,35 @@ class SolverParams:
     # One of every so many pictures, in so many steps.
     levels: tuple[tuple[int, int], ...] = ((9, 6), (3, 4), (1, 3))
     settled_rad: float = 1e-3
+    # Shapes too near by so much cost as much as an error of one sigma: for each level, one a round; what is near is
+    # looked up anew before each. Soft at first: which way fingers deep in one another are pushed out, the last digit
+    # decides; fingers that are held from the start, however softly, do not get there.
+    apart_m: tuple[tuple[float, ...], ...] = (
+        (0.003,) * 8,
+        (0.003,) * 6,
+        (0.002, 0.002, 0.002, 0.0015, 0.0012, 0.001, 0.0007, 0.0007, 0.0005, 0.0005),
+    )
+    apart_steps: int = 4  # a round, at most
+    apart_step_rad: float = 0.1  # what is near is known to first order only
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Apart:
+    """What keeps shapes apart, to first order: `gradient @ u[row] >= least`.
+
+    Attributes:
+        row: (m,) of the motion.
+        gradient: (m, d) m per radian of each free joint.
+        least: (m,) m.
+    """
+
+    row: NDArray[np.int64]
+    gradient: Array
+    least: Array
+
+    def lack(self, u: Array) -> Array:
+        """(m,) m by which it is not so at free joints (n, d)."""
+        return np.maximum(self.least - np.einsum("md,md->m", self.gradient, u[self.row]), 0.0)
 
 
 def solve(
@@ -44,20 +74,26 @@ def solve(
     rest: Array,
     params: SolverParams,
     fastest: Array | None = None,
+    apart: Callable[[Array], Apart] | None = None,
 ) -> Array:
     """Free joints (n, d), rad, at increasing times (n,), s, from a start (n, d); within limits everywhere.
 
     Args:
         fastest: (d,) rad/s that no joint exceeds, also between the times; infinite where it does not matter.
+        apart: tells of a motion (n, d) what keeps its shapes apart; None: nobody looks.
     """
     n, u = len(t_s), start
-    for stride, steps in params.levels:
+    for level, (stride, steps) in enumerate(params.levels):
         chosen = np.unique(np.append(np.arange(0, n, stride), n - 1))
         spacing_s = (t_s[-1] - t_s[0]) / max(len(chosen) - 1, 1)
         spline = Spline.over(t_s, max(params.knot_s, spacing_s))
         pace = None if fastest is None else fastest * spline.knot_s
         problem = _Problem(hand, goals.rows(chosen), spline.rows(chosen), rest, params, n / len(chosen), pace)
-        c = problem.minimise(np.clip(spline.through(t_s, u), hand.low, hand.high), steps)
+        c = np.clip(spline.through(t_s, u), hand.low, hand.high)
+        if apart is None:
+            c = problem.minimise(c, steps)
+        else:
+            c = problem.minimise_apart(c, apart, params.apart_m[level - len(params.levels)])
         if pace is not None:
             c = _paced(c, pace)
         u = np.clip(spline.at(c), hand.low, hand.high)
@@ -121,14 +157,29 @@ class _Problem:
         share: float,
         pace: Array | None,
     ) -> None:
+        self._apart: Apart | None = None
+        self._apart_price = 0.0
+        self._share = share
         self._pace = None if pace is None else _SLOWER * pace
         self._hand, self._goals, self._spline, self._rest, self._params = hand, goals, spline, rest, params
         self._local = LocalTerms(hand, goals)
         self._weights = np.where(np.isfinite(goals.vectors[..., 0]), share * goals.weights, 0.0)
         self._together = _together(spline)
-        self._jerk_price = spline.knot_s / _SPAN_S / params.jerk_rad_s3**2
+        # Driven joints jerk along with the one that drives them.
+        self._jerk_price = spline.knot_s / _SPAN_S / params.jerk_rad_s3**2 * np.abs(hand.spread).sum(axis=0)
 
-    def minimise(self, c: Array, steps: int) -> Array:
+    def minimise_apart(self, c: Array, apart: Callable[[Array], Apart], softness_m: tuple[float, ...]) -> Array:
+        """Coefficients within limits at which shapes keep apart, ever less softly."""
+        for soft_m in softness_m:
+            before, u = c, self._spline.at(c)
+            self._apart, self._apart_price = apart(u), self._share / soft_m**2
+            c = self.minimise(c, self._params.apart_steps, self._params.apart_step_rad)
+            free = not self._apart.lack(u).any() and not self._apart.lack(self._spline.at(c)).any()
+            if free and np.abs(c - before).max() < self._params.settled_rad:
+                break
+        return c
+
+    def minimise(self, c: Array, steps: int, longest_rad: float = np.inf) -> Array:
         """Coefficients within limits after so many of Levenberg and Marquardt's steps, fewer when settled."""
         low, high = self._hand.low, self._hand.high
         motion = self._hand.move(self._spline.at(c))
@@ -137,7 +188,8 @@ class _Problem:
         damping *= _DAMPED
         worse = 2.0
         for step in range(steps):
-            new_c = np.clip(c + model.step(damping, low - c, high - c), low, high)
+            least, most = np.maximum(low - c, -longest_rad), np.minimum(high - c, longest_rad)
+            new_c = np.clip(c + model.step(damping, least, most), low, high)
             motion = self._hand.move(self._spline.at(new_c))
             new = self._cost(motion, new_c)
             if new > cost:
@@ -157,10 +209,11 @@ class _Problem:
         squared = np.sum(self._goals.errors(motion.points) ** 2, axis=-1)
         data = params.bend_m**2 * np.sum(self._weights * (np.sqrt(1 + squared / params.bend_m**2) - 1))
         bend = params.jerk_bend_rad_s3**2
-        smooth = self._jerk_price * bend * np.sum(np.sqrt(1 + spline.jerk(c) ** 2 / bend) - 1)
+        smooth = bend * np.sum(self._jerk_price * (np.sqrt(1 + spline.jerk(c) ** 2 / bend) - 1))
         rest = 0.5 * np.sum((c - self._rest) ** 2) / params.rest_rad**2
         hurry = 0.5 * _HURRY * np.sum(self._too_fast(c) ** 2)
-        return float(data + smooth + rest + hurry)
+        touch = 0.0 if self._apart is None else 0.5 * self._apart_price * np.sum(self._apart.lack(spline.at(c)) ** 2)
+        return float(data + smooth + rest + hurry + touch)
 
     def _too_fast(self, c: Array) -> Array:
         """(count - 1, d) rad by which coefficients differ too much, with the sign of the motion."""
@@ -172,6 +225,8 @@ class _Problem:
         spline, params = self._spline, self._params
         count, d = c.shape
         gradient, hessian = self._local.derivatives(motion, self._goals, self._weights, params.bend_m)
+        if self._apart is not None:
+            self._push_apart(spline.at(c), gradient, hessian)
         slope = np.zeros((count, d))
         for a in range(REACH):
             slope += _placed(spline.first + a, spline.weights[:, a], count) @ gradient
@@ -193,6 +248,15 @@ class _Problem:
         smooth[1, :-1] -= held_back
         stiff = float(np.einsum("nii->", hessian)) / (count * d)
         return _Model(slope, self._together, hessian, smooth, 1 / params.rest_rad**2), max(stiff, 1.0)
+
+    def _push_apart(self, u: Array, gradient: Array, hessian: Array) -> None:
+        """Add what shapes that are too near cost, to the slope (n, d) and the second derivative (n, d, d)."""
+        assert self._apart is not None
+        lack, by = self._apart.lack(u), self._apart.gradient
+        some, price = lack > 0, self._apart_price
+        rows, by = self._apart.row[some], by[some]
+        np.add.at(gradient, rows, -price * lack[some, None] * by)
+        np.add.at(hessian, rows, price * by[:, :, None] * by[:, None])
 
 
 class _Model:
