@@ -10,7 +10,7 @@ setup:  ## system libraries checked, .venv made from requirements.lock (once per
 	@tools/setup.sh
 
 test: lint  ## everything that must hold, pytest's summary last; installs what the firmware's tests want
-	@tools/check_firmware.sh
+	@tools/check_test_tools.sh
 	$(PY) -m pytest -n 2 --dist loadfile
 
 lint: setup
@@ -19,11 +19,11 @@ lint: setup
 	.venv/bin/basedpyright
 
 firmware: setup  ## image for boards: firmware/build/rp2040/handcap.uf2
-	@tools/check_firmware.sh
+	@tools/check_test_tools.sh
 	$(MAKE) -C firmware image
 
 bench: setup  ## measured figures: error, honesty, time
-	@set -e; for script in bench/*.py; do echo "== $$script"; $(PY) "$$script"; done
+	@set -e; for script in bench/*.py; do echo "== $$script"; $(PY) -m "bench.$$(basename "$$script" .py)"; done
 
 wheel: setup
 	$(PY) -m build --wheel --no-isolation

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from bench.capture_takes import existing
 from handcap import sim
 from handcap.reconstruct import run_session
 from handcap.sim.faults import KINDS, Fault
@@ -33,16 +35,9 @@ def fault(k: int, seconds: float) -> tuple[Fault, ...]:
     return (Fault(kind, start_s, start_s + float(rng.uniform(2.0, 4.0)), struck),)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--takes", type=int, default=60)
-    parser.add_argument("--first-seed", type=int, default=900)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--out", type=Path, default=Path("out/bench/field"))
-    args = parser.parse_args()
+def _simulated(args: argparse.Namespace) -> Iterator[Path]:
+    """The takes of this bench, simulated where they are not there yet."""
     scenes = sorted(name for name in SCENES if name != "bench")
-    same = fooled = 0
-    took: list[float] = []
     for k in range(args.takes):
         scene, seed, faults = scenes[k % len(scenes)], args.first_seed + k, fault(k, args.seconds)
         folder = args.out / f"{scene}-{seed}"
@@ -52,20 +47,36 @@ def main() -> None:
             sim.simulate(
                 folder, scene=scene, rig="full", seconds=args.seconds, seed=seed, dt_imu_cam_s=0.008, params=params
             )
+        yield folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--takes", type=int, default=60)
+    parser.add_argument("--first-seed", type=int, default=900)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--out", type=Path, default=Path("out/bench/field"))
+    parser.add_argument("--takes-from", type=Path, help="all simulated takes of this folder, as they are, instead")
+    args = parser.parse_args()
+    folders = _simulated(args) if args.takes_from is None else [take.path for take in existing(args.takes_from)]
+    same = fooled = takes = 0
+    took: list[float] = []
+    for folder in folders:
+        takes += 1
+        faults = json.loads((folder / "truth/truth.json").read_text(encoding="utf-8"))["faults"]
         (full,), (early,) = run_session(folder), run_session(folder, field=True)
-        timing = json.loads((folder / "derived/0001/field/timing.json").read_text())
-        took.append(timing["total_s"] / args.seconds)
+        took.append(json.loads((folder / "derived/0001/field/timing.json").read_text())["seconds_per_second"])
         same += early.verdict == full.verdict
         fooled += early.verdict == "ok" and full.verdict == "refused"
         causes = {name: [f"{c.body}: {c.code}" for c in r.causes] for name, r in (("full", full), ("field", early))}
-        struck = f"{faults[0].kind} {faults[0].name}" if faults else "none"
+        struck = f"{faults[0]['kind']} {faults[0]['device']}" if faults else "none"
         print(
-            f"{scene:10s} {seed} {struck:24s} full {full.verdict:8s} field {early.verdict:8s} {took[-1]:.2f} s/s  "
+            f"{folder.name:16s} {struck:24s} full {full.verdict:8s} field {early.verdict:8s} {took[-1]:.2f} s/s  "
             f"{causes if early.verdict != full.verdict else ''}",
             flush=True,
         )
     print(
-        f"virtual rig, {args.takes} takes: the same verdict in {100 * same / args.takes:.0f} % (aim {100 * AGREE:g}), "
+        f"virtual rig, {takes} takes: the same verdict in {100 * same / takes:.0f} % (aim {100 * AGREE:g}), "
         f"ok where the full pass refuses {fooled} (aim 0), {np.median(took):.2f} s per second "
         f"(aim {SECONDS_PER_SECOND:g})"
     )

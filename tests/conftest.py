@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from camera_node import jpegs, node_folder, node_program, plain_node  # noqa: F401 - fixtures
 from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]

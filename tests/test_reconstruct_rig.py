@@ -96,6 +96,7 @@ def test_the_field_pass_foretells_the_verdict_and_touches_no_trajectory(take: Pa
     assert {path.name: path.read_bytes() for path in (folder / DERIVED).iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_gripper_that_rests_is_placed_by_its_tags_alone(tmp_path: Path) -> None:
     folder = tmp_path / "take"
     sim.simulate(folder, rig="full", seconds=10.0, seed=400, params=sim.SimulationParams(task="tidy"))

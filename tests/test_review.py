@@ -31,22 +31,8 @@ from handcap.review.material import gather
 from handcap.review.plots import speed_m_s, thinned
 from handcap.review.words import drawable, verdict_text
 from handcap.types import ImuSamples
-
-RERUN = Path(sys.executable).with_name("rerun")
-
-
-def _rrd(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([RERUN, "rrd", *map(str, arguments)], capture_output=True, text=True, check=False)
-
-
-def _entities(replay: Path) -> dict[str, set[str]]:
-    """Entity path to the components logged there."""
-    found: dict[str, set[str]] = {}
-    for line in _rrd("print", replay).stdout.splitlines():
-        match = re.search(r"\) - (/\S+) - .*columns: \[(.*)\]", line)
-        if match:
-            found.setdefault(match[1], set()).update(match[2].split())
-    return found
+from tests.replays import entities as _entities
+from tests.replays import rrd as _rrd
 
 
 @pytest.fixture

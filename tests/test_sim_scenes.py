@@ -249,7 +249,9 @@ def test_gaze_is_mostly_on_the_work(furnished: Furnished) -> None:
     assert np.all(standing.gaze_boxes_room[:, 0] <= standing.gaze_boxes_room[:, 1])
 
 
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in ("kitchen", "corridor") else ()) for n in SCENES]
+)
 def test_a_room_depends_on_nothing_but_its_seed(name: str) -> None:
     first, again, other = (furnish(name, seed) for seed in (3, 3, 4))
     for field in ("origin", "size", "normal", "uv", "texture"):

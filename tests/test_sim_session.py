@@ -94,6 +94,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sim.simulate(tmp_path_factory.mktemp("sim") / "all", **ALL_AT_ONCE)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow  # on few cores as on many: the test of helpers shows the same in a tenth of the time
 def test_one_core_writes_the_same_bytes_as_all(everything: Path, tmp_path: Path) -> None:
     alone = Process(target=_on_one_core, args=(tmp_path / "again",))
     alone.start()
