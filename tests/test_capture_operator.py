@@ -128,6 +128,20 @@ def test_wishes_become_takes_and_the_last_one_can_be_thrown_away(bench: Bench) -
     assert bench.states() == {"0001": "ended", "0002": "discarded"}
 
 
+def test_after_a_take_that_broke_off_the_good_one_before_it_is_not_thrown_away(bench: Bench, tmp_path: Path) -> None:
+    bench.wish("start")
+    bench.heard.wait("ready", "started")
+    time.sleep(0.5)
+    bench.wish("end", "start")
+    bench.heard.wait("ready", "started", "ended", "started")
+    (bench.session / "raw/0002").rename(tmp_path / "elsewhere")
+    eventually(lambda: not bench.running.recorder.recording)
+    bench.wish("discard")
+    eventually(lambda: sum(said.kind == "warning" for said in bench.heard.said) >= 2)
+    assert all(said.kind != "discarded" for said in bench.heard.said)
+    assert bench.states()["0001"] == "ended"
+
+
 def test_a_take_is_erased_when_it_is_wished_twice(bench: Bench) -> None:
     bench.wish("start")
     bench.heard.wait("ready", "started")

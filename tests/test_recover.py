@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ from handcap.session import read, recover
 from handcap.session.chunks import chunk_spans
 from handcap.session.folder import writing
 from handcap.session.records import Channels
+from handcap.wire.handcap_pb2 import Envelope, ImuBatch
 
 # Records 1 kHz IMU and 20 pictures a second in real time until it is killed, and says what it has handed over.
 RECORDER = """
@@ -304,3 +306,15 @@ def test_killing_the_recovery_at_any_moment_loses_nothing(tmp_path: Path) -> Non
     assert len(take.camera_stamps("head")) == 800 and len(take.imu("head")) == 40_000 and take.damage == ()
     assert read(tmp_path / "s").journal()["0001"].state == "recovered"
     assert [p.name for p in part.parent.iterdir()] == ["seg-0000.mcap"]
+
+
+def test_motion_that_lies_in_a_boards_messages_is_counted(tmp_path: Path) -> None:
+    with new_session(tmp_path / "s", "capture") as session:
+        take = session.start_take()
+        for k in range(10):
+            batch = ImuBatch(first_sample_t_ns=k, period_ns=1_000_000, gyro_counts=[1] * 60, accel_counts=[1] * 60)
+            take.add_wire("left", k * 20_000_000, Envelope(seq=k, boot_id=1, imu_batch=batch))
+        take._segment.flush()  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
+        shutil.copytree(tmp_path / "s", tmp_path / "died")  # as it lies on the disk in the middle of a take
+    (saved,) = recover(tmp_path / "died").takes
+    assert saved.samples == {"left": 200}

@@ -129,7 +129,9 @@ def test_a_card_needs_a_step(folder: Path) -> None:
         _read(folder, CARD[: CARD.index("[[steps]]")])
 
 
-@pytest.mark.parametrize("text", [b"", b"\xff\xfe\x00", b"[[[", b"a = " + b"[" * 10_000, b"x" * (300 << 10)])
+@pytest.mark.parametrize(
+    "text", [b"", b"\xff\xfe\x00", b"[[[", b"a = " + b"[" * 10_000, b"x" * (300 << 10), b"n = " + b"9" * 5000]
+)
 def test_a_file_that_is_no_card_is_refused(folder: Path, text: bytes) -> None:
     with pytest.raises(TaskError):
         _read(folder, text)
@@ -142,6 +144,14 @@ def test_a_photo_outside_the_cards_folder_is_refused(tmp_path: Path, folder: Pat
     (inside / "link.png").symlink_to(tmp_path / "start.png")
     with pytest.raises(TaskError, match="outside the card's folder") as raised:
         _read(inside, CARD.replace("start.png", photo))
+    assert str(raised.value.where).endswith("line 13")
+
+
+@pytest.mark.parametrize("photo", ["circle.png", "circle.png/a.png", "a" * 5000])
+def test_a_photo_that_cannot_be_looked_for_is_refused(folder: Path, photo: str) -> None:
+    (folder / "circle.png").symlink_to("circle.png")
+    with pytest.raises(TaskError, match=r"start\.photo") as raised:
+        _read(folder, CARD.replace("start.png", photo))
     assert str(raised.value.where).endswith("line 13")
 
 

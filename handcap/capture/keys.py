@@ -59,6 +59,9 @@ class Keys:
     def __enter__(self) -> Keys:
         self._before = termios.tcgetattr(self._fd)
         tty.setcbreak(self._fd)
+        mode = termios.tcgetattr(self._fd)
+        mode[0] &= ~termios.IXON  # Ctrl-S would stop whoever prints, and with them all wishes
+        termios.tcsetattr(self._fd, termios.TCSANOW, mode)
         termios.tcflush(self._fd, termios.TCIFLUSH)
         self._thread.start()
         return self

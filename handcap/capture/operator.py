@@ -184,6 +184,7 @@ class Operator:
             self._ask_erase()
         elif wish in ("start", "toggle") and not recording:
             take = self.running.start(self.task)
+            self._last = None  # until it has ended: a broken-off take leaves nothing to throw away
             self._there.append(take)
             self.tell(Said("started", sentences.started(take), take))
         elif wish in ("end", "toggle") and recording:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -44,10 +44,11 @@ def stop_on_signals(stop: Callable[[], object], lang: Language = "en") -> Iterat
         lang: of the word said.
     """
     told = Stop()
+    terminals = [s.fileno() for s in (sys.__stdout__, sys.__stderr__) if s is not None and os.isatty(s.fileno())]
 
     def came(number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP:
-            _forget_terminal()
+            _forget_terminal(terminals)
         with suppress(OSError):
             os.write(2, _SAVING[lang].encode())
         if told.name is None:
@@ -65,9 +66,8 @@ def stop_on_signals(stop: Callable[[], object], lang: Language = "en") -> Iterat
             signal.signal(number, before[number] or signal.SIG_DFL)
 
 
-def _forget_terminal() -> None:
-    """What would be printed on a terminal that is gone goes nowhere, and is no error."""
-    with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None and os.isatty(stream.fileno()):
-                os.dup2(nowhere.fileno(), stream.fileno())
+def _forget_terminal(terminals: Sequence[int]) -> None:
+    """What would be printed on a terminal that is gone goes nowhere; asked now, it says it is none (EIO)."""
+    with suppress(OSError), open(os.devnull, "wb") as nowhere:
+        for fd in terminals:
+            os.dup2(nowhere.fileno(), fd)

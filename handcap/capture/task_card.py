@@ -202,7 +202,7 @@ def read_card(path: Path) -> TaskCard:
         raise TaskError("is not a text in UTF-8", where=path, mend=f"save it as UTF-8; {_MEND}") from error
     try:
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits is a plain ValueError
         raise TaskError(f"is not TOML: {error}", where=path, mend=_MEND) from error
     try:
         card = _Card.model_validate(values)
@@ -247,10 +247,16 @@ def _photo(card: Path, name: str, text: str) -> Path:
     where = f"{card}, line {_line(text, ('start', 'photo'))}"
     folder = card.parent.resolve()
     path = card.parent / name
-    if "\0" in name or Path(name).is_absolute() or not path.resolve().is_relative_to(folder):
+    try:
+        inside = "\0" not in name and not Path(name).is_absolute() and path.resolve().is_relative_to(folder)
+        found = inside and path.is_file()
+    except (OSError, RuntimeError) as error:  # a name too long, links in a circle
+        what = f"start.photo: {name[:80]!r} cannot be looked for"
+        raise TaskError(what, where=where, mend="copy the picture beside the card and name it there") from error
+    if not inside:
         what = f"start.photo: {name!r} lies outside the card's folder"
         raise TaskError(what, where=where, mend="copy the picture beside the card and name it there")
-    if not path.is_file():
+    if not found:
         what = f"start.photo: there is no {name!r} beside the card"
         raise TaskError(what, where=where, mend="copy the picture there, or take the key out")
     if not _bytes(path, _LARGEST_PHOTO, "a photo").startswith(_BEGINNINGS):

@@ -68,10 +68,13 @@ def virtual_rig(
 
     Raises:
         DeviceError: it does not start.
+        SessionError: `rendered` is no session.
     """
     with tempfile.TemporaryDirectory(prefix="handcap-virtual-") as folder:
         path = rendered
-        if path is None:
+        if path is not None:
+            session.read(path)  # says in plain words why it cannot be played
+        else:
             from handcap import sim  # renders: slow to import
             from handcap.sim.person import HeadParams
 

@@ -96,6 +96,12 @@ def capture(
     asked = asked_for(card, task, collector, practice=practice, out=out, virtual=virtual)
     consent = require_consent(consent, no_consent=no_consent or practice, virtual=virtual)
     left_over = remove_left_practice()
+    if virtual and (rig is not None or node or camera):
+        raise UsageError(
+            "--virtual has a rig, a node and cameras of its own", mend="leave --rig, --node, --camera away"
+        )
+    if play is not None and not virtual:
+        raise UsageError("--play is played by the virtual rig", mend="give --virtual too")
     if takes is None and not sys.stdin.isatty():
         raise UsageError("there are no keys to press here", mend="give --takes N, or run it in a terminal")
     say = _silent if as_json else _say

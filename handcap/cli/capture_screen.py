@@ -163,10 +163,10 @@ def drawn(
     parts: list[RenderableType] = [_state(now, lang, title)]
     if step:
         parts.append(Text.assemble((f" {_WORDS['step'][lang]}: ", "bold"), step))
-    parts += [_imus(now.imus, lang), _cameras(now.cameras, lang), Text()]
-    if tally.last:
+    if tally.last:  # before the tables: a small terminal cuts off what stands below
         parts += [_under(tally.last, 1), *(_under(Text(line.strip()), 5 if "→" in line else 3) for line in tally.more)]
-    parts += [_takes(now, tally, lang), _left(now, battery, lang), _under(Text(keys, "dim"), 1)]
+    parts += [_under(Text(keys, "dim"), 1), _takes(now, tally, lang), _left(now, battery, lang), Text()]
+    parts += [_imus(now.imus, lang), _cameras(now.cameras, lang)]
     return Group(*parts)
 
 

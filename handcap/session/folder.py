@@ -106,6 +106,8 @@ def cannot_write(path: Path, error: OSError) -> SessionError:
         what, mend = "the disk is full", "free some space or record to another disk, then run `handcap recover`"
     elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         what, mend = "may not be written", "choose a folder you may write to"
+    elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+        what, mend = "cannot be a session folder", "give the name of a new folder"
     else:
         what, mend = "could not be written", "check the disk and its cable, then run `handcap recover`"
     return SessionError(f"{what} ({error.strerror or error})", where=path, mend=mend)

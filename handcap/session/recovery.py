@@ -20,7 +20,7 @@ from handcap.session.journal import Journal
 from handcap.session.meta import read_meta
 from handcap.session.records import BadChunk, Channels, RawMessage, messages
 from handcap.session.salvage import Loss, mend
-from handcap.wire.handcap_pb2 import ImuSI
+from handcap.wire.handcap_pb2 import Envelope, ImuSI
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +163,9 @@ def _count_message(content: _Content, message: RawMessage, topic: str, schema: s
     if schema == ImuSI.DESCRIPTOR.full_name:
         stamps: Any = ImuSI.FromString(bytes(message.data)).t_ns
         count, last_ns = len(stamps), stamps[-1] if stamps else last_ns
+    elif schema == Envelope.DESCRIPTOR.full_name and topic.endswith("/wire"):
+        batch = Envelope.FromString(bytes(message.data)).imu_batch
+        content.add(topic.removesuffix("wire") + "imu", last_ns, last_ns, len(batch.gyro_counts) // 3)
     if topic:
         content.add(topic, message.log_time, last_ns, count)
 
