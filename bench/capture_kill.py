@@ -96,6 +96,7 @@ def _one_kill(path: Path, ports: str, rng: random.Random, tally: Tally) -> None:
     killed_ns = time.monotonic_ns()
     while (said := _next(recorder.stdout)) is not None:
         heard.append(said)
+        wished_ns = killed_ns if said[0] == "ending" else wished_ns  # said just before, and read only now
     recorder.wait()
     recorder.stdout.close()
     tally.kills[moment] = tally.kills.get(moment, 0) + 1
