@@ -153,6 +153,7 @@ def test_a_reboot_begins_an_epoch_and_the_stream_goes_on(simulated: SimulatedBoa
     with devices.open_board(str(simulated.port)) as board:
         board.stream(True)
         listened(board, 0.7)
+        until(lambda: board.clock is not None)
         simulated.reboot()
         until(lambda: board.epoch == 2)
         assert board.clock is None, "the old boot's clock says nothing of the new one's stamps"

@@ -37,7 +37,7 @@ from handcap.wire.handcap_pb2 import (
 
 _CLOCKS_WAIT_S = 5.0
 _TRIGGER_HZ = 30.0
-_MARK_WAIT_S = 1.0
+_MARK_WAIT_S = 2.0
 _SLEPT_MOST_S = 0.1
 
 
@@ -199,14 +199,16 @@ class Capture:
         """End the running take, and judge it. Raises SessionError."""
         wished_ns, slept_s = time.monotonic_ns(), float(seconds(_slept_ns(), self._slept_ns))
         time.sleep(self.params.settle_s)
-        self._wait_for_nodes(wished_ns)
-        watched = self.watch.end(wished_ns)
-        if slept_s > _SLEPT_MOST_S:
-            watched.slept_s = slept_s
-            self.recorder.put_fault("laptop_slept", f"{slept_s:.1f} s in all", wished_ns, None)
-        take = self.recorder.end_take()
-        for stream in self._streams:
-            stream.until_ns = None
+        try:
+            self._wait_for_nodes(wished_ns)
+            watched = self.watch.end(wished_ns)
+            if slept_s > _SLEPT_MOST_S:
+                watched.slept_s = slept_s
+                self.recorder.put_fault("laptop_slept", f"{slept_s:.1f} s in all", wished_ns, None)
+            take = self.recorder.end_take()
+        finally:
+            for stream in self._streams:
+                stream.until_ns = None
         for camera, count in self.recorder.dropped.pictures.items():
             watched.dropped[camera] = count
         rates = {name: device.imu.rate_hz for name, device in self.rig.devices.items() if name in watched.devices}
