@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -24,6 +25,7 @@ from typing import IO, Any, Protocol, TypeVar
 from handcap.errors import HandcapError
 
 _J = TypeVar("_J")
+_R = TypeVar("_R")
 Say = Callable[[Any], None]
 _PIPE_BYTES = 1 << 20  # what a child may be ahead of its listener
 
@@ -146,6 +148,49 @@ class Nursery:
         """End it; its children end when they next say something."""
         self._asks.close()
         self._process.wait()
+
+
+Bear = Callable[[Callable[[_J, Say], None], _J], Child]
+
+
+def beside_each_other(work: Callable[[int, Bear[Any]], _R], count: int, most: int, modules: Sequence[str]) -> list[_R]:
+    """What `work` made of 0, 1, … count - 1, each with a child, `most` at a time; one that fails ends all others.
+
+    Args:
+        work: is given its number and what starts a child of the nursery they all share; listens to it and closes it.
+        modules: that the nursery imports.
+    """
+    running: list[Child] = []
+    nursery = Nursery(modules)
+
+    def bear(function: Callable[[Any, Say], None], job: Any) -> Child:
+        child = Child(function, job, nursery)
+        running.append(child)
+        return child
+
+    try:
+        with ThreadPoolExecutor(min(count, most)) as pool:
+            try:
+                return list(pool.map(lambda k: work(k, bear), range(count)))
+            except BaseException:  # one that failed, or Ctrl-C
+                nursery.kill()
+                for child in running:
+                    child.close()
+                raise
+    finally:
+        nursery.close()
+
+
+def let_end(process: subprocess.Popen[Any], patience_s: float) -> None:
+    """Close the standard input of a process that ends with it, and wait; kill it where that takes too long."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @dataclass

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from select import select
 
 from handcap.capture.sentences import Sentence
+from handcap.child import let_end
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +73,8 @@ class Awake:
 
     @staticmethod
     def _end(child: subprocess.Popen[str]) -> None:
-        assert child.stdin is not None and child.stdout is not None
-        child.stdin.close()
-        try:
-            child.wait(1.0)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        assert child.stdout is not None
+        let_end(child, 1.0)
         child.stdout.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -249,9 +249,7 @@ def _matched(
     pictures: tuple[Grey, Grey], cameras: tuple[MountedCamera, MountedCamera], T_left_right: Array
 ) -> tuple[Array, Array]:
     """Rays (n, 3) of two cameras to the same points."""
-    import cv2
-
-    from handcap.measure.follow import corners
+    from handcap.measure.follow import corners, there_and_back
 
     left, right = (
         camera.camera.scaled(picture.shape[1] / camera.camera.width)
@@ -263,17 +261,8 @@ def _matched(
     rays, valid = left.unproject(points[:, 0].astype(float))
     guess = right.project(transform(inverse(T_left_right), rays * _DEPTH_M))[0]
     guess = np.where(np.isfinite(guess), guess, points[:, 0])
-    there = np.array(guess, np.float32, order="C").reshape(-1, 1, 2)
-
-    def flow(begin: Grey, end: Grey, at: NDArray[np.float32], near: NDArray[np.float32]) -> tuple[Any, Any]:
-        to, found, _ = cv2.calcOpticalFlowPyrLK(
-            begin, end, at, near, winSize=(15, 15), maxLevel=2, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
-        )
-        return to, found
-
-    there, found = flow(pictures[0], pictures[1], points, there)
-    back, home = flow(pictures[1], pictures[0], there, points.copy())
-    good = (found.ravel() > 0) & (home.ravel() > 0) & valid
-    good &= np.linalg.norm((back - points)[:, 0], axis=1) < _ASTRAY_PX
+    near = np.array(guess, np.float32, order="C").reshape(-1, 1, 2)
+    there, found, astray_px = there_and_back(pictures[0], pictures[1], points, 2, near)
+    good = found & (astray_px < _ASTRAY_PX) & valid
     rays_right, seen = right.unproject(there[:, 0].astype(float))
     return rays[good & seen], rays_right[good & seen]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from handcap import session
+from handcap.child import let_end
 from handcap.devices import Board
 from handcap.errors import DeviceError
 from handcap.types import Rig
@@ -100,10 +101,5 @@ def virtual_rig(
             told = json.loads(line)
             yield VirtualRig({**told["boards"], NODE: told["node"]}, path, player)
         finally:
-            player.stdin.close()
-            try:
-                player.wait(5)
-            except subprocess.TimeoutExpired:
-                player.kill()
-                player.wait()
+            let_end(player, 5)
             player.stdout.close()

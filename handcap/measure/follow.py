@@ -62,23 +62,40 @@ def follow(first: Grey, second: Grey) -> Followed:
     points = corners(first)
     if not len(points):
         return Followed(0, np.zeros((0, 2)), float("nan"), np.full(_BANDS, np.nan))
-    there, found = _flow(first, second, points)
-    back, home = _flow(second, first, there)
-    astray = np.linalg.norm((back - points)[:, 0], axis=1)
-    good = (found.ravel() > 0) & (home.ravel() > 0) & (astray < _BACK_PX)
+    there, found, astray_px = there_and_back(first, second, points, 3)
+    good = found & (astray_px < _BACK_PX)
     kept, moved = points[good, 0], there[good, 0]
     return Followed(len(points), kept.astype(float), float(np.mean(good)), _brighter(first, second, kept, moved))
 
 
-def _flow(first: Grey, second: Grey, at: NDArray[np.float32]) -> tuple[Any, Any]:
-    """(n, 1, 2) where points of one picture are in the next, and (n, 1) whether they were found."""
+def there_and_back(
+    first: Grey, second: Grey, points: NDArray[np.float32], levels: int, near: NDArray[np.float32] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], Array]:
+    """Points of one picture in another one, and from there in the first again.
+
+    Args:
+        points: (n, 1, 2) px in the first.
+        levels: of the pyramid, beyond the pictures themselves.
+        near: (n, 1, 2) px, about where they are in the second; as in the first by default.
+
+    Returns:
+        (n, 1, 2) px in the second, (n,) whether they were found both ways, (n,) px by which they do not come home.
+    """
     import cv2
 
-    to, found, _ = cv2.calcOpticalFlowPyrLK(first, second, at, at.copy(), winSize=(15, 15), maxLevel=3)
-    return to, found
+    def flow(begin: Grey, end: Grey, at: NDArray[np.float32], about: NDArray[np.float32]) -> tuple[Any, Any]:
+        flags = 0 if near is None else cv2.OPTFLOW_USE_INITIAL_FLOW
+        to, found, _ = cv2.calcOpticalFlowPyrLK(
+            begin, end, at, about.copy(), winSize=(15, 15), maxLevel=levels, flags=flags
+        )
+        return to, found.ravel() > 0
+
+    there, found = flow(first, second, points, points if near is None else near)
+    back, home = flow(second, first, there, points)
+    return there, found & home, np.linalg.norm((back - points)[:, 0], axis=1)
 
 
-def _brighter(first: Grey, second: Grey, at: Array, to: Array) -> Array:
+def _brighter(first: Grey, second: Grey, at: NDArray[np.float32], to: NDArray[np.float32]) -> Array:
     """(b,) logarithm of the ratio of brightness around the same points, its median in each band of rows."""
     import cv2
 
@@ -95,7 +112,7 @@ def _brighter(first: Grey, second: Grey, at: Array, to: Array) -> Array:
     )
 
 
-def _around(picture: Grey, at: Array) -> Array:
+def _around(picture: Grey, at: NDArray[np.float32]) -> Array:
     x = np.clip(np.rint(at[:, 0]).astype(int), 0, picture.shape[1] - 1)
     y = np.clip(np.rint(at[:, 1]).astype(int), 0, picture.shape[0] - 1)
     return picture[y, x].astype(float)

@@ -8,13 +8,12 @@ not. What a process needs ends with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from handcap.child import Child, ChildEnded, Nursery, Say, cores
+from handcap.child import Bear, ChildEnded, Say, beside_each_other, cores
 from handcap.errors import ReconstructionError
 from handcap.reconstruct.hands.worn import WornBones
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams
@@ -83,18 +82,16 @@ def _apart(
     on_progress: Progress,
 ) -> list[_S]:
     done = [0.0] * len(jobs)
-    running: list[Child] = []
     lock = Lock()
 
-    def solve(k: int) -> _S:
+    def solve(k: int, bear: Bear[Job]) -> _S:
         def report(what: str, share: float) -> None:
             with lock:
                 done[k] = share
                 on_progress(what, sum(done) / len(jobs))
 
         try:
-            child = Child(function, jobs[k], nursery)
-            running.append(child)
+            child = bear(function, jobs[k])
             try:
                 for what in child:
                     if isinstance(what, answer):
@@ -107,18 +104,8 @@ def _apart(
             what = f"the process that solved {name(jobs[k])} {ended.how}"
             raise ReconstructionError(what, where=jobs[k].session, mend=ended.mend) from None
 
-    nursery = Nursery([*_NEEDED, *(_NEEDED_TWICE if jobs[0].params.twice else ())])
-    try:
-        with ThreadPoolExecutor(min(len(jobs), at_once)) as pool:
-            try:
-                return list(pool.map(solve, range(len(jobs))))
-            except BaseException:  # one that failed, or Ctrl-C: nobody waits for the others
-                nursery.kill()
-                for child in running:
-                    child.close()
-                raise
-    finally:
-        nursery.close()
+    needed = [*_NEEDED, *(_NEEDED_TWICE if jobs[0].params.twice else ())]
+    return beside_each_other(solve, len(jobs), at_once, needed)
 
 
 def _solve(job: Job, say: Say) -> None:

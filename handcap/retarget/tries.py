@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from handcap.child import Child, ChildEnded, Nursery, Say, cores
+from handcap.child import Bear, ChildEnded, Say, beside_each_other, cores
 from handcap.errors import RetargetError
 from handcap.retarget.actions import ActionParams, make_actions, numbers, write_actions
 from handcap.retarget.approach import write_approach
@@ -100,13 +99,13 @@ def try_apart(jobs: Sequence[Job], on_progress: Callable[[str, float], None]) ->
     Args:
         on_progress: told of each robot that is done, and the share of all.
     """
-    lock, running, done = Lock(), list[Child](), 0
+    lock, done = Lock(), 0
 
-    def attempt(job: Job) -> Tried | RetargetError:
+    def attempt(k: int, bear: Bear[Job]) -> Tried | RetargetError:
         nonlocal done
+        job = jobs[k]
         try:
-            child = Child(_attempt, job, nursery)
-            running.append(child)
+            child = bear(_attempt, job)
             try:
                 return next(child)
             finally:
@@ -120,18 +119,7 @@ def try_apart(jobs: Sequence[Job], on_progress: Callable[[str, float], None]) ->
                 done += 1
                 on_progress(job.robot.title, done / len(jobs))
 
-    nursery = Nursery(_NEEDED)
-    try:
-        with ThreadPoolExecutor(min(len(jobs), cores())) as pool:
-            try:
-                return list(pool.map(attempt, jobs))
-            except BaseException:  # Ctrl-C, or what nobody expected: nobody waits for the others
-                nursery.kill()
-                for child in running:
-                    child.close()
-                raise
-    finally:
-        nursery.close()
+    return beside_each_other(attempt, len(jobs), cores(), _NEEDED)
 
 
 def _attempt(job: Job, say: Say) -> None:

@@ -14,7 +14,6 @@ import tempfile
 import threading
 import tty
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from handcap.child import let_end
 from handcap.errors import HandcapError
 from handcap.geometry import Array
 
@@ -210,14 +210,7 @@ class EmulatedBoard:
         process, self._process = self._process, None
         if process is None:
             return {}
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        let_end(process, _STOP_S)
         self._listener.join()
         if process.stdout is not None:
             process.stdout.close()
