@@ -35,6 +35,7 @@ from handcap.wire.handcap_pb2 import (
 UID = 0xE660_5481_DB31_8D34
 PER_BATCH = 20
 _SHOWN_AT_BOOT_NS = 1_000_000_000
+_WAY_S = 2.5e-4  # of an exchange, each way: a pty is quicker than any cable, and the host takes that for a mistake
 GYRO_SCALE, ACCEL_SCALE = 0.0010652644360316953, 0.0047885131835937
 
 
@@ -198,6 +199,7 @@ class SimulatedBoard:
             data = os.read(self._master, 4096)
         except OSError:
             return
+        time.sleep(_WAY_S)
         received_ns = self.now_ns()
         for message in self._deframer.push(data):
             envelope = Envelope.FromString(message)
@@ -206,6 +208,7 @@ class SimulatedBoard:
                     host_sent_t_ns=envelope.sync_request.host_sent_t_ns, board_received_t_ns=received_ns
                 )
                 answer.board_sent_t_ns = self.now_ns()
+                time.sleep(_WAY_S)
                 self._say(self._rng.exponential(self.delay_s) if self.delay_s else 0.0, sync_response=answer)
             elif envelope.HasField("command"):
                 self._obey(envelope.command)
