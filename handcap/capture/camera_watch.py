@@ -23,12 +23,14 @@ class CameraWatch:
         lost: pictures that the camera's own count says were lost.
         repeated_s: (start, end) since the take's start of the longest stretch of the very same picture.
         looks: at some of its pictures, in their order.
+        hands: (since the take's start in s, bare hands seen) of those in which somebody counted them.
     """
 
     start_ns: int = 0
     lost: int = 0
     repeated_s: tuple[float, float] = (0.0, 0.0)
     looks: list[Look] = field(default_factory=list)
+    hands: list[tuple[float, int]] = field(default_factory=list)
     _stamps: list[int] = field(default_factory=list)
     _frame: int | None = None
     _last: bytes = b""
@@ -78,6 +80,10 @@ class CameraWatch:
         if look.same_since_s is not None:
             self._repeated(*(self.start_ns + round(s * NS_PER_S) for s in (look.same_since_s, look.t_s)))
         self.looks.append(look)
+
+    def saw_hands(self, t_ns: int, count: int) -> None:
+        """Bare hands were counted in a picture."""
+        self.hands.append((self.since_start_s(t_ns), count))
 
     def _repeated(self, start_ns: int, end_ns: int) -> None:
         if end_ns - start_ns > NS_PER_S * (self.repeated_s[1] - self.repeated_s[0]):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handcap.causes import Language
+from handcap.child import last_in_line
 
 _LONGEST_S = 1800.0
 _LOOK_S = 10.0
@@ -162,7 +162,7 @@ class FieldPasses:
                 self._took_s.append(time.monotonic() - began)
 
     def _judged(self, take: str) -> FieldVerdict:
-        command = [*_last_in_line(), sys.executable, "-m", "handcap.cli.app", "reconstruct", str(self._session)]
+        command = [*last_in_line(), sys.executable, "-m", "handcap.cli.app", "reconstruct", str(self._session)]
         command += ["--take", take, "--field", "--json", "--lang", self._lang]
         with self._changed:
             if self._closing or take in self._forgotten:
@@ -204,10 +204,3 @@ class FieldPasses:
                 worked_s += _LOOK_S if self.held is None else 0.0
                 if worked_s > _LONGEST_S:
                     raise
-
-
-def _last_in_line() -> list[str]:
-    """What to begin a command with so that it works when nobody else does: of processor time it gets a thirtieth of
-    what the recorder does where both want it, of the disk nothing while anybody else reads or writes."""
-    disk = [] if shutil.which("ionice") is None else ["ionice", "-c", "3"]
-    return ["nice", "-n", "15", *disk]

@@ -33,6 +33,7 @@ class SpotParams:
         jaw_counts: of the encoder; a jaw that moved less was not used.
         still_rad_s: mean turning of the head in a take in which nobody moved.
         idle_rad_s, idle_s: nobody turns faster, and no jaw moves, for so long: worth a word.
+        least_hands: share of the pictures looked at that must show a hand, where hands are bare.
         clock_sigma_s: of a board's clock; sensors are to agree to a millisecond (standard).
     """
 
@@ -60,4 +61,5 @@ class SpotParams:
     still_rad_s: float = 0.01
     idle_rad_s: float = 0.03
     idle_s: float = 5.0
+    least_hands: float = 0.3
     clock_sigma_s: float = 5e-4

@@ -13,6 +13,7 @@ from handcap import session as session_store
 from handcap.capture.camera_stream import CameraEvent, CameraStream, CameraStreamParams
 from handcap.capture.cameras import CameraAt, as_stamped
 from handcap.capture.field_pass import FieldPasses
+from handcap.capture.hand_watch import hand_watch, made_for_hands
 from handcap.capture.recorder import Recorder, RecorderParams
 from handcap.capture.refit import refit_clocks
 from handcap.capture.spot_report import spot_report
@@ -23,7 +24,7 @@ from handcap.capture.watch import TakeWatch, Watch
 from handcap.causes import Language
 from handcap.clock import NS_PER_S, seconds
 from handcap.devices import Board
-from handcap.errors import DeviceError, SessionError
+from handcap.errors import DeviceError, ModelError, SessionError
 from handcap.session import RecoveredTake, SessionMeta, SessionWriter
 from handcap.types import Rig
 from handcap.wire.handcap_pb2 import (
@@ -103,6 +104,7 @@ class Capture:
         work: the task card that takes are done by and judged by.
 
     Attributes:
+        hands_unwatched: why nobody counts bare hands though somebody should; None where all is well.
         may_start: asked before each take; raises SessionError where there is no room for one.
     """
 
@@ -128,7 +130,10 @@ class Capture:
             if take.seconds:
                 refit_clocks(path, self._writer.journal, take.id)
         self.recorder = Recorder(self._writer, self.params.recorder)
-        self.watch = Watch([d for d in rig.devices if d in boards], rig.cameras, rig)
+        hands = hand_watch(rig, asked=work is not None and work.card.asks_for_hands)
+        self.hands_unwatched = hands if isinstance(hands, ModelError) else None
+        watching = None if isinstance(hands, ModelError) else hands
+        self.watch = Watch([d for d in rig.devices if d in boards], rig.cameras, rig, watching)
         self._streams = [
             BoardStream(name, board, rig.cameras, self.recorder, self.watch) for name, board in boards.items()
         ]
@@ -213,7 +218,8 @@ class Capture:
             watched.dropped[camera] = count
         rates = {name: device.imu.rate_hz for name, device in self.rig.devices.items() if name in watched.devices}
         device_of = {name: camera.device for name, camera in self.rig.cameras.items()}
-        verdict = judge(watched, rates, self.params.spot, device_of)
+        bare_handed = made_for_hands(self.rig)
+        verdict = judge(watched, rates, self.params.spot, device_of, bare_handed=bare_handed)
         if self.work is not None:
             verdict = self.work.judge(watched, verdict)
         self._write(take, watched, verdict)

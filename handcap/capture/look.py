@@ -38,8 +38,8 @@ class Look:
         flicker: root mean square of what bands of rows are brighter or darker in the next picture, natural logarithm;
             NaN where nothing tells.
         edge_px: how wide edges are, standard deviation, in pixels of the small picture; NaN where nothing tells.
-        tags: of the rig that were found; None where nobody looked.
-            same_since_s: since when the picture has been the very same; None where it has changed.
+        tags: of the rig that were found; None where nobody looked, or there are none to be seen.
+        same_since_s: since when the picture has been the very same; None where it has changed.
         quick: a busy machine had time for brightness and corners only.
     """
 
@@ -67,6 +67,15 @@ def decoded(data: list[bytes], encoding: Encoding, width_px: int) -> list[Grey]:
     pictures = [picture for picture in found if picture is not None]
     whole = len(pictures) == len(data) and all(picture.shape == pictures[0].shape for picture in pictures)
     return pictures if whole else []
+
+
+def decoded_rgb(data: bytes, encoding: Encoding) -> NDArray[np.uint8] | None:
+    """A picture that can be decoded alone, (height, width, 3); None where it does not decode."""
+    from handcap.session.pictures import Packet, decode_picture, decode_video
+
+    if encoding == "jpeg":
+        return decode_picture(data, grey=False)
+    return next((picture for _, picture in decode_video([Packet(0, "h264", data)], grey=False)), None)
 
 
 def _jpeg(data: bytes, width_px: int) -> Grey | None:
@@ -133,11 +142,12 @@ class Eyes:
         if quick:
             return replace(look, corners=len(corners(pictures[0])), quick=True)
         eye.seen, eye.looks = (t_ns, pictures[0]), eye.looks + 1
-        if eye.looks % _CLOSELY_EVERY == 0:
+        closely = eye.looks % _CLOSELY_EVERY == 0
+        if closely:
             tags = eye.tags_in(data[0], encoding)
             self._note_turn(camera, t_ns, tags)
-            look = replace(look, tags=len(tags))
-        return _followed(look, *pictures)
+            look = replace(look, tags=len(tags) if eye.may_see_tags else None)
+        return _followed(look, *pictures, closely=closely)
 
     def _note_turn(self, camera: str, t_ns: int, tags: list[tuple[Tag, Array]]) -> None:
         if self._pair is not None and camera in self._pair:
@@ -170,7 +180,7 @@ class Eyes:
         return turn_by_pair(*rays, T_left_right)
 
 
-def _followed(look: Look, first: Grey, second: Grey) -> Look:
+def _followed(look: Look, first: Grey, second: Grey, *, closely: bool) -> Look:
     """A look with what two pictures, one after the other, tell."""
     from handcap.measure.blur import edge_width_px
     from handcap.measure.follow import follow
@@ -182,7 +192,7 @@ def _followed(look: Look, first: Grey, second: Grey) -> Look:
         corners=seen.corners,
         followed=seen.share,
         flicker=float(np.sqrt(np.mean(told**2))) if len(told) else float("nan"),
-        edge_px=float("nan") if look.tags is None else edge_width_px(first, seen.points_px, _EDGE_REACH_PX),
+        edge_px=edge_width_px(first, seen.points_px, _EDGE_REACH_PX) if closely else float("nan"),
     )
 
 
@@ -204,6 +214,10 @@ class _Eye:
             return self._same_since_s
         self._last, self._same_since_s = picture, t_s
         return None
+
+    @property
+    def may_see_tags(self) -> bool:
+        return bool(self._tags)
 
     def tags_in(self, data: bytes, encoding: Encoding) -> list[tuple[Tag, Array]]:
         """The rig's tags and their corners (4, 2), px of the whole picture."""

@@ -161,4 +161,5 @@ class Meter:
         tags = next((each.tags for each in recent if each.tags is not None), None)
         edge_px = next((each.edge_px for each in recent if not isnan(each.edge_px)), None)
         followed = next((each.followed for each in recent if not isnan(each.followed)), None)
-        return CameraReading(name, rate_hz, watched.lost, look.brightness, edge_px, followed, tags, None)
+        hands = watched.hands[-1][1] if watched.hands else None
+        return CameraReading(name, rate_hz, watched.lost, look.brightness, edge_px, followed, tags, hands)

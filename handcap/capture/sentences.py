@@ -54,6 +54,14 @@ def causes(what: Ended, most: int = 2) -> dict[Language, Sequence[str]]:
     }
 
 
+def hands_unwatched(why: HandcapError) -> Sentence:
+    """Nobody counts bare hands while takes run."""
+    return {
+        "en": f"Whether your hands are in view is not watched: the weights are {why.what}; {why.mend}.",
+        "zh": f"无法检查双手是否在画面中:手部模型不可用({why.what}),{why.mend}。",
+    }
+
+
 _CAMERA: Mapping[str, Sentence] = {
     "camera_silent": {"en": "{body} has gone silent.", "zh": "{body}没有画面。"},
     "camera_gone": {"en": "{body} is gone. Check its cable or its network.", "zh": "{body}已断开,请检查线缆或网络。"},

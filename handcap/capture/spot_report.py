@@ -57,6 +57,7 @@ def _device(watched: DeviceWatch, losses: Mapping[str, int]) -> dict[str, Any]:
 def _camera(watched: CameraWatch) -> dict[str, Any]:
     looks = watched.looks
     tags = [look.tags for look in looks if look.tags is not None]
+    hands = [count for _, count in watched.hands]
     return {
         "pictures": watched.pictures,
         "lost": watched.lost,
@@ -65,7 +66,7 @@ def _camera(watched: CameraWatch) -> dict[str, Any]:
         "followed": _median([look.followed for look in looks]),
         "edge_px": _median([look.edge_px for look in looks]),
         "looks_with_tags": None if not tags else sum(count > 0 for count in tags) / len(tags),
-        "hands_in_view": None,  # nobody looks for them while a take runs
+        "looks_with_hands": None if not hands else sum(count > 0 for count in hands) / len(hands),
     }
 
 

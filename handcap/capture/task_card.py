@@ -187,6 +187,11 @@ class TaskCard:
         """What a take done in that way teaches."""
         return self.task if variation is None or variation.task is None else variation.task
 
+    @property
+    def asks_for_hands(self) -> bool:
+        """Whether any step wants bare hands in view."""
+        return any(step.must.hands_in_view for step in self.steps)
+
 
 def read_card(path: Path) -> TaskCard:
     """A task card.

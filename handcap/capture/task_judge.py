@@ -36,7 +36,7 @@ class Shown:
     Attributes:
         jaw_counts: how far each jaw moved, encoder counts.
         tags: share of each gripper camera's pictures that show its finger tags.
-        hands: for one hand and for two, share of the head's pictures that show as many.
+        hands: for one bare hand and for two, share of the head's pictures that show as many.
     """
 
     jaw_counts: dict[Side, int | None]
@@ -91,7 +91,7 @@ def shown_in(take: TakeWatch, span_s: tuple[float, float]) -> Shown:
     return Shown(
         {side: _jaw_counts(take.devices.get(side), span_s) for side in SIDES},
         {side: _tags(take.cameras.get(side), span_s) for side in SIDES},
-        (None, None),  # nobody looks for hands while a take runs
+        (take.hands_share(1, span_s), take.hands_share(2, span_s)),
     )
 
 

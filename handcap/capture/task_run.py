@@ -82,6 +82,8 @@ class TaskRun:
         others = verdict.causes
         if any(step.must.jaw_moved for step in self.card.steps):
             others = [cause for cause in others if cause.code not in _OWN_WORD]
+        if self.card.asks_for_hands:
+            others = [cause for cause in others if cause.code != "hands_unseen"]
         if verdict.verdict == "ok":  # what it says are hints
             return SpotVerdict("partial" if missing else "ok", [*missing, *others])
         return SpotVerdict(verdict.verdict, [*others, *missing])

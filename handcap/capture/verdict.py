@@ -44,6 +44,8 @@ def judge(
     rates_hz: Mapping[str, float],
     params: SpotParams | None = None,
     device_of: Mapping[str, str] | None = None,
+    *,
+    bare_handed: bool = False,
 ) -> SpotVerdict:
     """Judge a take that has ended.
 
@@ -52,6 +54,7 @@ def judge(
         rates_hz: of each device's inertial sensor, by the rig.
         params: limits.
         device_of: which device each camera sits on; by default the one of its name.
+        bare_handed: the rig has nothing but bare hands to show.
     """
     params = params or SpotParams()
     causes: list[Cause] = []
@@ -70,6 +73,8 @@ def judge(
         causes += camera_causes(name, camera, _begun_s(take), take.length_s, board, others, params)
     causes += [*_slipped(take, params), *_looked_at(take, params)]
     causes += _motion(take, params)
+    if bare_handed:
+        causes += _hands(take, params)
     causes.sort(key=lambda cause: (cause.code not in _FATAL, cause.code in HINTS))
     fatal = any(cause.code in _FATAL and _whole(cause, take.length_s) for cause in causes)
     spoiled = any(cause.code not in HINTS for cause in causes)
@@ -106,6 +111,14 @@ def _slipped(take: TakeWatch, params: SpotParams) -> list[Cause]:
             turned_deg, limit_deg = (float(np.rad2deg(angle)) for angle in (found.turned_rad, params.slip_rad))
             causes.append(Cause("mount_slipped", name, found.span_s, turned_deg, limit_deg))
     return causes
+
+
+def _hands(take: TakeWatch, params: SpotParams) -> list[Cause]:
+    """Hands that were hardly ever before the head's cameras."""
+    share = take.hands_share(1)
+    if share is None or share >= params.least_hands:
+        return []
+    return [Cause("hands_unseen", None, None, 100 * share, 100 * params.least_hands)]
 
 
 def _motion(take: TakeWatch, params: SpotParams) -> list[Cause]:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from handcap.capture.board_watch import DeviceWatch
 from handcap.capture.camera_watch import CameraWatch
+from handcap.capture.hand_watch import HandWatch
 from handcap.capture.look import Encoding, Eyes, prepare
 from handcap.clock import NS_PER_S
 from handcap.devices import ClockEstimate, Event, Message
@@ -47,6 +48,11 @@ class TakeWatch:
     def length_s(self) -> float:
         return 0.0 if self.end_ns is None else (self.end_ns - self.start_ns) / NS_PER_S
 
+    def hands_share(self, count: int, span_s: tuple[float, float] = (0.0, float("inf"))) -> float | None:
+        """Of the pictures in which somebody looked for bare hands, those that show as many; None where nobody did."""
+        told = [n >= count for each in self.cameras.values() for t_s, n in each.hands if span_s[0] <= t_s <= span_s[1]]
+        return sum(told) / len(told) if told else None
+
 
 class Watch:
     """Told of everything that comes, by the threads that carry it; knows what the running take is like.
@@ -55,6 +61,7 @@ class Watch:
         devices: with an inertial sensor.
         cameras: of the rig.
         rig: in force; without it nothing is told of tags and mounts.
+        hands: counts bare hands; it is closed here.
 
     Attributes:
         take: the running take, or the last one.
@@ -64,8 +71,15 @@ class Watch:
         viewer: handed every picture with its camera's name, whether a take runs or not; is to return at once.
     """
 
-    def __init__(self, devices: Collection[str], cameras: Collection[str], rig: Rig | None = None) -> None:
+    def __init__(
+        self,
+        devices: Collection[str],
+        cameras: Collection[str],
+        rig: Rig | None = None,
+        hands: HandWatch | None = None,
+    ) -> None:
         self._devices, self._cameras, self._rig = tuple(devices), tuple(cameras), rig
+        self._hands = hands
         self.take: TakeWatch | None = None
         self.strangers: dict[str, int] = {}
         self.came: Counter[tuple[Literal["imu", "camera"], str]] = Counter()
@@ -80,6 +94,8 @@ class Watch:
         """A take begins."""
         with self._lock:
             self._first.clear()
+            if self._hands is not None:
+                self._hands.begin()
             self.take = TakeWatch(
                 now_ns,
                 {name: DeviceWatch() for name in self._devices},
@@ -96,11 +112,15 @@ class Watch:
         queue = self._to_look_at
         with queue.all_tasks_done:
             queue.all_tasks_done.wait_for(lambda: not queue.unfinished_tasks, _LOOKS_WAIT_S)
+        if self._hands is not None:
+            self._hands.wait(_LOOKS_WAIT_S)
         return take
 
     def close(self) -> None:
         self._to_look_at.put(None)
         self._looker.join()
+        if self._hands is not None:
+            self._hands.close()
 
     def message(self, device: str, message: Message) -> None:
         with self._lock:
@@ -138,6 +158,8 @@ class Watch:
             first = self._first.pop(camera, None)
             if due:
                 self._first[camera] = t_ns, data
+                if self._hands is not None and encoding is not None:
+                    self._hands.offer(take.cameras[camera], camera, t_ns, data, encoding)
         if first is not None and encoding is not None:
             try:
                 self._to_look_at.put_nowait((take, camera, first[0], [first[1], data], encoding))

@@ -133,6 +133,8 @@ def capture(
         )
         for line in sentences.found_before(running.recovered, running.continued)[lang]:
             say(line)
+        if running.hands_unwatched is not None:
+            say(sentences.hands_unwatched(running.hands_unwatched)[lang])
         running.ready()
         if virtual and takes is None and play is None:
             say(sentences.virtual_takes_end(BY_KEYS_S)[lang])
