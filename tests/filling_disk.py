@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from recording import RIG, jpeg, session_meta
 
 from handcap import session as session_store
-from handcap.capture import Capture
+from handcap.capture import Capture, CaptureParams
 from handcap.capture.operator import Operator, Said, Wishes
 from handcap.capture.room import RoomParams
 from handcap.capture.worn import Worn, WornParams
@@ -38,10 +38,10 @@ def main(mount_point: str) -> None:
 
     wishes: Wishes = SimpleQueue()
     picture = jpeg(0, 320, 240)
-    with Capture(out, session_meta("capture"), RIG, {}, field_pass=False) as running:
+    with Capture(out, session_meta("capture"), RIG, {}, CaptureParams(room=ROOM), field_pass=False) as running:
         operator = Operator(running, wishes, listeners=[Ears()])
         listening = threading.Thread(target=operator.run, daemon=True)
-        with Worn(running, operator.tell, wishes, WornParams(look_s=0.25, room=ROOM)) as worn:
+        with Worn(running, operator.tell, wishes, WornParams(look_s=0.25)):
             listening.start()
             wishes.put("start")
             until = time.monotonic() + 60
@@ -50,7 +50,7 @@ def main(mount_point: str) -> None:
                 k += running.recorder.recording
                 running.recorder.put_picture("head", time.monotonic_ns(), picture, "jpeg")
                 time.sleep(len(picture) / (5 * MB))
-            measured = worn.room.bytes_per_s
+            measured = running.room.bytes_per_s
             wishes.put("start")
             time.sleep(0.5)
             wishes.put("finish")
@@ -63,7 +63,7 @@ def main(mount_point: str) -> None:
         "dropped": running.recorder.dropped.pictures.get("head", 0),
         "put": k,
         "bytes_per_s": measured,
-        "left": worn.room.free_bytes() + ROOM.reserve_bytes,
+        "left": running.room.free_bytes() + ROOM.reserve_bytes,
     }
     print(json.dumps(told))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,10 +57,13 @@ def _counted(watch: HandWatch, picture: bytes) -> int:
 
 
 @pytest.mark.parametrize("gesture", ["four", "call", "rock"])
-def test_hands_in_real_photographs_are_counted(hands: HandWatch, shared_data, gesture: str) -> None:
+def test_hands_in_real_photographs_are_counted(
+    hands: HandWatch, shared_data: Callable[[str], Path], gesture: str
+) -> None:
     shown = []
     for path in sorted(shared_data(f"hands/mediapipe_gestures/raw_data/{gesture}").iterdir()):
         picture = cv2.imread(str(path))
+        assert picture is not None
         if picture.shape[:2] == SIZE[::-1]:
             shown.append(_counted(hands, path.read_bytes()) > 0)
     assert len(shown) >= 3
@@ -111,7 +114,9 @@ def test_a_process_that_is_killed_costs_nothing_but_its_counts() -> None:
     assert time.monotonic() - began < LONGEST_S
 
 
-def test_without_weights_the_reason_is_told_where_hands_are_bare(tmp_path: Path, monkeypatch) -> None:
+def test_without_weights_the_reason_is_told_where_hands_are_bare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(models, "folder", lambda: tmp_path)
     assert isinstance(hand_watch(_bare(), asked=False), ModelError)
     assert hand_watch(drawn("full", 1), asked=False) is None

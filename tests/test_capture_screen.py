@@ -32,7 +32,7 @@ from handcap.types import Rig
 
 IMU = ImuReading("head", 1001.0, 1000.0, 0, 0, 1.2e-5, True)
 CAMERA = CameraReading("head", 29.9, 0, 118.0, 0.9, 0.96, 3, 2)
-NOW = Readings("0003", 72.5, (IMU,), (CAMERA,), 41_000_000_000, 4_000_000.0, 2, 3.4)
+NOW = Readings("0003", 72.5, (IMU,), (CAMERA,), 41_000_000_000, 171.0, 2, 3.4)
 
 
 def shown(now: Readings, tally: Tally | None = None, lang: Language = "en", **more: object) -> str:
@@ -89,7 +89,7 @@ def test_the_screen_shows_everything_a_collector_asks_for() -> None:
         (replace(NOW, cameras=(replace(CAMERA, brightness=250.0),)), ["250 bright"]),
         (replace(NOW, cameras=(replace(CAMERA, edge_px=4.0),)), ["4.0 px"]),
         (replace(NOW, cameras=(replace(CAMERA, followed=0.2),)), ["20 %"]),
-        (replace(NOW, disk_free=1_000_000_000), ["4 min left (1 GB)"]),
+        (replace(NOW, disk_free=1_000_000_000, disk_minutes=4.2), ["4 min left (1 GB)"]),
     ],
 )
 def test_what_could_spoil_the_take_is_red_and_nothing_else(now: Readings, words: list[str]) -> None:
@@ -98,7 +98,7 @@ def test_what_could_spoil_the_take_is_red_and_nothing_else(now: Readings, words:
 
 def test_what_nobody_knows_is_a_dash() -> None:
     camera = CameraReading("head", None, None, None, None, None, None, None)
-    text = shown(replace(NOW, cameras=(camera,), take=None, disk_free=None, unjudged=0))
+    text = shown(replace(NOW, cameras=(camera,), take=None, disk_free=None, disk_minutes=None, unjudged=0))
     assert re.search(r"head camera( +–){7}", text)
     assert "waiting" in text and "Disk: –" in text and "judged" not in text
 
@@ -174,8 +174,7 @@ def test_readings_of_a_recording_in_which_nothing_comes_are_unknown_and_not_zero
         id = running.start("x")
         running.watch.picture("head", 1_000, b"no jpeg", None, None)
         now = meter.read()
-        assert now.take == id and now.disk_free
-        assert now.bytes_per_s is None and now.disk_minutes is None
+        assert now.take == id and now.disk_free and now.disk_minutes
         assert [camera.brightness for camera in now.cameras] == [None, None]
         head, left = (meter.read().cameras[k].rate_hz for k in (0, 1))
         assert head and left is None

@@ -16,6 +16,7 @@ from handcap.capture.field_pass import FieldPasses
 from handcap.capture.hand_watch import hand_watch, made_for_hands
 from handcap.capture.recorder import Recorder, RecorderParams
 from handcap.capture.refit import refit_clocks
+from handcap.capture.room import Room, RoomParams
 from handcap.capture.spot_report import spot_report
 from handcap.capture.streams import BoardStream
 from handcap.capture.task_run import TaskRun
@@ -50,6 +51,7 @@ class CaptureParams:
         recorder: what may wait for a slow disk.
         spot: limits of the verdict on the spot.
         camera: how cameras are kept.
+        room: what the disk must hold back.
         trigger_hz: of a board's trigger whose cameras' rate rig.json does not say; None: 30.
         exposure_us: of these.
         lead_s: recorded before a take's mark where cameras are triggered: the trigger's gap there tells which picture
@@ -63,6 +65,7 @@ class CaptureParams:
     recorder: RecorderParams = field(default_factory=RecorderParams)
     spot: SpotParams = field(default_factory=SpotParams)
     camera: CameraStreamParams = field(default_factory=CameraStreamParams)
+    room: RoomParams = field(default_factory=RoomParams)
     trigger_hz: float | None = None
     exposure_us: int = 4000
     lead_s: float = 0.4
@@ -104,6 +107,7 @@ class Capture:
         work: the task card that takes are done by and judged by.
 
     Attributes:
+        room: on the disk; `Worn` measures how fast it fills.
         hands_unwatched: why nobody counts bare hands though somebody should; None where all is well.
         may_start: asked before each take; raises SessionError where there is no room for one.
     """
@@ -125,6 +129,7 @@ class Capture:
         rig = as_stamped(rig, cameras or {})
         self.path, self.rig, self.params = path, rig, params or CaptureParams()
         self.boards = boards
+        self.room = Room(path, self.rig, self.params.room)
         self._writer: SessionWriter = session_store.create_or_continue(path, meta, rig)
         for take in self._writer.recovered:
             if take.seconds:

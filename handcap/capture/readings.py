@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from handcap.clock import NS_PER_S
 
 _RATE_OVER_S = 3.0
 _RECENT = 4  # looks
-_LEAST_S, _LEAST_BYTES = 3.0, 1 << 20  # of a take, before it tells how fast the disk fills
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +65,8 @@ class Readings:
     Attributes:
         take: that runs.
         since_s: its length so far.
-        disk_free: bytes.
-        bytes_per_s: that the running take grows by, or the last one did.
+        disk_free: bytes that takes may fill; None where the disk is gone.
+        disk_minutes: of recording that fit there.
         unjudged: takes that the field pass has yet to judge.
         unjudged_minutes: how long that takes; None while unknown.
     """
@@ -78,16 +76,9 @@ class Readings:
     imus: tuple[ImuReading, ...]
     cameras: tuple[CameraReading, ...]
     disk_free: int | None
-    bytes_per_s: float | None
+    disk_minutes: float | None
     unjudged: int
     unjudged_minutes: float | None
-
-    @property
-    def disk_minutes(self) -> float | None:
-        """Of recording that still fit."""
-        if self.disk_free is None or not self.bytes_per_s:
-            return None
-        return self.disk_free / self.bytes_per_s / 60
 
 
 class Meter:
@@ -96,7 +87,6 @@ class Meter:
     def __init__(self, running: Capture) -> None:
         self._running = running
         self._came: deque[tuple[float, Counter[Any]]] = deque()
-        self._bytes_per_s: float | None = None
 
     def read(self) -> Readings:
         running, now_s = self._running, time.monotonic()
@@ -106,27 +96,19 @@ class Meter:
         field, watched, take = running.field, running.watch.take, running.recorder.take
         since_s = 0.0 if watched is None or take is None else (time.monotonic_ns() - watched.start_ns) / NS_PER_S
         try:
-            disk_free: int | None = shutil.disk_usage(running.path).free
-            self._weigh(take, since_s)
+            disk_free, disk_minutes = running.room.free_bytes(), running.room.minutes()
         except OSError:  # the recorder says so itself
-            disk_free = None
+            disk_free = disk_minutes = None
         return Readings(
             take,
             since_s,
             tuple(self._imu(name) for name in running.rig.devices if name in running.boards),
             tuple(self._camera(name) for name in running.rig.cameras),
             disk_free,
-            self._bytes_per_s,
+            disk_minutes,
             0 if field is None else len(field.unjudged),
             None if field is None else field.minutes_left,
         )
-
-    def _weigh(self, take: str | None, since_s: float) -> None:
-        if take is not None and since_s > _LEAST_S:
-            folder = self._running.path / "raw" / take
-            grown = sum(path.stat().st_size for path in folder.iterdir())
-            if grown > _LEAST_BYTES:  # else something is silent, and the disk would seem endless
-                self._bytes_per_s = grown / since_s
 
     def _rate_hz(self, key: tuple[str, str]) -> float | None:
         (before_s, before), (now_s, now) = self._came[0], self._came[-1]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from handcap.capture.live import Capture
 from handcap.capture.operator import Said, Wishes
-from handcap.capture.room import Room, RoomParams
 from handcap.capture.sentences import Sentence
 from handcap.causes import CAMERAS, LANGUAGES
 from handcap.devices.backlog import Outage
@@ -31,7 +30,6 @@ class WornParams:
         cool_c: until it is so far from it again.
         critical_c: that limit, where the processor does not tell it.
         calm_looks: as many looks without slowing down as it takes to be called cool again.
-        room: of the disk.
     """
 
     look_s: float = 2.0
@@ -43,7 +41,6 @@ class WornParams:
     cool_c: float = 15.0
     critical_c: float = 100.0
     calm_looks: int = 30
-    room: RoomParams = field(default_factory=RoomParams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ class Worn:
     ) -> None:
         self.params = params or WornParams()
         self._running, self._tell, self._wishes, self._root = running, tell, wishes, root
-        self.room = Room(running.path, running.rig, self.params.room)
+        self._room = running.room
         self._disk_said: set[float] = set()
         self._battery_said = False
         self._ending: str | None = None
@@ -102,7 +99,7 @@ class Worn:
         first = read_computer(root)
         self._throttled = first.throttled
         self.state = self._state(first)
-        running.may_start = self.room.require
+        running.may_start = self._room.require
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="handcap worn", daemon=True)
         self._thread.start()
@@ -119,7 +116,7 @@ class Worn:
 
     def look(self) -> None:
         """Once: measure, say what is new, hold or resume background work."""
-        self.room.measure(self._running.recorder.take)
+        self._room.measure(self._running.recorder.take)
         now = read_computer(self._root)
         self._look_at_disk()
         self._look_at_battery(now)
@@ -140,8 +137,8 @@ class Worn:
     def _state(self, now: Computer) -> WornState:
         battery = now.battery
         return WornState(
-            disk_minutes=self.room.minutes(),
-            gb_per_hour=self.room.bytes_per_s * 3600 / 1e9,
+            disk_minutes=self._room.minutes(),
+            gb_per_hour=self._room.bytes_per_s * 3600 / 1e9,
             battery_minutes=None if battery is None else battery.minutes,
             battery_percent=None if battery is None else battery.percent,
             on_battery=battery is not None and battery.discharging,
@@ -150,13 +147,13 @@ class Worn:
         )
 
     def _look_at_disk(self) -> None:
-        minutes, take = self.room.minutes(), self._running.recorder.take
-        if take is not None and take != self._ending and 60 * minutes < self.params.room.end_s:
+        minutes, take = self._room.minutes(), self._running.recorder.take
+        if take is not None and take != self._ending and 60 * minutes < self._room.params.end_s:
             self._ending = take
             self._say(_DISK_FULL)
             self._wishes.put("end")
             return
-        passed = {limit for limit in self.params.room.warn_minutes if minutes < limit}
+        passed = {limit for limit in self._room.params.warn_minutes if minutes < limit}
         if passed - self._disk_said and self._ending is None:
             self._say(_disk_left(minutes))
         # Said again only after there was clearly more room meanwhile.

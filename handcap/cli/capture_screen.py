@@ -267,12 +267,11 @@ def _takes(now: Readings, tally: Tally, lang: Language) -> Text:
 
 def _left(now: Readings, battery: float | None, lang: Language) -> Text:
     """Of the disk and the battery."""
-    minutes, free_gb = now.disk_minutes, None if now.disk_free is None else now.disk_free / 1e9
-    if free_gb is None:
+    minutes, free = now.disk_minutes, now.disk_free
+    if minutes is None or free is None:
         shown = "–"
-    elif minutes is None:
-        shown = {"en": f"{free_gb:.0f} GB free", "zh": f"剩余 {free_gb:.0f} GB"}[lang]
     else:
+        free_gb = free / 1e9
         time_en, time_zh = f"{minutes:.0f} min", f"{minutes:.0f} 分钟"
         if minutes > 300:
             time_en, time_zh = f"{minutes / 60:.0f} h", f"{minutes / 60:.0f} 小时"
