@@ -30,11 +30,11 @@ def main(mount_point: str) -> None:
     """Five megabytes a second until the recorder ends the take; prints what was said, and what is on the disk."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", mount_point], check=True)
     out = Path(mount_point) / "session"
-    said: list[Said] = []
+    heard: list[Said] = []
 
     class Ears:
-        def hear(self, what: Said) -> None:
-            said.append(what)
+        def hear(self, said: Said) -> None:
+            heard.append(said)
 
     wishes: Wishes = SimpleQueue()
     picture = jpeg(0, 320, 240)
@@ -46,7 +46,7 @@ def main(mount_point: str) -> None:
             wishes.put("start")
             until = time.monotonic() + 60
             k = 0
-            while not any(one.kind == "ended" for one in said) and time.monotonic() < until:
+            while not any(one.kind == "ended" for one in heard) and time.monotonic() < until:
                 k += running.recorder.recording
                 running.recorder.put_picture("head", time.monotonic_ns(), picture, "jpeg")
                 time.sleep(len(picture) / (5 * MB))
@@ -57,7 +57,7 @@ def main(mount_point: str) -> None:
             listening.join(10)
     session = session_store.read(out)
     told = {
-        "said": [(one.kind, one.sentence["en"]) for one in said],
+        "said": [(one.kind, one.sentence["en"]) for one in heard],
         "states": {take: record.state for take, record in session.journal().items()},
         "pictures": len(session.take("0001").camera_stamps("head")),
         "dropped": running.recorder.dropped.pictures.get("head", 0),
