@@ -133,18 +133,26 @@ class Wishes:
         information: (9 c, 9 c), poses and points following.
         downhill: (9 c,) right-hand side.
         follows: (6 n, 9 c) by how much every pose `[theta; rho]` moves with each of them.
+        scatter: (9 c, 9 c) covariance of `downhill`: of pictures as their tracks show it one against the other, of the
+            inertial sensor as it is stated.
         widening: of variances, for what the solution's weights leave out.
     """
 
     information: Array
     downhill: Array
     follows: Array
+    scatter: Array
     widening: float
 
     def corrections(self, known: Sequence[CameraSigma]) -> list[Correction]:
-        """One for each camera, of which so much is known beforehand."""
-        cov = self.covariance(known)
-        step = cov @ self.downhill / self.widening
+        """One for each camera, of which so much is known beforehand.
+
+        How sure they are is told by how the tracks differ, each with all its views as one witness (Liang and Zeger
+        1986): a track that drifts pulls in the same direction in every picture.
+        """
+        prior = np.diag(_information(known))
+        half: Any = np.linalg.inv(self.information + prior)
+        step, cov = half @ self.downhill, UNMODELLED * (half @ (self.scatter + prior) @ half)
         out = []
         for part in map(_columns_of, range(len(known))):
             own = step[part]
@@ -153,8 +161,7 @@ class Wishes:
 
     def covariance(self, known: Sequence[CameraSigma]) -> Array:
         """(9 c, 9 c) of all calibrations together, of which so much is known beforehand."""
-        prior = np.concatenate([_columns(sigma) for sigma in known]) ** -2
-        inverted: Any = np.linalg.inv(self.information + np.diag(prior))
+        inverted: Any = np.linalg.inv(self.information + np.diag(_information(known)))
         return self.widening * inverted
 
 
@@ -202,7 +209,13 @@ def wishes(
     x_by_c = linear.solve(A_xc)
     information = A_cc - A_xc.T @ x_by_c
     downhill = np.einsum("kaq,ka->q", left, residual * weight) - x_by_c.T @ linear.downhill
-    return Wishes((information + information.T) / 2, downhill, -x_by_c[:-1], UNMODELLED * max(variance_factor, 1.0))
+    followed = np.einsum("kai,kiq->kaq", by_pose, x_by_c[:-1].reshape(-1, 6, len(A_cc))[seen.keyframe])
+    pulls = np.add.reduceat(np.einsum("kaq,ka->kq", left - followed, residual * weight), start)
+    measured, fitted = 2 * int(usable.sum()), 3 * len(start) + 6 * len(T_world_imu)
+    visual = pulls.T @ pulls * (measured / max(measured - fitted, 1))  # residuals are smaller than errors by the fit
+    scatter = visual + x_by_c.T @ linear.inertial @ x_by_c
+    widening = UNMODELLED * max(variance_factor, 1.0)
+    return Wishes((information + information.T) / 2, downhill, -x_by_c[:-1], scatter, widening)
 
 
 def _by_calibration(by_frame: Array, seen: Observations, pixel: Array, weight: Array, optics: Optics) -> Array:
@@ -220,6 +233,11 @@ def _by_calibration(by_frame: Array, seen: Observations, pixel: Array, weight: A
 def _columns_of(c: int) -> slice:
     """Where camera number `c` stands among the calibrations."""
     return slice(_COLUMNS * c, _COLUMNS * (c + 1))
+
+
+def _information(known: Sequence[CameraSigma]) -> Array:
+    """(9 c,) of what is known beforehand."""
+    return np.concatenate([_columns(sigma) for sigma in known]) ** -2
 
 
 def _columns(sigma: CameraSigma) -> Array:
