@@ -101,10 +101,10 @@ def optimise(
         lm = gtsam.LevenbergMarquardtParams()
         lm.setMaxIterations(iterations)
         lm.setRelativeErrorTol(params.relative_tolerance)
-        optimiser = gtsam.LevenbergMarquardtOptimizer(graph, values, lm)
         try:
+            optimiser = gtsam.LevenbergMarquardtOptimizer(graph, values, lm)
             values = optimiser.optimize()
-        except RuntimeError as error:  # GTSAM's indeterminate linear system
+        except RuntimeError as error:  # an indeterminate linear system, or a lens that its own pictures do not fit
             raise Unsolvable(str(error).splitlines()[0] if str(error) else "indeterminate") from error
         converged = optimiser.iterations() < iterations
         states = states_of(values, states)

@@ -81,6 +81,11 @@ class Correction:
         )
         return rotation, position, focal, centre
 
+    def can_be(self, params: MountParams) -> bool:
+        """Whether it is within what can have happened to a camera; else something else is wrong with the solution."""
+        step = np.abs(np.r_[self.rotation_rad, self.position_m, self.focal, self.centre_px])
+        return bool(np.all(step < params.sigmas * _columns(params.possible)))
+
     def causes(self, camera: str, calibrated: MountedCamera, params: MountParams) -> list[Cause]:
         """What to say of the camera of this name."""
         tolerance, width_px = params.tolerance(calibrated), calibrated.camera.width

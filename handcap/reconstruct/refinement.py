@@ -18,6 +18,7 @@ from handcap.reconstruct import bundle, landmarks, merge, mounts
 from handcap.reconstruct.eyes import Eyes
 from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.landmarks import Landmarks, Observations
+from handcap.reconstruct.limits import Refused
 from handcap.reconstruct.patches import aligned
 from handcap.reconstruct.result import ReconstructParams
 from handcap.reconstruct.room import Looks
@@ -216,7 +217,12 @@ class Refinement:
         for _ in range(self._params.mounts.rounds):
             if not self._believed_anew(wishes):
                 break
-            best = self.solve(best.states, look(best), best.offset_s, rounds)
+            try:
+                best = self.solve(best.states, look(best), best.offset_s, rounds)
+            except (Refused, bundle.Unsolvable):  # so it cannot be
+                self._believe(dict(enumerate(self._calibrated)))
+                self.corrected = {}
+                break
             wishes = self._wishes(best)
         params = self._params.mounts
         known = [
@@ -257,10 +263,11 @@ class Refinement:
             limit = params.sigmas * (1.0 if believed[c] is self._calibrated[c] else params.back)
             if max(total.significance(params.tolerance(self._calibrated[c]))) >= limit:
                 moved.add(c)
-        believe = {c: self._calibrated[c] for c in every if c not in moved}
-        again = any(believed[c] is not mount for c, mount in believe.items())
         steps = wishes.corrections(self._known(moved))
-        self.corrected = {c: steps[c].after(self._calibrated[c], believed[c]) for c in sorted(moved)}
+        totals = {c: steps[c].after(self._calibrated[c], believed[c]) for c in sorted(moved)}
+        self.corrected = {c: total for c, total in totals.items() if total.can_be(params)}
+        believe = {c: self._calibrated[c] for c in every if c not in self.corrected}
+        again = any(believed[c] is not mount for c, mount in believe.items())
         for c, total in self.corrected.items():
             if max(steps[c].significance(params.settled)) > 1:
                 again = True
