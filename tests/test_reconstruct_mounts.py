@@ -17,7 +17,7 @@ from handcap import session as session_store
 from handcap.cameras import Camera
 from handcap.geometry import Array, inverse, se3_exp, se3_log
 from handcap.reconstruct import recorded as on_disk
-from handcap.reconstruct.bundle import optimise
+from handcap.reconstruct.bundle import Unsolvable, optimise
 from handcap.reconstruct.inertial import Preintegrator
 from handcap.reconstruct.mounts import Correction, MountParams, wishes
 from handcap.reconstruct.result import Reconstruction, ReconstructParams
@@ -35,9 +35,17 @@ def believed(camera: Camera, off: Array, focal: float) -> MountedCamera:
     return MountedCamera("head", replace(camera, params=params), T_IMU_CAM @ inverse(se3_exp(off)))
 
 
-def told(camera: Camera, off: Array, focal: float, seed: int) -> Correction:
-    """What a recording says of that calibration, after the step has been taken twice."""
+def told(camera: Camera, off: Array, focal: float, seed: int, drift_px: float = 0.0) -> Correction:
+    """What a recording says of that calibration, after the step has been taken twice.
+
+    Args:
+        drift_px: by which every track slides off its point while it is followed, each its own way.
+    """
     truth, samples, seen = recorded(HeadMotion.drawn(7), camera, seed)
+    if drift_px:
+        of, which = np.unique(seen.track, return_inverse=True)
+        way = np.random.default_rng(seed).normal(0.0, drift_px, (len(of), 2))
+        seen = replace(seen, pixel=seen.pixel + way[which] * (seen.keyframe / seen.keyframe.max())[:, None])
     imu, states, mount = Preintegrator(samples, NOISE), truth, believed(camera, off, focal)
     calibrated = mount
     for _ in range(3):
@@ -62,6 +70,28 @@ def test_turn_shift_and_focal_length_come_back_within_what_is_claimed(camera: Ca
         covs.append(found.cov[:7, :7] / UNMODELLED)
     per_freedom = np.mean([e @ np.linalg.solve(c, e) for e, c in zip(errors, covs, strict=True)]) / 7
     assert 0.5 < per_freedom < 1.7, per_freedom
+
+
+def test_a_good_calibration_is_mostly_left_alone_by_tracks_that_drift() -> None:
+    """By their size alone, each view a witness of its own, these residuals speak against it with 5 to 10 sigmas."""
+    params = MountParams()
+    found = [told(PINHOLE, np.zeros(6), 0.0, seed, drift_px=8.0) for seed in range(5)]
+    assert np.median([max(each.significance(params.calibrated)) for each in found]) < params.sigmas
+
+
+def test_a_step_that_no_camera_can_have_made_is_not_believed() -> None:
+    found = told(PINHOLE, np.zeros(6), 0.0, 1)
+    assert found.can_be(MountParams())
+    assert not replace(found, focal=-0.34).can_be(MountParams())
+    assert not replace(found, position_m=np.array([0.0, 0.2, 0.0])).can_be(MountParams())
+
+
+def test_a_lens_that_its_own_pictures_do_not_fit_is_unsolvable_and_no_crash() -> None:
+    truth, samples, seen = recorded(HeadMotion.drawn(7), FISHEYE, 1)
+    fx, fy, cx, cy, *lens = FISHEYE.params
+    far = replace(FISHEYE, params=(fx * 0.6, fy * 0.6, cx, cy, *(40 * np.array(lens) - 0.5)))
+    with pytest.raises(Unsolvable):
+        optimise(truth, seen, far, T_IMU_CAM, Preintegrator(samples, NOISE), PIXEL_SIGMA)
 
 
 def test_a_good_calibration_is_left_alone() -> None:
