@@ -23,10 +23,12 @@ class SfmParams:
     seed: int = 0
     start_deg: float = 16.0  # between the first two pictures, COLMAP's own; it tries ever less if it has to
     start_tracks: int = 100
+    enough: float = 0.5  # of the pictures; a first pair from which fewer follow was a bad one
     # A head that hardly moves aside gives COLMAP's first pair of pictures (16°, which it relaxes to 4°)
     # too little; what comes of less is checked against the IMU afterwards.
     weak_start_deg: float = 4.0
     weak_start_tracks: int = 50
+    weak_point_deg: float = 0.5  # between the rays to a point that is kept; COLMAP's own 1.5 leaves it too few
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,17 +65,21 @@ def solve(
         options.ba_refine_focal_length = options.ba_refine_principal_point = options.ba_refine_extra_params = False
         options.ba_global_frames_ratio = options.ba_global_points_ratio = 1.4  # fewer full solves: same result here
         (Path(folder) / "images").mkdir()
-        models: dict[int, Any] = {}
+        best: Any = None
         starts = ((params.start_deg, params.start_tracks), (params.weak_start_deg, params.weak_start_tracks))
         for weak, start in enumerate(starts):
             options.mapper.init_min_tri_angle, options.mapper.init_min_num_inliers = start
+            if weak:
+                options.mapper.filter_min_tri_angle = params.weak_point_deg
             out = Path(folder) / f"model-{weak}"
-            models = pycolmap.incremental_mapping(
+            found = pycolmap.incremental_mapping(
                 database, Path(folder) / "images", out, options, next_image_callback=on_image
             )
-            if models:
+            models = [model for model in (best, *found.values()) if model is not None]
+            best = max(models, key=lambda model: model.num_reg_images(), default=None)
+            if best is not None and best.num_reg_images() >= params.enough * len(tracks.camera_t_ns):
                 break
-    return _poses(max(models.values(), key=lambda m: m.num_reg_images(), default=None))
+    return _poses(best)
 
 
 def _write_database(pycolmap: Any, path: Path, tracks: Tracks, camera: Camera, params: SfmParams) -> None:
