@@ -354,6 +354,12 @@ class Rig:
         """Of the devices that have one, by name."""
         return {name: device.uid for name, device in self.devices.items() if device.uid is not None}
 
+    @property
+    def bare_sides(self) -> tuple[Side, ...]:
+        """Sides without a gripper, where two cameras on the head can place a bare hand."""
+        heads = [camera for camera in self.cameras.values() if camera.device == "head"]
+        return tuple(side for side in SIDES if side not in self.grippers) if len(heads) > 1 else ()
+
     def __post_init__(self) -> None:
         for name, camera in self.cameras.items():
             assert camera.device in self.devices, f"camera {name!r} sits on unknown device {camera.device!r}"

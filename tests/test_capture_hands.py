@@ -13,13 +13,15 @@ import cv2
 import numpy as np
 import pytest
 from carded import CARD, card, watched
-from recording import jpeg
+from recording import jpeg, session_meta
 
 from handcap import models
 from handcap.cameras import PinholeRadtan
+from handcap.capture import Capture
 from handcap.capture.camera_watch import CameraWatch
-from handcap.capture.hand_watch import HandWatch, hand_watch
+from handcap.capture.hand_watch import HandWatch
 from handcap.capture.task_judge import judge_work
+from handcap.capture.task_run import TaskRun
 from handcap.capture.verdict import judge
 from handcap.errors import ModelError
 from handcap.sim.rigs import drawn
@@ -27,6 +29,7 @@ from handcap.types import Rig
 
 SIZE = (384, 512)
 LONGEST_S = 60.0
+_TWO_HANDS = CARD.replace('tags_in_view = ["right"]', "hands_in_view = 2")
 
 
 def _bare() -> Rig:
@@ -118,9 +121,13 @@ def test_without_weights_the_reason_is_told_where_hands_are_bare(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(models, "folder", lambda: tmp_path)
-    assert isinstance(hand_watch(_bare(), asked=False), ModelError)
-    assert hand_watch(drawn("full", 1), asked=False) is None
-    assert isinstance(hand_watch(drawn("full", 1), asked=True), ModelError)
+    asks = TaskRun(card(tmp_path, _TWO_HANDS))
+    for k, (rig, work, told) in enumerate((("hands", None, True), ("full", None, False), ("full", asks, True))):
+        meta = session_meta("capture")
+        with Capture(tmp_path / f"s{k}", meta, drawn(rig, 1), {}, field_pass=False, work=work) as running:
+            assert isinstance(running.hands_unwatched, ModelError) is told
+    with pytest.raises(ModelError):
+        HandWatch(_bare())
 
 
 @pytest.mark.parametrize(("seen", "told"), [(0, True), (2, True), (3, False), (10, False)])
@@ -138,7 +145,7 @@ def test_where_nobody_looked_for_hands_none_are_missed() -> None:
 
 
 def test_a_step_that_asks_for_two_hands_is_not_shown_by_one(tmp_path: Path) -> None:
-    asks = card(tmp_path, CARD.replace('tags_in_view = ["right"]', "hands_in_view = 2"))
+    asks = card(tmp_path, _TWO_HANDS)
     assert asks.asks_for_hands
     for count, told in ((1, ["step_hands_unseen"]), (2, [])):
         take = watched()

@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from handcap import models
 from handcap.capture.camera_watch import CameraWatch
 from handcap.capture.look import Encoding
 from handcap.child import last_in_line, let_end
 from handcap.clock import NS_PER_S
-from handcap.errors import ModelError
+from handcap.session.pictures import Packet, decode_picture, decode_video
 from handcap.types import SIDES, MountedCamera, Rig
 
 LOOK_EVERY_NS = NS_PER_S  # of each camera
@@ -63,7 +66,7 @@ class HandWatch:
     def offer(self, watched: CameraWatch, camera: str, t_ns: int, data: bytes, encoding: Encoding) -> None:
         """A picture that can be decoded alone; its count is told to the camera's watch when it is there."""
         with self._changed:
-            if self._closing or self._offered is not None or not t_ns >= self._due_ns.get(camera, t_ns + 1):
+            if self._closing or self._offered is not None or t_ns < self._due_ns.get(camera, t_ns + 1):
                 return
             self._due_ns[camera] = t_ns + LOOK_EVERY_NS
             self._offered = _Offered(watched, camera, t_ns, data, encoding)
@@ -98,7 +101,7 @@ class HandWatch:
                     offered = self._offered
                 if offered is None or self._closing:
                     return
-                count = self._ask((offered.camera, offered.t_ns, offered.data, offered.encoding))
+                count = self._ask((offered.camera, offered.data, offered.encoding))
                 with self._changed:
                     if count is not None:
                         offered.watched.saw_hands(offered.t_ns, count)
@@ -116,25 +119,8 @@ class HandWatch:
         return pickle.load(self._process.stdout)
 
 
-def hand_watch(rig: Rig, *, asked: bool) -> HandWatch | ModelError | None:
-    """For a rig made for bare hands, or where a task card asks for hands; why there is none where there should be."""
-    if not asked and not made_for_hands(rig):
-        return None
-    try:
-        return HandWatch(rig)
-    except ModelError as error:
-        return error
-
-
-def made_for_hands(rig: Rig) -> bool:
-    """Whether both hands of its wearer are bare, and seen by two cameras."""
-    heads = [mount for mount in rig.cameras.values() if mount.device == "head"]
-    return len(heads) > 1 and not rig.grippers
-
-
 def main() -> None:
     """The process: the cameras first, then pictures, from stdin; for each how many hands it shows, to stdout."""
-    from handcap.capture.look import decoded_rgb
     from handcap.reconstruct.hands.follow import Follower
     from handcap.reconstruct.hands.mediapipe_detector import MediapipeDetector
 
@@ -148,10 +134,17 @@ def main() -> None:
             pickle.dump(answer, out)
             out.flush()
             try:
-                camera, _, data, encoding = pickle.load(sys.stdin.buffer)
+                camera, data, encoding = pickle.load(sys.stdin.buffer)
             except EOFError:
                 return
-            picture = decoded_rgb(data, encoding)
+            picture = _decoded(data, encoding)
             lens = mounts[camera].camera
             fits = picture is not None and picture.shape[:2] == (lens.height, lens.width)
             answer = len(follower.look(camera, picture)) if picture is not None and fits else None
+
+
+def _decoded(data: bytes, encoding: Encoding) -> NDArray[np.uint8] | None:
+    """A picture that can be decoded alone, (height, width, 3); None where it does not decode."""
+    if encoding == "jpeg":
+        return decode_picture(data, grey=False)
+    return next((picture for _, picture in decode_video([Packet(0, "h264", data)], grey=False)), None)

@@ -13,7 +13,7 @@ from handcap import session as session_store
 from handcap.capture.camera_stream import CameraEvent, CameraStream, CameraStreamParams
 from handcap.capture.cameras import CameraAt, as_stamped
 from handcap.capture.field_pass import FieldPasses
-from handcap.capture.hand_watch import hand_watch, made_for_hands
+from handcap.capture.hand_watch import HandWatch
 from handcap.capture.recorder import Recorder, RecorderParams
 from handcap.capture.refit import refit_clocks
 from handcap.capture.room import Room, RoomParams
@@ -27,7 +27,7 @@ from handcap.clock import NS_PER_S, seconds
 from handcap.devices import Board
 from handcap.errors import DeviceError, ModelError, SessionError
 from handcap.session import RecoveredTake, SessionMeta, SessionWriter
-from handcap.types import Rig
+from handcap.types import SIDES, Rig
 from handcap.wire.handcap_pb2 import (
     SENSOR_KIND_CAMERA,
     SENSOR_KIND_TRIGGER,
@@ -135,10 +135,15 @@ class Capture:
             if take.seconds:
                 refit_clocks(path, self._writer.journal, take.id)
         self.recorder = Recorder(self._writer, self.params.recorder)
-        hands = hand_watch(rig, asked=work is not None and work.card.asks_for_hands)
-        self.hands_unwatched = hands if isinstance(hands, ModelError) else None
-        watching = None if isinstance(hands, ModelError) else hands
-        self.watch = Watch([d for d in rig.devices if d in boards], rig.cameras, rig, watching)
+        self._bare_handed = rig.bare_sides == SIDES
+        self.hands_unwatched: ModelError | None = None
+        hands: HandWatch | None = None
+        if self._bare_handed or (work is not None and work.card.asks_for_hands):
+            try:
+                hands = HandWatch(rig)
+            except ModelError as error:
+                self.hands_unwatched = error
+        self.watch = Watch([d for d in rig.devices if d in boards], rig.cameras, rig, hands)
         self._streams = [
             BoardStream(name, board, rig.cameras, self.recorder, self.watch) for name, board in boards.items()
         ]
@@ -223,8 +228,7 @@ class Capture:
             watched.dropped[camera] = count
         rates = {name: device.imu.rate_hz for name, device in self.rig.devices.items() if name in watched.devices}
         device_of = {name: camera.device for name, camera in self.rig.cameras.items()}
-        bare_handed = made_for_hands(self.rig)
-        verdict = judge(watched, rates, self.params.spot, device_of, bare_handed=bare_handed)
+        verdict = judge(watched, rates, self.params.spot, device_of, bare_handed=self._bare_handed)
         if self.work is not None:
             verdict = self.work.judge(watched, verdict)
         self._write(take, watched, verdict)

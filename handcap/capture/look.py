@@ -69,15 +69,6 @@ def decoded(data: list[bytes], encoding: Encoding, width_px: int) -> list[Grey]:
     return pictures if whole else []
 
 
-def decoded_rgb(data: bytes, encoding: Encoding) -> NDArray[np.uint8] | None:
-    """A picture that can be decoded alone, (height, width, 3); None where it does not decode."""
-    from handcap.session.pictures import Packet, decode_picture, decode_video
-
-    if encoding == "jpeg":
-        return decode_picture(data, grey=False)
-    return next((picture for _, picture in decode_video([Packet(0, "h264", data)], grey=False)), None)
-
-
 def _jpeg(data: bytes, width_px: int) -> Grey | None:
     """The decoder halves for less than it costs to decode."""
     import cv2

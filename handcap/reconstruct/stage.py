@@ -36,7 +36,7 @@ from handcap.reconstruct.stretches import Stretch, stretches
 from handcap.reconstruct.surroundings import surroundings
 from handcap.reconstruct.whole import reconstruct_whole
 from handcap.session import Session, Take
-from handcap.types import SIDES, Rig, Trajectory
+from handcap.types import Trajectory
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def run_session(
     if hands:
         assert not field
         models.path(models.HAND_LANDMARKER)  # said before the take is solved, not after
-    elif hands is None and not field and _made_for_hands(session.rig):
+    elif hands is None and not field and session.rig.bare_sides:
         try:
             models.path(models.HAND_LANDMARKER)
             hands = True
@@ -125,11 +125,6 @@ def run_session(
             results.append(TakeResult(id, "refused", (Cause("no_pictures", measured=0.0, limit=1.0),), {}, ()))
     on_progress("done", 1.0)
     return results
-
-
-def _made_for_hands(rig: Rig) -> bool:
-    heads = [mount for mount in rig.cameras.values() if mount.device == "head"]
-    return len(heads) > 1 and any(side not in rig.grippers for side in SIDES)
 
 
 def _run_take(
