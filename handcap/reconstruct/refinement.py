@@ -215,13 +215,13 @@ class Refinement:
         """
         wishes = self._wishes(best)
         for _ in range(self._params.mounts.rounds):
+            before = self.eyes, self.corrected, self.noise_scale, self._integrator
             if not self._believed_anew(wishes):
                 break
             try:
                 best = self.solve(best.states, look(best), best.offset_s, rounds)
-            except (Refused, bundle.Unsolvable):  # so it cannot be
-                self._believe(dict(enumerate(self._calibrated)))
-                self.corrected = {}
+            except (Refused, bundle.Unsolvable):  # so it cannot be: as it was solved last
+                self.eyes, self.corrected, self.noise_scale, self._integrator = before
                 break
             wishes = self._wishes(best)
         params = self._params.mounts
