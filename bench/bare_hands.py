@@ -2,7 +2,8 @@
 
 A fixed offset per joint in the wrist frame, between the network's and the anatomical definition, is measured on the
 calibration seeds and printed; errors are given without and with it. A hand counts as visible when all its joints
-project into a head camera; what hides behind the wearer's arm or a thing counts as well.
+project into a head camera and at least half of them do not hide there behind the wearer's other arm, a sleeve or a
+thing; without depth in the truth what hides counts as well.
 
 With --worn: what one camera is worth in a session whose first take two cameras saw, with that take's bones and without.
 The second take is the same wearer in another room.
@@ -16,8 +17,10 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from handcap import session, sim
 from handcap.geometry import Array, inverse, transform
@@ -32,6 +35,7 @@ SCENES = ("corridor", "kitchen", "nursery", "shop_shelf")
 FLOORS_MM = {"two views": (11.0, 7.0), "one view": (16.0, np.nan)}
 MOST_LOST = 0.05
 CHI2_3_95 = 7.815
+OWN_HAND_M = 0.08  # a joint lies no deeper behind its own hand
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -55,14 +59,16 @@ def measure(folder: Path, take: str = "0001", true: Path | None = None) -> list[
     world = in_world_of(session.read_trajectory(true / "truth/head_imu.parquet"), head)
     T_world_head = session.read_trajectory(true / "truth/head.parquet").T_world_body
     exact = {side: _joints(true / f"truth/{side}_hand.parquet") for side in SIDES}
-    mounts = [m for m in session.read(folder).rig.cameras.values() if m.device == "head"]
+    mounts = {name: m for name, m in session.read(folder).rig.cameras.items() if m.device == "head"}
     out = []
     for side in SIDES:
         joints = exact[side]
         visible = np.zeros(len(joints), bool)
-        for mount in mounts:
-            pixel, valid = mount.camera.project(transform(inverse(T_world_head @ mount.T_imu_cam)[:, None], joints))
-            visible |= (valid & mount.camera.in_picture(pixel)).all(axis=1)
+        for name, mount in mounts.items():
+            p_cam = transform(inverse(T_world_head @ mount.T_imu_cam)[:, None], joints)
+            pixel, valid = mount.camera.project(p_cam)
+            inside: NDArray[np.bool_] = np.asarray((valid & mount.camera.in_picture(pixel)).all(axis=1), bool)
+            visible |= inside & (_hidden(true / "truth/depth" / name, pixel, p_cam[..., 2], inside) <= 0.5)
         path = derived / f"{side}_hand.parquet"
         n = len(head)
         visible = visible[:n]
@@ -83,6 +89,20 @@ def measure(folder: Path, take: str = "0001", true: Path | None = None) -> list[
         lost = int((visible & ~tracked).sum())
         swapped = int((nearer & tracked).sum())
         out.append(Seen(found[tracked], joints[:n][tracked], sigma[tracked], side, int(visible.sum()), lost, swapped))
+    return out
+
+
+def _hidden(depths: Path, pixel: Array, z_m: Array, inside: NDArray[np.bool_]) -> Array:
+    """(n,) share of joints that hide behind what is not their own hand, by the depth pictures of a camera."""
+    out = np.zeros(len(pixel))
+    if not depths.exists():
+        return out
+    for row, path in enumerate(sorted(depths.iterdir())[: len(pixel)]):
+        if inside[row]:
+            depth_m = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), float) / 1000
+            x, y = np.rint(pixel[row]).astype(int).T
+            at = depth_m[np.clip(y, 0, len(depth_m) - 1), np.clip(x, 0, depth_m.shape[1] - 1)]
+            out[row] = np.mean((at > 0) & (at < z_m[row] - OWN_HAND_M))
     return out
 
 
@@ -182,7 +202,8 @@ def main() -> None:
         folder = args.out / str(seed)
         if not folder.exists():
             args.out.mkdir(parents=True, exist_ok=True)
-            sim.simulate(folder, scene=SCENES[seed % len(SCENES)], rig="hands", seconds=args.seconds, seed=seed)
+            scene, depth = SCENES[seed % len(SCENES)], sim.SimulationParams(depth=True)
+            sim.simulate(folder, scene=scene, rig="hands", seconds=args.seconds, seed=seed, params=depth)
         (result,) = run_session(folder, params=params)
         timing = json.loads((folder / "derived/0001/reconstruct/timing.json").read_text(encoding="utf-8"))
         hands = measure(folder)

@@ -18,6 +18,7 @@ from handcap.reconstruct.hands.anatomy import AnatomyParams, within_limits
 from handcap.reconstruct.hands.bones import lengths_m
 from handcap.reconstruct.hands.distance import held_distance
 from handcap.reconstruct.hands.fit import FitParams, Views, fitted
+from handcap.reconstruct.hands.flesh import depth_m
 from handcap.reconstruct.hands.smooth import smoothed, stretches
 from handcap.reconstruct.hands.triangulate import triangulated
 from handcap.reconstruct.hands.virtual_view import VirtualView
@@ -41,6 +42,15 @@ def _unit(p: Array) -> Array:
     return p / np.linalg.norm(p, axis=-1, keepdims=True)
 
 
+def _views(origin: Array, rays: Array, relative_m: Array, skin_m: Array | None = None) -> Views:
+    """One moment, seen by all (v) views."""
+    unknown = np.full(rays.shape[:2], np.nan)
+    seen = np.ones((1, len(origin)), bool)
+    return Views(
+        origin, rays[None], relative_m[None], seen, (unknown if skin_m is None else skin_m)[None], seen.astype(float)
+    )
+
+
 def test_two_exact_views_meet_in_the_point_itself() -> None:
     joints = _hand()
     in_b = transform(np.linalg.inv(T_A_B), joints)
@@ -55,7 +65,7 @@ def test_rays_that_part_meet_nowhere() -> None:
 def test_the_wearers_bones_give_one_view_its_scale(away_m: float) -> None:
     joints = _hand(away_m)
     shape = 0.7 * (joints - joints[0])  # a network knows the shape, not the size
-    views = Views(np.zeros((1, 3)), _unit(joints)[None, None], shape[None, None], np.ones((1, 1), bool))
+    views = _views(np.zeros((1, 3)), _unit(joints)[None], shape[None])
     found = fitted(views, lengths_m(joints), 0.02, FitParams())
     assert np.linalg.norm(found.joints[0] - joints, axis=1).max() < 1e-3
     assert np.sqrt(found.cov[0, 2, 2]) > 0.019 * away_m  # bones known to 2 % leave the distance known to 2 %
@@ -64,13 +74,34 @@ def test_the_wearers_bones_give_one_view_its_scale(away_m: float) -> None:
 def test_two_views_tell_how_far_a_hand_of_unknown_size_is() -> None:
     joints = _hand()
     rays = np.stack([_unit(joints), _unit(joints - [0.11, 0.0, 0.0])])
-    views = Views(
-        np.array([[0.0] * 3, [0.11, 0.0, 0.0]]), rays[None], np.stack([joints, joints])[None], np.ones((1, 2), bool)
-    )
+    views = _views(np.array([[0.0] * 3, [0.11, 0.0, 0.0]]), rays, np.stack([joints, joints]))
     found = fitted(views, 0.8 * lengths_m(joints), 0.3, FitParams())
     assert abs(np.exp(found.log_size[0]) - 1 / 0.8) < 0.02
     assert np.linalg.norm(found.joints[0] - joints, axis=1).max() < 5e-3
     assert found.log_size_sigma[0] < 0.1
+
+
+@pytest.mark.parametrize("away_m", [0.3, 0.45, 0.7])
+def test_skin_that_is_measured_says_how_far_a_hand_of_unknown_size_is(away_m: float) -> None:
+    joints, eye = _hand(away_m), np.zeros(3)
+    rays = _unit(joints)
+    skin_m = np.linalg.norm(joints, axis=1) - depth_m(joints, eye, rays)
+    skin_m[17] -= 0.1  # a thing before the little finger's root
+    bones_m = 0.7 * lengths_m(joints)
+    found = fitted(_views(eye[None], rays[None], joints[None], skin_m[None]), bones_m, 0.3, FitParams())
+    assert np.linalg.norm(found.joints[0] - joints, axis=1).mean() < 8e-3
+    without = fitted(_views(eye[None], rays[None], joints[None]), bones_m, 0.3, FitParams())
+    assert found.cov[0, 29, 29] < without.cov[0, 29, 29] / 5  # of the middle finger's root, along the view
+
+
+def test_a_joint_lies_under_its_own_skin_and_deeper_behind_the_rest_of_the_hand() -> None:
+    joints = transform(np.linalg.inv(wrist_pose(_hand(), "right")), _hand())  # z out of the back
+    above = np.array([0.05, 0.0, 0.5])
+    from_above = depth_m(joints, above, _unit(joints - above))
+    assert ((from_above[[5, 9, 13, 17]] > 0.0149) & (from_above[[5, 9, 13, 17]] < 0.02)).all()
+    beside = np.array([0.08, 0.5, 0.0])  # on the thumb's side
+    from_side = depth_m(joints, beside, _unit(joints - beside))
+    assert from_side[17] > 0.05 and from_side[5] < 0.04
 
 
 def test_a_hand_that_one_camera_sees_is_as_far_as_when_two_saw_it() -> None:

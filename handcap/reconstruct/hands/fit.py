@@ -1,8 +1,9 @@
 """The hand that explains one moment best: the network's shape, turned, moved and sized, every joint a little beside it.
 
 Joint j is y_j(z) + δ_j with y_j(z) = t + R e^λ s_j, s the network's shape at the wearer's size and δ_j ~ N(0, d²). Rays
-from all views see the joints. The δ are eliminated in closed form, so that Gauss-Newton works on the seven numbers z of
-R, t, λ: what both views see beside the shape still counts as one joint, and its disparity as depth.
+from all views see the joints; how far the skin before the palm is may be measured too. The δ are eliminated in closed
+form, so that Gauss-Newton works on the seven numbers z of R, t, λ: what both views see beside the shape still counts as
+one joint, and its disparity as depth.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 from handcap.geometry import Array, skew, so3_exp, so3_log
 from handcap.reconstruct.hands.bones import lengths_m
+from handcap.reconstruct.hands.flesh import RADIUS_M, depth_m
+
+PALM = [0, 1, 2, 5, 9, 13, 17]  # joints whose own skin is what is seen before them; fingers hide behind others
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,9 @@ class FitParams:
     joint_m: float = 0.015  # of a joint beside the network's shape
     turn_rad: float = 0.35  # of the network's shape against the picture it was seen in
     robust: float = 3.0  # ray sigmas at which a ray counts half
+    skin_m: float = 0.012  # of a joint under its skin; what a palm's seven share leaves 5 mm of it
+    most_under: float = 1.7  # radii of its ball; deeper, a joint lies behind other parts of the hand
+    skin_robust: float = 2.0  # skin sigmas at which a distance counts half
     steps: int = 12
 
 
@@ -36,12 +43,16 @@ class Views:
         rays: (n, v, 21, 3) unit; anything where not seen.
         relative_m: (n, v, 21, 3) the network's shapes.
         seen: (n, v).
+        skin_m: (n, v, 21) along the rays, NaN where not known.
+        trust: (n, v) 0..1, share of its usual information that a view has.
     """
 
     origin: Array
     rays: Array
     relative_m: Array
     seen: NDArray[np.bool_]
+    skin_m: Array
+    trust: Array
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -86,8 +97,12 @@ def fitted(views: Views, bones_m: Array, bone_sigma: Array | float, params: FitP
     )
     n = len(shape)
     R, log_size = np.tile(np.eye(3), (n, 1, 1)), np.zeros(n)
-    t = _start(across, views.origin, shape)
+    skin = _Skin(views, p)
+    t = skin.at_distance(_start(across, views.origin, shape), shape)
     weight = np.ones(across.shape[:3])
+    # What the network is unsure of, it places and shapes badly.
+    trust = np.where(views.seen, views.trust, 0.0).max(axis=1)[:, None, None, None]
+    apart = np.eye(3) * trust / p.joint_m**2
     loose = np.zeros((n, 7, 7))
     loose[:, np.arange(6), np.arange(6)] = np.r_[[p.turn_rad**-2] * 3, [1e-4] * 3]
     loose[:, 6, 6] = np.asarray(bone_sigma) ** -2.0
@@ -95,10 +110,11 @@ def fitted(views: Views, bones_m: Array, bone_sigma: Array | float, params: FitP
     H = inner = B = miss = np.zeros(0)  # of the last step
     for _ in range(p.steps):
         far = np.linalg.norm(x[:, None] - views.origin[:, None], axis=-1)
-        info = weight / (np.maximum(far, 0.05) * p.ray_rad) ** 2
-        A = np.einsum("nvj,nvjab->njab", info, across)
-        b = np.einsum("nvj,nvjab,vb->nja", info, across, views.origin)
-        inner = np.linalg.inv(A + np.eye(3) / p.joint_m**2)
+        info = weight * views.trust[..., None] / (np.maximum(far, 0.05) * p.ray_rad) ** 2
+        under, under_at = skin.pull(x)
+        A = np.einsum("nvj,nvjab->njab", info, across) + under
+        b = np.einsum("nvj,nvjab,vb->nja", info, across, views.origin) + under_at
+        inner = np.linalg.inv(A + apart)
         y = np.exp(log_size)[:, None, None] * shape @ np.swapaxes(R, 1, 2)
         B = np.concatenate([-skew(y), np.broadcast_to(np.eye(3), (n, 21, 3, 3)), y[..., None]], axis=-1)
         outer = (np.eye(3) - A @ inner) @ A
@@ -110,7 +126,7 @@ def fitted(views: Views, bones_m: Array, bone_sigma: Array | float, params: FitP
         step = np.clip(step, -0.3, 0.3)
         R, t, log_size = so3_exp(step[:, :3]) @ R, t + step[:, 3:6], log_size + step[:, 6]
         y = np.exp(log_size)[:, None, None] * shape @ np.swapaxes(R, 1, 2) + t[:, None]
-        x = np.einsum("njab,njb->nja", inner, b + y / p.joint_m**2)
+        x = np.einsum("njab,njb->nja", inner, b + y * apart[..., 0, :1])
         d = x[:, None] - views.origin[:, None]
         miss = np.linalg.norm(np.einsum("nvjab,nvjb->nvja", across, d), axis=-1)
         miss = miss / np.maximum(np.linalg.norm(d, axis=-1), 0.05) / p.ray_rad
@@ -118,12 +134,53 @@ def fitted(views: Views, bones_m: Array, bone_sigma: Array | float, params: FitP
         if np.abs(step).max() < 1e-5:
             break
     spread = np.linalg.inv(H)
-    C = np.einsum("njab,njbx->njax", inner, B).reshape(n, 63, 7) / p.joint_m**2
+    C = np.einsum("njab,njbx->njax", inner, B).reshape(n, 63, 7) * apart[:, 0, :1, :1]
     cov = C @ spread @ np.swapaxes(C, 1, 2)
     j = np.arange(21)
     cov.reshape(n, 21, 3, 21, 3)[:, j, :, j, :] += np.swapaxes(inner, 0, 1)
     cost = np.where(views.seen[..., None], miss**2, 0.0).sum(axis=(1, 2)) / (21 * count)
     return Fitted(x, cov, cost, log_size, np.sqrt(spread[:, 6, 6]))
+
+
+class _Skin:
+    """Joints of the palm lie as deep behind the skin that is seen before them as the hand itself makes them lie."""
+
+    def __init__(self, views: Views, params: FitParams) -> None:
+        self._views, self._params = views, params
+        self._rays = views.rays[:, :, PALM]
+        self._radius_m = RADIUS_M[PALM]
+
+    def at_distance(self, middle: Array, shape: Array) -> Array:
+        """(n, 3) middles moved along where the hand is seen, to where most of the skin says."""
+        off, own = self._off(shape + middle[:, None])
+        off = np.where(own, off, np.nan).reshape(len(middle), -1)
+        told = np.isfinite(off).any(axis=1)
+        seen = self._views.seen / self._views.seen.sum(axis=1, keepdims=True)
+        towards = middle - seen @ self._views.origin
+        towards /= np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-6)
+        out = middle.copy()
+        out[told] += np.nanmedian(off[told], axis=1)[:, None] * towards[told]
+        return out
+
+    def pull(self, x: Array) -> tuple[Array, Array]:
+        """Information (n, 21, 3, 3) about joints near (n, 21, 3), and (n, 21, 3) the same times where they would be."""
+        off, own = self._off(x)
+        p, rays = self._params, self._rays
+        info = self._views.trust[..., None] / p.skin_m**2 / (1 + (off / p.skin_m / p.skin_robust) ** 2)
+        info = np.where(own, info, 0.0)
+        A, b = np.zeros((len(x), 21, 3, 3)), np.zeros((len(x), 21, 3))
+        A[:, PALM] = np.einsum("nvj,nvja,nvjb->njab", info, rays, rays)
+        wanted = np.einsum("nvja,nja->nvj", rays, x[:, PALM]) + np.where(own, off, 0.0)
+        b[:, PALM] = np.einsum("nvj,nvja->nja", info * wanted, rays)
+        return A, b
+
+    def _off(self, x: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """(n, v, 7) m by which the palm's joints are too near, and whether it is known by their own skin."""
+        views = self._views
+        under = depth_m(x[:, None], views.origin[None], views.rays)[:, :, PALM]
+        far = np.einsum("nvja,nvja->nvj", self._rays, x[:, None, PALM] - views.origin[None, :, None])
+        off = views.skin_m[:, :, PALM] + under - far
+        return off, np.isfinite(off) & (under < self._params.most_under * self._radius_m)
 
 
 def _start(across: Array, origin: Array, shape: Array) -> Array:

@@ -19,6 +19,7 @@ from handcap.reconstruct.hands import bones, identity
 from handcap.reconstruct.hands.detector import HandDetector, Landmarks, Picture
 from handcap.reconstruct.hands.fit import FitParams, fitted
 from handcap.reconstruct.hands.sighting import Sighting, agree, views_of
+from handcap.reconstruct.hands.skin import SkinParams, skin_distance
 from handcap.reconstruct.hands.virtual_view import VirtualView
 from handcap.types import MountedCamera, Side
 
@@ -27,6 +28,7 @@ from handcap.types import MountedCamera, Side
 class FollowParams:
     """How hands are looked for."""
 
+    skin: SkinParams = field(default_factory=SkinParams)
     look_every_s: float = 0.25  # full looks while a hand is lost: a hand that comes in is found at once to the eye
     look_half_rad: float = 0.75  # of one full look: the palm detector sees 192 px, a hand must be 30 of them
     look_px: int = 384
@@ -36,11 +38,19 @@ class FollowParams:
     cut_px: int = 224  # what the landmark network sees
     cuts: int = 3  # of one picture, until the hand lies in the cut as it should
     least_presence: float = 0.5
+    # Less sure than this, the network is asked again with the cut turned, and wider: its answers place the next cuts,
+    # so a wrong one leads to others, until the hand is lost.
+    sure_presence: float = 0.9
+    turns_rad: tuple[float, ...] = (-0.52, 0.52)
+    wider: float = 1.25
+    less_sure: float = 0.05  # by which a cut that should fit better is worse
     least_inside: float = 0.6  # of the joints that must lie in a picture
     most_miss_rad: float = 0.03  # median between two views; beyond, they do not see one hand
     coast_s: float = 0.3  # for which a hand that is not recognised is still expected where it was
     back_s: float = 3.0  # for which pictures are kept, to follow a hand found late back to where it came in
     most_speed_m_s: float = 2.0  # of a hand at work
+    most_off_m: float = 0.15  # beyond that, of where it was expected
+    reach_m: float = 1.1  # from the eyes
     size_sigma: float = 0.15  # of a hand before the wearer's is known
     least_support: float = -3.0  # log odds under which a followed hand is not this side's
 
@@ -94,14 +104,19 @@ class Follower:
 
     def step(self, moment: Moment) -> None:
         """What is seen at one time is added to `seen`, and what that says of the moments before."""
-        for side, track in list(self._tracks.items()):
-            on = self._onwards(track, side, moment)
-            if on is not None:
-                self._tracks[side] = on
-            elif abs(moment.t_ns - track.t_ns) > self.params.coast_s * 1e9:
-                del self._tracks[side]
-        lost: list[Side] = [side for side in self.sides if side not in self._tracks]
         due = self._looked_ns is None or moment.t_ns - self._looked_ns >= self.params.look_every_s * 1e9
+        lost: list[Side] = []
+        for side in self.sides:
+            track = self._tracks.get(side)
+            coasts = track is not None and moment.t_ns - track.t_ns <= self.params.coast_s * 1e9
+            on = self._onwards(track, side, moment) if track is not None and (coasts or due) else None
+            if on is None:
+                if not coasts:
+                    lost.append(side)
+                continue
+            self._tracks[side] = on
+            if not coasts:
+                self._back(on, side)
         if lost and due:
             self._looked_ns = moment.t_ns
             for side, track in self._looked(lost, moment).items():
@@ -169,9 +184,9 @@ class Follower:
     def _onwards(self, track: _Track, side: Side, moment: Moment) -> _Track | None:
         """The hand at another moment, later or earlier; None where it is not recognised."""
         apart_s = (moment.t_ns - track.t_ns) / 1e9
-        expected = track.joints + track.velocity * apart_s
+        expected = track.joints + track.velocity * (apart_s if abs(apart_s) <= self.params.coast_s else 0.0)
         found = self._expected(expected, side, moment)
-        if not found and np.any(track.velocity):  # it may have stopped
+        if not found and np.any(expected != track.joints):  # it may have stopped
             expected = track.joints
             found = self._expected(expected, side, moment)
         if not found:
@@ -180,11 +195,18 @@ class Follower:
         belief = identity.gathered(track.belief, right)
         if identity.supports(belief, side) < self.params.least_support:
             return None
+        found = self._with_skin(found, expected, moment)
+        joints = self._placed(found, moment)
+        if len(found) == 1 and not next(iter(found.values())).measured:
+            joints = self._at_distance(next(iter(found)), joints, track.joints, moment)
+        if not self._within_reach(joints, None if apart_s == 0.0 else track, moment):
+            return None
         for camera, sighting in found.items():
             self.seen[moment.row][camera, side] = sighting
-        joints = self._placed(found, moment)
-        if len(found) == 1:
-            joints = self._at_distance(next(iter(found)), joints, track.joints, moment)
+        if apart_s != 0.0 and max(s.presence for s in found.values()) < self.params.sure_presence:
+            joints = track.joints + (joints - track.joints).mean(
+                axis=0
+            )  # next cuts are for a hand as it was surely seen
         if apart_s == 0.0:
             return _Track(joints, track.velocity, moment.t_ns, belief)
         moved = (joints - track.joints).mean(axis=0) / apart_s
@@ -202,6 +224,32 @@ class Follower:
         if len(found) > 1 and not agree(found, self.mounts, self.params.most_miss_rad):
             found = self._reconciled(found, expected, moment)
         return {camera: s for camera, s in found.items() if not self._is_other(camera, side, s, moment)}
+
+    def _within_reach(self, joints: Array, track: _Track | None, moment: Moment) -> bool:
+        """Whether a hand can be there, and can have come there from where it was."""
+        p, middle = self.params, joints.mean(axis=0)
+        if float(np.linalg.norm(middle - moment.T_world_imu[:3, 3])) > p.reach_m:
+            return False
+        if track is None:
+            return True
+        moved_m = float(np.linalg.norm(middle - track.joints.mean(axis=0)))
+        return moved_m < p.most_off_m + p.most_speed_m_s * abs(moment.t_ns - track.t_ns) / 1e9
+
+    def _with_skin(self, found: Mapping[str, Sighting], expected: Array, moment: Moment) -> dict[str, Sighting]:
+        """Sightings that say how far the hand is, where another camera made a picture of this moment."""
+        out = dict(found)
+        if not self.params.skin.on or len(moment.pictures) < 2:
+            return out
+        about = self._placed(found, moment) if len(found) > 1 else expected
+        for camera, sighting in found.items():
+            other = next(c for c in moment.pictures if c != camera)
+            mounts = self.mounts[camera], self.mounts[other]
+            eye = (moment.T_world_imu @ mounts[0].T_imu_cam)[:3, 3]
+            far_m = float(np.linalg.norm(about.mean(axis=0) - eye))
+            pictures = moment.pictures[camera], moment.pictures[other]
+            skin_m = skin_distance(pictures, mounts, sighting.rays_cam, far_m, self.params.skin)
+            out[camera] = replace(sighting, skin_m=skin_m)
+        return out
 
     def _at_distance(self, camera: str, joints: Array, before: Array, moment: Moment) -> Array:
         """The joints as far from the only camera that sees them as they were before: it hardly sees how far."""
@@ -235,18 +283,32 @@ class Follower:
         return p_cam / np.maximum(np.linalg.norm(p_cam, axis=1, keepdims=True), 1e-6)
 
     def _refined(self, camera: str, joints: Array, moment: Moment) -> Sighting | None:
-        """What the network sees of the hand expected here; cut again until hand and cut fit."""
+        """What the network sees of the hand expected here, in the cut in which it is surest."""
         p, lens = self.params, self.mounts[camera].camera
         rays = self._rays(camera, joints, moment)
         pixel, valid = lens.project(rays)
         if (valid & lens.in_picture(pixel)).mean() < p.least_inside:
             return None
-        view, sighting = VirtualView.upright(rays, p.cut_px), None
+        view = VirtualView.upright(rays, p.cut_px)
+        best = self._cut(camera, view, moment)
+        for other in (*(view.turned(turn) for turn in p.turns_rad), view.wider(p.wider)):
+            if best is not None and best.presence >= p.sure_presence:
+                break
+            again = self._cut(camera, other, moment)
+            if again is not None and (best is None or again.presence > best.presence):
+                best = again
+        return best
+
+    def _cut(self, camera: str, view: VirtualView, moment: Moment) -> Sighting | None:
+        """What the network sees in a cut; cut again until hand and cut fit, or it is less sure."""
+        p, lens = self.params, self.mounts[camera].camera
+        sighting: Sighting | None = None
         for _ in range(p.cuts):
             found = self.detector.refine(view.cut(moment.pictures[camera], lens))
-            sighting = None if found.presence < p.least_presence else self._sighting(found, view, camera)
-            if sighting is None:
-                return None
+            again = None if found.presence < p.least_presence else self._sighting(found, view, camera)
+            if again is None or (sighting is not None and again.presence < sighting.presence - p.less_sure):
+                return sighting
+            sighting = again
             wanted = VirtualView.upright(sighting.rays_cam, p.cut_px)
             if view.near(wanted):
                 break

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from handcap.geometry import Array, inverse
-from handcap.reconstruct.hands.fit import Views
+from handcap.reconstruct.hands.fit import PALM, Views
 from handcap.reconstruct.hands.triangulate import misses_rad, triangulated
 from handcap.types import MountedCamera
+
+_LEAST_MEASURED = 3  # joints of the palm
+_UNSURE, _SURE, _LEAST_TRUST = 0.4, 0.95, 0.3  # presence at which a sighting is worth nothing, and all
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -22,12 +25,19 @@ class Sighting:
         relative_cam_m: (21, 3) shape, camera axes.
         right: belief that it is a right hand, 0..1.
         presence: belief that it is a hand, 0..1.
+        skin_m: (21,) along the rays, as far as the skin is or what hides it; NaN where no other camera says.
     """
 
     rays_cam: Array
     relative_cam_m: Array
     right: float
     presence: float
+    skin_m: Array = field(default_factory=lambda: np.full(21, np.nan))
+
+    @property
+    def measured(self) -> bool:
+        """Whether another camera's picture says how far the palm is."""
+        return bool(np.isfinite(self.skin_m[PALM]).sum() >= _LEAST_MEASURED)
 
 
 def views_of(seen: Sequence[Mapping[str, Sighting]], mounts: Mapping[str, MountedCamera]) -> Views:
@@ -35,12 +45,15 @@ def views_of(seen: Sequence[Mapping[str, Sighting]], mounts: Mapping[str, Mounte
     cameras = list(mounts)
     shape = (len(seen), len(cameras), 21, 3)
     rays, relative_m = np.tile([0.0, 0.0, 1.0], (*shape[:3], 1)), np.zeros(shape)
+    skin_m, trust = np.full(shape[:3], np.nan), np.ones(shape[:2])
     for i, row in enumerate(seen):
         for camera, sighting in row.items():
             v, R = cameras.index(camera), mounts[camera].T_imu_cam[:3, :3]
             rays[i, v], relative_m[i, v] = sighting.rays_cam @ R.T, sighting.relative_cam_m @ R.T
+            skin_m[i, v] = sighting.skin_m
+            trust[i, v] = np.clip((sighting.presence - _UNSURE) / (_SURE - _UNSURE), _LEAST_TRUST, 1.0) ** 2
     present = np.array([[camera in row for camera in cameras] for row in seen], bool)
-    return Views(np.array([mounts[c].T_imu_cam[:3, 3] for c in cameras]), rays, relative_m, present)
+    return Views(np.array([mounts[c].T_imu_cam[:3, 3] for c in cameras]), rays, relative_m, present, skin_m, trust)
 
 
 def agree(row: Mapping[str, Sighting], mounts: Mapping[str, MountedCamera], most_miss_rad: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,13 @@ class VirtualView:
     Attributes:
         R_cam_view: (3, 3).
         focal_px, size_px: of the virtual picture; its centre is ((size - 1) / 2, the same).
+        middle: what its centre shows, on the plane at unit distance; (0, 0) is the axis.
     """
 
     R_cam_view: Array
     focal_px: float
     size_px: int
+    middle: tuple[float, float] = (0.0, 0.0)
 
     @staticmethod
     def towards(ray_cam: Array, half_rad: float, size_px: int) -> VirtualView:
@@ -57,6 +59,14 @@ class VirtualView:
         half_tan = min(float((high - low).max()) / 2 / _PALM_SHARE, _MOST_TAN)
         return VirtualView(np.stack([x, np.cross(z, x), z], axis=1), size_px / 2 / half_tan, size_px)
 
+    def turned(self, angle_rad: float) -> VirtualView:
+        """The same about its axis."""
+        return replace(self, R_cam_view=self.R_cam_view @ so3_exp([0.0, 0.0, angle_rad]))
+
+    def wider(self, times: float) -> VirtualView:
+        """The same of a wider piece."""
+        return replace(self, focal_px=self.focal_px / times)
+
     def flat(self, rays_cam: Array) -> Array:
         """(..., 2) rays (..., 3) at unit distance along the axis; those beside or behind lie far out."""
         p = rays_cam @ self.R_cam_view
@@ -64,7 +74,7 @@ class VirtualView:
 
     def rays_cam(self, pixel: Array) -> Array:
         """(..., 3) unit rays of virtual pixels (..., 2)."""
-        xy = (pixel - (self.size_px - 1) / 2) / self.focal_px
+        xy = (pixel - (self.size_px - 1) / 2) / self.focal_px + self.middle
         ray = np.concatenate([xy, np.ones_like(xy[..., :1])], axis=-1) @ self.R_cam_view.T
         return ray / np.linalg.norm(ray, axis=-1, keepdims=True)
 
