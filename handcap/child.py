@@ -154,15 +154,22 @@ class Nursery:
 Bear = Callable[[Callable[[_J, Say], None], _J], Child]
 
 
-def beside_each_other(work: Callable[[int, Bear[Any]], _R], count: int, most: int, modules: Sequence[str]) -> list[_R]:
+def beside_each_other(
+    work: Callable[[int, Bear[Any]], _R],
+    count: int,
+    most: int,
+    modules: Sequence[str],
+    nursery: Nursery | None = None,
+) -> list[_R]:
     """What `work` made of 0, 1, … count - 1, each with a child, `most` at a time; one that fails ends all others.
 
     Args:
         work: is given its number and what starts a child of the nursery they all share; listens to it and closes it.
         modules: that the nursery imports.
+        nursery: that has imported them, and ends here; by default a new one.
     """
     running: list[Child] = []
-    nursery = Nursery(modules)
+    nursery = nursery or Nursery(modules)
 
     def bear(function: Callable[[Any, Say], None], job: Any) -> Child:
         child = Child(function, job, nursery)

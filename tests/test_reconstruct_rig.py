@@ -15,6 +15,7 @@ import pytest
 
 from handcap import session, sim
 from handcap.cameras import KannalaBrandt4
+from handcap.child import ChildEnded
 from handcap.encoder import JawEncoder
 from handcap.errors import FormatError
 from handcap.formats.lerobot import export_lerobot
@@ -22,7 +23,9 @@ from handcap.formats.tum import export_tum
 from handcap.geometry import Array, inverse, transform
 from handcap.measure.tags import find_tags, square_corners
 from handcap.reconstruct import run_session
+from handcap.reconstruct.helpers import nursery_ahead
 from handcap.reconstruct.jaw import jaw_width
+from handcap.reconstruct.judged import unnamed_gaps
 from handcap.reconstruct.score import carried_errors_m, in_world_of, score
 from handcap.sim.gripper import T_CAM_TCP, tags
 from handcap.types import Frame, Gripper, JawReadings
@@ -241,3 +244,25 @@ def test_a_gripper_whose_cube_nobody_saw_is_named_and_the_other_is_kept(take: Pa
     assert result.verdict == "partial"
     assert [(cause.code, cause.body) for cause in result.causes] == [("not_tied", "left_tcp")]
     assert (folder / DERIVED / "right_tcp.parquet").exists() and not (folder / DERIVED / "left_tcp.parquet").exists()
+
+
+def test_a_take_that_is_not_whole_says_where_even_if_no_gap_is_long() -> None:
+    whole, tenth = [(0, 10 * 10**9)], 10**8
+    lost = [(0, 83 * tenth), (86 * tenth, 97 * tenth)]
+    (cause,) = unnamed_gaps({"head": whole, "left_tcp": [lost[0]]}, 0, 10 * 10**9)
+    assert (cause.code, cause.body, cause.span_s) == ("tracking_lost", "left_tcp", (8.3, 10.0))
+    (longest,) = unnamed_gaps({"head": whole, "right_tcp": lost}, 0, 99 * tenth)
+    assert longest.body == "right_tcp" and longest.span_s == (8.3, 8.6)
+
+
+def test_helpers_that_were_begun_ahead_end_with_their_take(take: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "session"
+    shutil.copytree(take, folder, ignore=shutil.ignore_patterns("derived", "truth"))
+    with nursery_ahead(twice=False) as nursery:
+        run_session(folder, field=True, nursery=nursery)
+    ahead = (folder / "derived/0001/field/report.json").read_bytes()
+    run_session(folder, field=True)
+    assert (folder / "derived/0001/field/report.json").read_bytes() == ahead
+    if nursery is not None:
+        with pytest.raises(ChildEnded):
+            nursery.forked()

@@ -44,12 +44,14 @@ def reconstruct(
 ) -> None:
     """Recover the trajectories of a session; a verdict with its causes for each take."""
     from handcap import reconstruct as stage
-    from handcap import session as session_store
+    from handcap.reconstruct.helpers import nursery_ahead
 
     if field and hands:
         raise UsageError("a field pass looks for no bare hands", mend="give either --field or --hands")
-    with progress(as_json) as on_progress:
-        results = stage.run_session(session, rig_path=rig, take=take, on_progress=on_progress, field=field, hands=hands)
+    with nursery_ahead(twice=not field) as nursery, progress(as_json) as on_progress:
+        results = stage.run_session(
+            session, rig_path=rig, take=take, on_progress=on_progress, field=field, hands=hands, nursery=nursery
+        )
     lines: list[str] = []
     for result in results:
         lines.append(f"{result.take}: {_VERDICTS[result.verdict][lang]}{_numbers(result.report, lang)}")
@@ -58,6 +60,8 @@ def reconstruct(
         for cause in result.causes:
             whose = GRIPPERS.get(cause.body or "", {}).get(lang, "")
             lines += [f"  {whose}{cause.text(lang)}", f"    → {cause.mend(lang)}"]
+    from handcap import session as session_store
+
     erased = session_store.read(session).erased if take is None else {}
     lines += [f"{id}: " + {"en": f"erased ({why})", "zh": f"已彻底删除({why})"}[lang] for id, why in erased.items()]
     outputs = [path for result in results for path in result.outputs]

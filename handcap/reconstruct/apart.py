@@ -13,17 +13,16 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from handcap.child import Bear, ChildEnded, Say, beside_each_other, cores
+from handcap.child import Bear, ChildEnded, Nursery, Say, beside_each_other, cores
 from handcap.errors import ReconstructionError
 from handcap.reconstruct.hands.worn import WornBones
+from handcap.reconstruct.helpers import needed
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams
 from handcap.reconstruct.rig_take import Recording, Whole
 from handcap.reconstruct.stretches import Stretch
 from handcap.session import Take
 
 _S = TypeVar("_S")
-_NEEDED = ("handcap.reconstruct.recorded", "handcap.reconstruct.whole", "pycolmap")
-_NEEDED_TWICE = ("handcap.reconstruct.patch_kernel",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +58,16 @@ class SolvedStretch:
     undecodable: dict[str, tuple[int, ...]]
 
 
-def solve_apart(jobs: Sequence[Job], on_progress: Progress) -> list[Solved]:
+def solve_apart(jobs: Sequence[Job], on_progress: Progress, nursery: Nursery | None = None) -> list[Solved]:
     """Solve devices, in this order; `on_progress` is told one step at a time and the share of the whole.
+
+    Args:
+        nursery: of the processes, which it ends; by default a new one.
 
     Raises:
         HandcapError: what stopped one of them.
     """
-    return _apart(_solve, Solved, jobs, cores() + 1, lambda job: f"the device {job.what!r}", on_progress)
+    return _apart(_solve, Solved, jobs, cores() + 1, lambda job: f"the device {job.what!r}", on_progress, nursery)
 
 
 def solve_stretches(jobs: Sequence[Job], on_progress: Progress) -> list[SolvedStretch]:
@@ -80,6 +82,7 @@ def _apart(
     at_once: int,
     name: Callable[[Job], str],
     on_progress: Progress,
+    nursery: Nursery | None = None,
 ) -> list[_S]:
     done = [0.0] * len(jobs)
     lock = Lock()
@@ -104,8 +107,7 @@ def _apart(
             what = f"the process that solved {name(jobs[k])} {ended.how}"
             raise ReconstructionError(what, where=jobs[k].session, mend=ended.mend) from None
 
-    needed = [*_NEEDED, *(_NEEDED_TWICE if jobs[0].params.twice else ())]
-    return beside_each_other(solve, len(jobs), at_once, needed)
+    return beside_each_other(solve, len(jobs), at_once, needed(jobs[0].params.twice), nursery)
 
 
 def _solve(job: Job, say: Say) -> None:

@@ -43,6 +43,7 @@ def judged(
     causes: list[Cause] = []
     lost: list[str] = []
     spans: list[tuple[int, int]] | None = None
+    good_of: dict[str, list[tuple[int, int]]] = {}  # of those that count
     for device, result in devices.items():
         body = body_of(device)
         chain = None if tied is None else tied.chains.get(device)
@@ -61,8 +62,9 @@ def judged(
             causes += [replace(cause, body=body) for cause in jaw.causes]
         good = _absolute(bodies[body].spans_ok_s, chain.t_ns)
         if spans is None:
-            spans = good
+            spans = good_of[body] = good
         elif result.chain is not None or not _rests(chain):  # one that lies still spoils nothing, seen or not
+            good_of[body] = good
             spans = _common(spans, good)
     for device, cause in recording.missing.items():
         causes.append(replace(cause, body=body_of(device)))
@@ -78,6 +80,8 @@ def judged(
     length_s = float(seconds(origin.t_ns[-1], t0))
     whole = not causes and all(r.chain is None or r.judgement.verdict == "ok" for r in devices.values())
     whole &= sum(b - a for a, b in spans_ok_s) > length_s - _EDGE_S
+    if not whole and not causes:
+        causes = unnamed_gaps(good_of, t0, int(origin.t_ns[-1]))
     return Whole("ok" if whole else "partial", tuple(causes), spans_ok_s, devices, bodies, numbers, wall)
 
 
@@ -135,6 +139,19 @@ def _interruptions(chain: Chain, params: ReconstructParams) -> list[Cause]:
             if span[1] - span[0] >= longest_s:
                 found.append(Cause(code, None, span, span[1] - span[0], longest_s))
     return found
+
+
+def unnamed_gaps(good_of: Mapping[str, list[tuple[int, int]]], start_ns: int, end_ns: int) -> list[Cause]:
+    """What lies between the good spans of bodies, each part of it too short to have been named by itself."""
+    gaps: list[Cause] = []
+    for body, good in good_of.items():
+        edges = [start_ns, *(edge for span in good for edge in span), end_ns]
+        for a, b in zip(edges[::2], edges[1::2], strict=True):
+            span = (float(seconds(a, start_ns)), float(seconds(b, start_ns)))
+            gaps.append(Cause("tracking_lost", body, span, span[1] - span[0], _EDGE_S))
+    gaps.sort(key=lambda gap: -(gap.measured or 0.0))
+    long = [gap for gap in gaps if (gap.measured or 0.0) > _EDGE_S]
+    return long or gaps[:1]
 
 
 def _absolute(spans_s: Spans, t_ns: Stamps) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class SfmParams:
     seed: int = 0
     start_deg: float = 16.0  # between the first two pictures, COLMAP's own; it tries ever less if it has to
     start_tracks: int = 100
+    most_tracks: int | None = None  # of one picture, the longest; None for all
     enough: float = 0.5  # of the pictures; a first pair from which fewer follow was a bad one
     # A head that hardly moves aside gives COLMAP's first pair of pictures (16°, which it relaxes to 4°)
     # too little; what comes of less is checked against the IMU afterwards.
@@ -53,6 +54,8 @@ def solve(
     import pycolmap
 
     params = params or SfmParams()
+    if params.most_tracks is not None:
+        tracks = _longest(tracks, params.most_tracks)
     pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value
     with tempfile.TemporaryDirectory(prefix="handcap-sfm-") as folder:
         database = Path(folder) / "tracks.db"
@@ -80,6 +83,18 @@ def solve(
             if best is not None and best.num_reg_images() >= params.enough * len(tracks.camera_t_ns):
                 break
     return _poses(best)
+
+
+def _longest(tracks: Tracks, most: int) -> Tracks:
+    """Of the tracks only those that are among the `most` longest of any picture."""
+    _, which, lengths = np.unique(tracks.track, return_inverse=True, return_counts=True)
+    order = np.lexsort((tracks.track, -lengths[which], tracks.frame))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order)) - np.searchsorted(tracks.frame, tracks.frame)
+    kept = np.zeros(len(lengths), bool)
+    kept[which[rank < most]] = True
+    some = kept[which]
+    return replace(tracks, frame=tracks.frame[some], track=tracks.track[some], pixel=tracks.pixel[some])
 
 
 def _write_database(pycolmap: Any, path: Path, tracks: Tracks, camera: Camera, params: SfmParams) -> None:

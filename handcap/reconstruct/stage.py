@@ -19,6 +19,7 @@ import handcap
 from handcap import models
 from handcap import session as session_store
 from handcap.causes import Cause, Verdict
+from handcap.child import Nursery
 from handcap.errors import ModelError, ReconstructionError
 from handcap.geometry import Array
 from handcap.reconstruct.apart import Job, SolvedStretch, cores, solve_apart, solve_stretches
@@ -70,6 +71,7 @@ def run_session(
     params: ReconstructParams | None = None,
     field: bool = False,
     hands: bool | None = None,
+    nursery: Nursery | None = None,
 ) -> list[TakeResult]:
     """Reconstruct one take, or all, and write the results beside the recording.
 
@@ -81,6 +83,7 @@ def run_session(
             trajectories.
         hands: also look for bare hands, not in a field pass; by default where the rig is made for them, two head
             cameras and a side without a gripper, and the networks' weights are there.
+        nursery: of the first take's processes, see `helpers.nursery_ahead`.
 
     Raises:
         ModelError: hands are wanted, and the weights of the network that finds them are not there.
@@ -114,9 +117,8 @@ def run_session(
             on_progress(prefix + what, (k + share) / len(takes))
 
         try:
-            results.append(
-                _run_take(session, rig_path, session.take(id), params, FIELD_STAGE if field else STAGE, report_progress)
-            )
+            name, ready = FIELD_STAGE if field else STAGE, nursery if k == 0 else None
+            results.append(_run_take(session, rig_path, session.take(id), params, name, report_progress, ready))
         except ReconstructionError as error:
             if len(takes) == 1:
                 raise
@@ -128,7 +130,13 @@ def run_session(
 
 
 def _run_take(
-    session: Session, rig_path: Path | None, take: Take, params: ReconstructParams, stage: str, on_progress: Progress
+    session: Session,
+    rig_path: Path | None,
+    take: Take,
+    params: ReconstructParams,
+    stage: str,
+    on_progress: Progress,
+    nursery: Nursery | None,
 ) -> TakeResult:
     recording = recorded(session, take, params.every, params.share)
     if params.hands.on and recording.earlier is not None:
@@ -149,7 +157,7 @@ def _run_take(
 
         def apart(on_progress: Progress) -> dict[str, Reconstruction]:
             jobs = [Job(session.path, rig_path, take.id, device, params) for device in recording.cameras]
-            solved = dict(zip(recording.cameras, solve_apart(jobs, on_progress), strict=True))
+            solved = dict(zip(recording.cameras, solve_apart(jobs, on_progress, nursery), strict=True))
             undecodable.update({recording.cameras[device]: each.undecodable for device, each in solved.items()})
             return {device: each.result for device, each in solved.items()}
 

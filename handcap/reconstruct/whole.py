@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.cubes import CUBE, CubeLook, looking_for_cubes
 from handcap.reconstruct.eyes import Eye
 from handcap.reconstruct.hands import find_hands, judged_hands
-from handcap.reconstruct.jaw import jaw_width
+from handcap.reconstruct.jaw import JawWidth, jaw_width
 from handcap.reconstruct.judged import judged, tracked_spans, with_hands
 from handcap.reconstruct.pipeline import reconstruct_take
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams
@@ -243,26 +244,15 @@ def _bodies(
 ) -> tuple[dict[str, BodyResult], dict[str, dict[str, float]]]:
     bodies: dict[str, BodyResult] = {}
     numbers: dict[str, dict[str, float]] = {}
-    for device, result in devices.items():
-        body = body_of(device)
-        chain = None if tied is None else tied.chains.get(device)
-        T_imu_body = None if device == "head" else tool_on_imu(recording.rig, device)
-        if tied is None or chain is None or (device != "head" and T_imu_body is None):
-            continue
-        jaw = None
-        numbers[body] = dict(tied.numbers.get(device, {}))
-        if device != "head":
-            camera = recording.cameras[device]
-            jaw = jaw_width(
-                recording.frames(camera, params.jaw.every),
-                chain.camera_t_ns,
-                chain.dt_imu_cam_s,
-                recording.rig.cameras[camera].camera,
-                recording.rig.grippers[device],
-                recording.jaw(device),
-                params.jaw,
-            )
-            numbers[body] |= jaw.numbers
+    if tied is None:
+        return bodies, numbers
+    tools = {device: None if device == "head" else tool_on_imu(recording.rig, device) for device in devices}
+    held = [d for d in devices if d in tied.chains and (d == "head" or tools[d] is not None)]
+    jaws = _jaws(recording, {d: tied.chains[d] for d in held if d != "head"}, params)
+    for device in held:
+        body, chain, T_imu_body, result = body_of(device), tied.chains[device], tools[device], devices[device]
+        jaw = jaws.get(device)
+        numbers[body] = {**tied.numbers.get(device, {}), **({} if jaw is None else jaw.numbers)}
         of_body, spans_ok_s = result.judgement.verdict, result.judgement.spans_ok_s
         if result.chain is None:  # its tags alone placed it
             of_body, spans_ok_s = ("ok" if chain.tracked.all() else "partial"), tracked_spans(chain, params)
@@ -277,6 +267,25 @@ def _bodies(
             jaw,
         )
     return bodies, numbers
+
+
+def _jaws(recording: Recording, chains: Mapping[str, Chain], params: ReconstructParams) -> dict[str, JawWidth]:
+    """Jaws of the grippers whose chains these are, looked at beside each other."""
+
+    def jaw(device: str) -> JawWidth:
+        camera = recording.cameras[device]
+        return jaw_width(
+            recording.frames(camera, params.jaw.every),
+            chains[device].camera_t_ns,
+            chains[device].dt_imu_cam_s,
+            recording.rig.cameras[camera].camera,
+            recording.rig.grippers[device],
+            recording.jaw(device),
+            params.jaw,
+        )
+
+    with ThreadPoolExecutor(max(len(chains), 1)) as pool:
+        return dict(zip(chains, pool.map(jaw, chains), strict=True))
 
 
 def _expected_error_m(poses: Trajectory) -> float:
