@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from handcap.reconstruct import recorded as on_disk
 from handcap.reconstruct.bundle import Unsolvable, optimise
 from handcap.reconstruct.inertial import Preintegrator
 from handcap.reconstruct.mounts import Correction, MountParams, wishes
+from handcap.reconstruct.refinement import Refinement
 from handcap.reconstruct.result import Reconstruction, ReconstructParams
 from handcap.reconstruct.score import Score, score
 from handcap.reconstruct.uncertainty import UNMODELLED, linearised
@@ -164,6 +166,26 @@ def test_a_camera_turned_in_its_mount_is_named_and_the_take_solved_all_the_same(
     true = json.loads((rig_take / "truth/rig.json").read_text())["cameras"][camera]["T_imu_cam"]
     apart = se3_log(inverse(np.array(true)) @ result.mounts[camera].T_imu_cam)
     assert np.rad2deg(np.linalg.norm(apart[:3])) < 0.15 and np.linalg.norm(apart[3:]) < 0.004
+
+
+def test_a_take_that_a_cameras_new_place_makes_unsolvable_stands_as_solved_with_the_old_one(
+    rig_take: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = session_store.read(turned(rig_take, tmp_path / "s", "head_right", 1.0))
+    recording = on_disk.recorded(session, session.take("0001"), every=2, share=False)
+    params = replace(ReconstructParams(), twice=False)
+    unchecked = solve_device(recording, "head", replace(params, mounts=replace(params.mounts, rounds=0)))
+    solve = Refinement.solve
+
+    def with_old_places_alone(self: Refinement, *args: Any) -> Any:
+        if self.corrected:
+            raise Unsolvable
+        return solve(self, *args)
+
+    monkeypatch.setattr(Refinement, "solve", with_old_places_alone)
+    result = solve_device(recording, "head", params)
+    assert result.mounts == {} and result.chain is not None and unchecked.chain is not None
+    np.testing.assert_array_equal(result.chain.states.T_world_imu, unchecked.chain.states.T_world_imu)
 
 
 def test_a_camera_that_shows_another_moment_is_left_out_and_named(rig_take: Path, tmp_path: Path) -> None:
