@@ -171,19 +171,21 @@ def test_a_camera_turned_in_its_mount_is_named_and_the_take_solved_all_the_same(
 def test_a_take_that_a_cameras_new_place_makes_unsolvable_stands_as_solved_with_the_old_one(
     rig_take: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = session_store.read(turned(rig_take, tmp_path / "s", "head_right", 1.0))
+    session = session_store.read(turned(rig_take, tmp_path / "s", "head_left", 1.5))
     recording = on_disk.recorded(session, session.take("0001"), every=2, share=False)
     params = replace(ReconstructParams(), twice=False)
     unchecked = solve_device(recording, "head", replace(params, mounts=replace(params.mounts, rounds=0)))
-    solve = Refinement.solve
+    solve, refused = Refinement.solve, []
 
     def with_old_places_alone(self: Refinement, *args: Any) -> Any:
         if self.corrected:
+            refused.append(sorted(self.corrected))
             raise Unsolvable
         return solve(self, *args)
 
     monkeypatch.setattr(Refinement, "solve", with_old_places_alone)
     result = solve_device(recording, "head", params)
+    assert refused == [[0]]
     assert result.mounts == {} and result.chain is not None and unchecked.chain is not None
     np.testing.assert_array_equal(result.chain.states.T_world_imu, unchecked.chain.states.T_world_imu)
 
