@@ -23,12 +23,12 @@ class CubeLook:
     def __init__(self, recording: Recording, every: int, ahead: Mapping[str, tuple[Camera, Future[Seen]]]) -> None:
         self._recording, self._every, self._ahead = recording, every, ahead
 
-    def __call__(self, camera: str, lens: Camera) -> Seen:
-        """What one camera of the head saw, through this lens."""
+    def __call__(self, camera: str, lens: Camera, every: int) -> Seen:
+        """What one camera of the head saw, through this lens, in one of `every` so many pictures."""
         looked, seen = self._ahead.get(camera, (None, None))
-        if seen is not None and looked == lens:
+        if seen is not None and (looked, self._every) == (lens, every):
             return seen.result()
-        return _look(self._recording, camera, lens, self._every)
+        return _look(self._recording, camera, lens, every)
 
 
 @contextmanager

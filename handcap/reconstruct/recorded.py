@@ -29,10 +29,10 @@ def recorded(session: Session, take: Take, every: int = 1, share: bool = True) -
     missing: dict[str, Cause] = {}
     heads = [c for c in _HEAD_CAMERAS if c in rig.cameras]
     for device, wanted in (("head", heads), *((side, [side]) for side in SIDES if side in rig.cameras)):
-        recorded = [c for c in wanted if c in take.cameras]
-        if recorded and rig.cameras[recorded[0]].device in take.devices:
-            cameras[rig.cameras[recorded[0]].device] = recorded[0]
-        elif recorded:
+        there = [c for c in wanted if c in take.cameras]
+        if there and rig.cameras[there[0]].device in take.devices:
+            cameras[rig.cameras[there[0]].device] = there[0]
+        elif there:
             missing[device] = Cause("imu_slow", measured=0.0, limit=VerdictParams().min_imu_rate_hz)
         elif device in take.devices and wanted:
             missing[device] = Cause("no_pictures", measured=0.0, limit=float(VerdictParams().min_pictures))
@@ -56,6 +56,7 @@ def recorded(session: Session, take: Take, every: int = 1, share: bool = True) -
         ),
         earlier=Earlier(session, take.id) if share else None,
         timed=timed,
+        whole=(lambda: recorded(session, take, 1, share)) if every > 1 else None,
     )
 
 

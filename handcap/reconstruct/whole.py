@@ -64,7 +64,15 @@ def reconstruct_whole(
 def solve_device(
     recording: Recording, device: str, params: ReconstructParams, on_progress: Progress = lambda what, share: None
 ) -> Reconstruction:
-    """One device by itself, in its own world."""
+    """One device by itself, in its own world; from every picture where some of them do not do."""
+    result = _solved(recording, device, params, on_progress)
+    if result.chain is not None or recording.whole is None:
+        return result
+    again = _solved(recording.whole(), device, params, on_progress)
+    return result if again.chain is None else again
+
+
+def _solved(recording: Recording, device: str, params: ReconstructParams, on_progress: Progress) -> Reconstruction:
     of = "" if device == "head" else f" of the {device} gripper"
     camera = recording.cameras[device]
     earlier, first = recording.earlier, device == next(iter(recording.cameras))
@@ -167,7 +175,9 @@ def _tie(
     worn = [d for d in devices if d != first]
     tools = {d: T for d in worn if (T := tool_on_imu(recording.rig, d)) is not None}
     held = {d: recording.rig.grippers[d] for d in tools}
-    sightings = _sightings(recording, devices[first], held, cubes, params.tie)
+    # One that its tags alone will place has no pose where they are not looked for.
+    look = params.tie if all(d in chains for d in tools) else replace(params.tie, every=1, cameras=TieParams().cameras)
+    sightings = _sightings(recording, devices[first], held, cubes, look)
     tied = tie(anchor, {d: chains[d] for d in tools if d in chains}, sightings, tools, params.tie)
     for device, T_imu_tcp in tools.items():
         if device in tied.chains:
@@ -226,7 +236,7 @@ def _sightings(
     for camera in seers[: params.cameras]:
         mount = rig.cameras[camera]
         found: dict[str, list[tuple[int, Tag, Array]]] = {device: [] for device in grippers}
-        for t_ns, tags in cubes(camera, mount.camera):
+        for t_ns, tags in cubes(camera, mount.camera, params.every):
             for seen in tags:
                 if seen.id in owner:
                     device, tag = owner[seen.id]
