@@ -22,11 +22,14 @@ from handcap.formats.lerobot import export_lerobot
 from handcap.formats.tum import export_tum
 from handcap.geometry import Array, inverse, transform
 from handcap.measure.tags import find_tags, square_corners
+from handcap.reconstruct import recorded as on_disk
 from handcap.reconstruct import run_session
 from handcap.reconstruct.helpers import nursery_ahead
 from handcap.reconstruct.jaw import jaw_width
 from handcap.reconstruct.judged import unnamed_gaps
+from handcap.reconstruct.result import field_params
 from handcap.reconstruct.score import carried_errors_m, in_world_of, score
+from handcap.reconstruct.whole import solve_device
 from handcap.sim.gripper import T_CAM_TCP, tags
 from handcap.types import Frame, Gripper, JawReadings
 
@@ -266,3 +269,11 @@ def test_helpers_that_were_begun_ahead_end_with_their_take(take: Path, tmp_path:
     if nursery is not None:
         with pytest.raises(ChildEnded):
             nursery.forked()
+
+
+def test_a_device_that_some_of_its_pictures_cannot_place_is_placed_by_all(take: Path) -> None:
+    recorded_session = session.read(take)
+    some = on_disk.recorded(recorded_session, recorded_session.take("0001"), every=16, share=False)
+    assert solve_device(replace(some, whole=None), "head", field_params()).chain is None
+    chain = solve_device(some, "head", field_params()).chain
+    assert chain is not None and len(chain.camera_t_ns) > 10 * len(some.stamps("head_left"))
