@@ -68,8 +68,7 @@ def solve_device(
     result = _solved(recording, device, params, on_progress)
     if result.chain is not None or recording.whole is None:
         return result
-    again = _solved(recording.whole(), device, params, on_progress)
-    return result if again.chain is None else again
+    return _solved(recording.whole(), device, params, on_progress)
 
 
 def _solved(recording: Recording, device: str, params: ReconstructParams, on_progress: Progress) -> Reconstruction:
