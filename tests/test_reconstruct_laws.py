@@ -208,7 +208,7 @@ def visual_turns(motion, camera_t_ns, dt_s, noise_rad=0.0, seed=0):
     turns = turns + np.random.default_rng(seed).normal(0, noise_rad, turns.shape)
     n = len(camera_t_ns)
     turns, all_lit = np.r_[np.full((1, 3), np.nan), turns], np.ones((8, 8), bool)
-    return VisualTurns(camera_t_ns, turns, np.full(n, 100.0), np.full(n, 150), all_lit)
+    return VisualTurns(camera_t_ns, turns, np.full(n, 100.0), np.full(n, 150), np.zeros(n, bool), all_lit)
 
 
 @settings(max_examples=8)
@@ -244,7 +244,9 @@ def test_a_still_camera_gives_no_offset_to_rely_on():
     imu = ImuSamples(t_ns, rng.normal(0, 1e-3, (1000, 3)), np.tile([0, 0, 9.81], (1000, 1)))
     camera_t_ns = START_NS + 1_000_000_000 + 50_000_000 * np.arange(60, dtype=np.int64)
     turns = np.r_[np.full((1, 3), np.nan), rng.normal(0, 2e-4, (59, 3))]
-    still = VisualTurns(camera_t_ns, turns, np.full(60, 90.0), np.full(60, 150), np.ones((8, 8), bool))
+    still = VisualTurns(
+        camera_t_ns, turns, np.full(60, 90.0), np.full(60, 150), np.zeros(60, bool), np.ones((8, 8), bool)
+    )
     found = coarse_offset(still, imu, np.eye(3))
     assert found is None or found.sigma_s > 0.02 or found.correlation < 0.5
     few = VisualTurns(

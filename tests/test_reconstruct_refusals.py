@@ -13,6 +13,9 @@ from handcap import session as session_store
 from handcap.errors import RigError
 from handcap.reconstruct import Reconstruction, reconstruct_take, run_session
 from handcap.reconstruct.eyes import Eye
+from handcap.reconstruct.inputs import blind_causes, without_frozen
+from handcap.reconstruct.limits import VerdictParams
+from handcap.reconstruct.sync import VisualTurns
 from handcap.session import SessionClock, SessionMeta
 from handcap.types import Device, Frame, ImuSamples, MountedCamera, Rig
 
@@ -122,3 +125,23 @@ def test_an_empty_take_does_not_keep_the_next_one_from_being_tried(mh01_session,
     first, second = run_session(tmp_path / "two")
     assert [c.code for c in first.causes] == ["no_pictures"]
     assert [c.code for c in second.causes] == ["too_short"]
+
+
+def test_a_camera_that_sends_one_picture_again_and_again_while_it_is_turned_shows_nothing() -> None:
+    t_ns = np.arange(0, 4 * 10**9, 10**7, dtype=np.int64)
+    turning = np.where((t_ns > 10**9)[:, None], [0.0, 0.5, 0.0], [0.0, 0.005, 0.0])
+    imu = ImuSamples(t_ns, turning, np.tile([0.0, 0.0, 9.81], (len(t_ns), 1)))
+    camera_t_ns = 50_000_000 * np.arange(80, dtype=np.int64)
+    repeated = np.zeros(80, bool)
+    repeated[2:14] = repeated[40:60] = repeated[70] = True  # at rest, turning, a single one twice
+    turns = VisualTurns(
+        camera_t_ns, np.zeros((80, 3)), np.full(80, 90.0), np.full(80, 150), repeated, np.ones((8, 8), bool)
+    )
+    limits = VerdictParams()
+    found = without_frozen(turns, imu, limits)
+    frozen = np.arange(80)[found.repeated]
+    np.testing.assert_array_equal(frozen, np.arange(40, 60))
+    assert (found.points[frozen] == 0).all() and (np.delete(found.points, frozen) == 150).all()
+    assert np.isnan(found.rotvec_cam[40:61]).all() and np.isfinite(np.delete(found.rotvec_cam, np.r_[40:61], 0)).all()
+    (cause,) = blind_causes(found, found.repeated, limits, imu)
+    assert cause.code == "camera_frozen" and cause.measured == pytest.approx(0.95)

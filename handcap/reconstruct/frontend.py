@@ -78,6 +78,7 @@ def track(
     predict: PredictRotation,
     params: FrontendParams | None = None,
     lit: NDArray[np.bool_] | None = None,
+    frozen: NDArray[np.bool_] | None = None,
     on_frame: Callable[[int], None] = lambda n: None,
 ) -> Tracks:
     """Follow features through all pictures.
@@ -87,6 +88,7 @@ def track(
         camera: lens of the full-size picture.
         predict: rotation between two pictures, from the gyroscope.
         lit: what of the picture the lens lights, at any size; None for all.
+        frozen: (f,) pictures that show an earlier moment; nothing is seen in them.
     """
     params = params or FrontendParams()
     stamps: list[int] = []
@@ -94,14 +96,19 @@ def track(
     survived: list[float] = []
     seen: list[tuple[NDArray[np.int64], Array]] = []
     tracker: _Tracker | None = None
+    last_ns = 0  # of the last picture that was followed
     for n, frame in enumerate(frames):
         if tracker is None:
-            tracker = _Tracker(camera, params, lit)
-        R_new_old = predict(stamps[-1], frame.t_ns) if stamps else np.eye(3)
-        survived.append(tracker.advance(tracker.shrink(frame.image), R_new_old))
+            tracker, last_ns = _Tracker(camera, params, lit), frame.t_ns
         stamps.append(frame.t_ns)
         brightness.append(float(frame.image.mean()))
-        seen.append((tracker.ids.copy(), tracker.full_size_pixels()))
+        if frozen is not None and frozen[n]:
+            survived.append(np.nan)
+            seen.append((np.zeros(0, np.int64), np.zeros((0, 2))))
+        else:
+            survived.append(tracker.advance(tracker.shrink(frame.image), predict(last_ns, frame.t_ns)))
+            seen.append((tracker.ids.copy(), tracker.full_size_pixels()))
+            last_ns = frame.t_ns
         on_frame(n)
     counts = [len(ids) for ids, _ in seen]
     return Tracks(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,22 @@ from handcap.reconstruct.frontend import Tracks
 from handcap.reconstruct.limits import Refused, VerdictParams
 from handcap.reconstruct.sync import CoarseSync, VisualTurns
 from handcap.types import ImuSamples
+
+
+def without_frozen(turns: VisualTurns, imu: ImuSamples, params: VerdictParams) -> VisualTurns:
+    """The turns with nothing to be seen in pictures that came again and again while the device moved.
+
+    A camera at rest or covered may repeat its pictures too, once they are compressed; these are not marked as repeated.
+    """
+    frozen = np.zeros(len(turns.repeated), bool)
+    for a, b in runs(turns.repeated & (turns.points >= params.min_points)):
+        start_ns, end_ns = int(turns.camera_t_ns[max(a - 1, 0)]), int(turns.camera_t_ns[b])
+        rate = np.linalg.norm(imu.between(start_ns, end_ns + 1).gyro_imu, axis=1)
+        long = end_ns - start_ns >= params.longest_blink_s * 1e9
+        frozen[a : b + 1] = long and len(rate) > 0 and float(np.median(rate)) > params.moves_rad_s
+    rotvec_cam = turns.rotvec_cam.copy()
+    rotvec_cam[frozen | np.r_[False, frozen[:-1]]] = np.nan
+    return replace(turns, repeated=frozen, rotvec_cam=rotvec_cam, points=np.where(frozen, 0, turns.points))
 
 
 def check_inputs(turns: VisualTurns, imu: ImuSamples, params: VerdictParams) -> None:
@@ -84,7 +102,10 @@ def darkness(turns: VisualTurns, params: VerdictParams) -> tuple[Cause, ...]:
 def blind_causes(
     turns: VisualTurns, rows: NDArray[np.bool_], params: VerdictParams, imu: ImuSamples | None = None
 ) -> list[Cause]:
-    """Why the pictures `rows` give little to track: dark, washed out, covered, too fast."""
+    """Why the pictures `rows` give little to track: frozen, dark, washed out, covered, too fast."""
+    if turns.repeated[rows].mean() > 0.5:
+        stamps = turns.camera_t_ns[rows]
+        return [Cause("camera_frozen", measured=float((stamps[-1] - stamps[0]) / 1e9), limit=params.longest_blink_s)]
     light = float(np.median(turns.brightness[rows]))
     points = float(np.median(turns.points[rows]))
     if light < params.dark_level and points < 4 * params.min_points:

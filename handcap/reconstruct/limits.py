@@ -42,6 +42,7 @@ class VerdictParams:
     max_position_sigma_m: float = 0.15
     min_marks: int = 8  # landmarks seen from a keyframe, for it to count as tracked
     longest_blink_s: float = 0.1  # of pictures without points that is no cover over the lens
+    moves_rad_s: float = 0.1  # a device that turns so fast sees another picture every time
     longest_bridge_s: float = 0.5  # without sight; the IMU alone stays within about a centimetre
     shortest_span_s: float = 1.0  # of a stretch worth keeping
     ragged_end_s: float = 0.15  # pictures before the first sample or after the last: no two streams end together

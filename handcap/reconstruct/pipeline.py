@@ -119,6 +119,7 @@ class _Work:
         limits = self.params.verdict
         with self.step("looking at the pictures", 0.0):
             turns = sync.visual_turns(self.pictures(), self.mount.camera, self.params.sync)
+            turns = inputs.without_frozen(turns, self.imu, limits)
             self._note_inputs(turns)
             self.dark = inputs.darkness(turns, limits)
             inputs.check_inputs(turns, self.imu, limits)
@@ -220,6 +221,7 @@ class _Work:
             predict,
             self.params.frontend,
             turns.lit,
+            turns.repeated,
             lambda n: self.on_progress("following features", 0.1 + 0.25 * n / max(count, 1)),
         )
 

@@ -7,7 +7,7 @@ Rotation needs no scale, no map and no gravity, so it comes first: a cheap pass 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -51,6 +51,7 @@ class VisualTurns:
         rotvec_cam: (f, 3) rad, from picture i-1 to i in camera axes (R_cam0_cam1); NaN where it could not be told.
         brightness: (f,) mean grey level.
         points: (f,) features found in each picture.
+        repeated: (f,) whether it is the very same as the one before.
         lit: (h, w) bool, small picture: False in the rim that the lens never lights.
     """
 
@@ -58,13 +59,21 @@ class VisualTurns:
     rotvec_cam: Array
     brightness: Array
     points: NDArray[np.int64]
+    repeated: NDArray[np.bool_]
     lit: NDArray[np.bool_]
 
     def part(self, rows: slice) -> VisualTurns:
         """Some of the pictures; the first one's rotation is unknown."""
         rotvec_cam = self.rotvec_cam[rows].copy()
         rotvec_cam[:1] = np.nan
-        return VisualTurns(self.camera_t_ns[rows], rotvec_cam, self.brightness[rows], self.points[rows], self.lit)
+        return replace(
+            self,
+            camera_t_ns=self.camera_t_ns[rows],
+            rotvec_cam=rotvec_cam,
+            brightness=self.brightness[rows],
+            points=self.points[rows],
+            repeated=self.repeated[rows],
+        )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -99,6 +108,7 @@ def visual_turns(frames: Iterable[Frame], camera: Camera, params: SyncParams | N
     turns: list[Array] = []
     light: list[float] = []
     counts: list[int] = []
+    repeated: list[bool] = []
     old: NDArray[np.uint8] | None = None
     corners: NDArray[np.float32] | None = None
     brightest = np.zeros((small.height, small.width), np.uint8)
@@ -115,6 +125,7 @@ def visual_turns(frames: Iterable[Frame], camera: Camera, params: SyncParams | N
             if good.sum() >= 8:
                 turn = _turn_between(rays_old[good], rays_new[good], params.inlier_rad)
         stamps.append(frame.t_ns)
+        repeated.append(old is not None and np.array_equal(new, old))
         turns.append(turn)
         light.append(float(new.mean()))
         np.maximum(brightest, new, out=brightest)
@@ -126,6 +137,7 @@ def visual_turns(frames: Iterable[Frame], camera: Camera, params: SyncParams | N
         np.array(turns).reshape(-1, 3),
         np.array(light),
         np.array(counts, np.int64),
+        np.array(repeated, bool),
         _lit(brightest, params),
     )
 

@@ -56,6 +56,8 @@ def tracked_pictures(
 ) -> NDArray[np.bool_]:
     """Whether each picture lies within half of `longest_bridge_s` of a keyframe that sees, so that the IMU bridges it.
 
+    One picture alone that lies a little farther is no loss that could be told in a sentence.
+
     Args:
         camera_t_ns: (f,) all pictures.
         keyframe_t_ns: (n,) same clock; no picture outside their span is tracked.
@@ -68,7 +70,10 @@ def tracked_pictures(
     before = seeing[np.maximum(np.searchsorted(seeing, camera_t_ns, side="right") - 1, 0)]
     nearest = np.minimum(np.abs(after - camera_t_ns), np.abs(camera_t_ns - before))
     spanned = (camera_t_ns >= keyframe_t_ns[0]) & (camera_t_ns <= keyframe_t_ns[-1])
-    return spanned & (nearest <= params.longest_bridge_s * 1e9 / 2)
+    tracked = spanned & (nearest <= params.longest_bridge_s * 1e9 / 2)
+    for a, b in runs(spanned & ~tracked):
+        tracked[a : b + 1] = a == b
+    return tracked
 
 
 def blind_pictures(turns: VisualTurns, params: VerdictParams) -> NDArray[np.bool_]:
