@@ -204,9 +204,8 @@ class Follower:
         for camera, sighting in found.items():
             self.seen[moment.row][camera, side] = sighting
         if apart_s != 0.0 and max(s.presence for s in found.values()) < self.params.sure_presence:
-            joints = track.joints + (joints - track.joints).mean(
-                axis=0
-            )  # next cuts are for a hand as it was surely seen
+            # The next cuts are for a hand as it was surely seen.
+            joints = track.joints + (joints - track.joints).mean(axis=0)
         if apart_s == 0.0:
             return _Track(joints, track.velocity, moment.t_ns, belief)
         moved = (joints - track.joints).mean(axis=0) / apart_s
