@@ -278,6 +278,6 @@ def test_helpers_that_were_begun_ahead_end_with_their_take(take: Path, tmp_path:
 def test_a_device_that_some_of_its_pictures_cannot_place_is_placed_by_all(take: Path) -> None:
     recorded_session = session.read(take)
     some = on_disk.recorded(recorded_session, recorded_session.take("0001"), every=16, share=False)
-    assert solve_device(replace(some, whole=None), "head", field_params()).chain is None
+    assert solve_device(replace(some, all_pictures=None), "head", field_params()).chain is None
     chain = solve_device(some, "head", field_params()).chain
     assert chain is not None and len(chain.camera_t_ns) > 10 * len(some.stamps("head_left"))

@@ -48,6 +48,7 @@ def reconstruct(
 
     if field and hands:
         raise UsageError("a field pass looks for no bare hands", mend="give either --field or --hands")
+    # Begun before anything large is imported here, session folders included.
     with nursery_ahead(twice=not field) as nursery, progress(as_json) as on_progress:
         results = stage.run_session(
             session, rig_path=rig, take=take, on_progress=on_progress, field=field, hands=hands, nursery=nursery

@@ -56,7 +56,7 @@ def recorded(session: Session, take: Take, every: int = 1, share: bool = True) -
         ),
         earlier=Earlier(session, take.id) if share else None,
         timed=timed,
-        whole=(lambda: recorded(session, take, 1, share)) if every > 1 else None,
+        all_pictures=(lambda: recorded(session, take, 1, share)) if every > 1 else None,
     )
 
 

@@ -44,7 +44,7 @@ class Recording:
         worn: the wearer's bones, from earlier takes.
         earlier: takes of the session before this one, where it may use what they know.
         timed: what stamps are, by camera, of those that are on a trigger or may be.
-        whole: the same with every picture, where this holds only some.
+        all_pictures: the same with every picture, where this holds only some.
     """
 
     rig: Rig
@@ -59,7 +59,7 @@ class Recording:
     worn: WornBones | None = None
     earlier: Earlier | None = None
     timed: Mapping[str, TimedPictures] = field(default_factory=dict)
-    whole: Callable[[], Recording] | None = None
+    all_pictures: Callable[[], Recording] | None = None
 
     def part(self, start_ns: int, end_ns: int) -> Recording:
         """What it holds of the pictures with stamps, as recorded, start_ns <= t < end_ns."""
@@ -79,9 +79,15 @@ class Recording:
             return self.imu(device).between(start_ns - _IMU_AROUND_NS, end_ns + _IMU_AROUND_NS)
 
         colour = None if self.colour is None else within(self.colour)
-        all_of = self.whole
-        whole = None if all_of is None else lambda: all_of().part(start_ns, end_ns)
-        return replace(self, stamps=stamps, frames=within(self.frames), imu=imu, colour=colour, whole=whole)
+        every = self.all_pictures
+        return replace(
+            self,
+            stamps=stamps,
+            frames=within(self.frames),
+            imu=imu,
+            colour=colour,
+            all_pictures=None if every is None else lambda: every().part(start_ns, end_ns),
+        )
 
     def as_recorded(self, device: str, t_ns: Stamps) -> Stamps:
         """Stamps of pictures of a device's camera to follow, as they lie on the disk."""

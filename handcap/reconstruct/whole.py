@@ -66,9 +66,9 @@ def solve_device(
 ) -> Reconstruction:
     """One device by itself, in its own world; from every picture where some of them do not do."""
     result = _solved(recording, device, params, on_progress)
-    if result.chain is not None or recording.whole is None:
+    if result.chain is not None or recording.all_pictures is None:
         return result
-    return _solved(recording.whole(), device, params, on_progress)
+    return _solved(recording.all_pictures(), device, params, on_progress)
 
 
 def _solved(recording: Recording, device: str, params: ReconstructParams, on_progress: Progress) -> Reconstruction:

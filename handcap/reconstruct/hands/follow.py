@@ -237,7 +237,7 @@ class Follower:
     def _with_skin(self, found: Mapping[str, Sighting], expected: Array, moment: Moment) -> dict[str, Sighting]:
         """Sightings that say how far the hand is, where another camera made a picture of this moment."""
         out = dict(found)
-        if not self.params.skin.on or len(moment.pictures) < 2:
+        if len(moment.pictures) < 2:
             return out
         about = self._placed(found, moment) if len(found) > 1 else expected
         for camera, sighting in found.items():

@@ -28,7 +28,6 @@ _LEAST_HALF_TAN = 0.12  # of a cut: a hand farther away is smaller, but has no m
 class SkinParams:
     """How distances are measured."""
 
-    on: bool = True
     size_px: int = 128
     disparities: int = 64  # px to search, half of them farther than expected
     margin: float = 1.4  # of the cut, of what the hand spans
