@@ -57,6 +57,11 @@ def test_pictures_without_anything_in_them_tell_no_distance() -> None:
     assert not np.isfinite(skin_distance((grey, grey), MOUNTS, RAYS, 0.5, SkinParams())).any()
 
 
+def test_two_cameras_in_one_place_tell_no_distance() -> None:
+    left, _ = _pair(se3(np.eye(3), [0.0, 0.0, -0.5]))
+    assert not np.isfinite(skin_distance((left, left), (MOUNTS[0], MOUNTS[0]), RAYS, 0.5, SkinParams())).any()
+
+
 def test_a_wall_seen_by_the_other_camera_first_is_as_far() -> None:
     T_wall_imu = se3(np.eye(3), [0.0, 0.0, -0.5])
     left, right = _pair(T_wall_imu)

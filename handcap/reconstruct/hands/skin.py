@@ -21,6 +21,7 @@ from handcap.types import MountedCamera
 
 _BLOCK = 5  # px
 _ENDS_PX = 2
+_LEAST_BASE_M = 0.01  # between cameras, to see a hand from two sides
 _LEAST_HALF_TAN = 0.12  # of a cut: a hand farther away is smaller, but has no more pixels
 
 
@@ -57,6 +58,8 @@ def skin_distance(
     one, other = mounts
     T_one_other = inverse(one.T_imu_cam) @ other.T_imu_cam
     base_m = float(np.linalg.norm(T_one_other[:3, 3]))
+    if base_m < _LEAST_BASE_M:
+        return np.full(len(rays_cam), np.nan)
     middle_ray = rays_cam.mean(axis=0) / np.linalg.norm(rays_cam.mean(axis=0))
     R = _rectified(T_one_other[:3, 3] / base_m, middle_ray)
     flat = VirtualView(R, 1.0, params.size_px).flat(rays_cam)
