@@ -16,7 +16,7 @@ from test_reconstruct_bundle import FISHEYE, NOISE, PINHOLE, PIXEL_SIGMA, record
 
 from handcap import session as session_store
 from handcap.cameras import Camera
-from handcap.geometry import Array, inverse, se3_exp, se3_log
+from handcap.geometry import Array, inverse, se3_exp, se3_log, so3_exp
 from handcap.reconstruct import recorded as on_disk
 from handcap.reconstruct.bundle import Unsolvable, optimise
 from handcap.reconstruct.inertial import Preintegrator
@@ -56,7 +56,7 @@ def told(camera: Camera, off: Array, focal: float, seed: int, drift_px: float = 
         sigma_px = np.full(len(np.unique(seen.track)), PIXEL_SIGMA)
         linear = linearised(solution, imu, 1e-5)
         poses = solution.states.T_world_imu
-        (step,) = wishes(linear, seen, sigma_px, poses, [mount], 1.0).corrections([MountParams().possible])
+        (step,) = wishes(linear, seen, sigma_px, truth.t_ns, poses, [mount], 1.0).corrections([MountParams().possible])
         total = step.after(calibrated, mount)
         mount, states = total.applied(calibrated), solution.states
     return total
@@ -86,6 +86,29 @@ def test_a_step_that_no_camera_can_have_made_is_not_believed() -> None:
     assert found.can_be(MountParams())
     assert not replace(found, focal=-0.34).can_be(MountParams())
     assert not replace(found, position_m=np.array([0.0, 0.2, 0.0])).can_be(MountParams())
+
+
+@pytest.mark.parametrize("turned_deg", [0.0, 1.0, 3.0])
+def test_a_camera_that_slips_in_mid_take_is_told_from_one_that_was_mounted_askew(turned_deg: float) -> None:
+    truth, samples, seen = recorded(HeadMotion.drawn(7), PINHOLE, 3)
+    middle = len(truth) // 2
+    R = so3_exp(np.deg2rad(turned_deg) * np.array([0.6, 0.0, 0.8]))
+    ray = np.where((seen.keyframe >= middle)[:, None], seen.ray @ R, seen.ray)
+    pixel, valid = PINHOLE.project(ray)
+    kept = replace(seen, ray=ray, pixel=pixel).where(valid)
+    imu = Preintegrator(samples, NOISE)
+    askew = believed(PINHOLE, np.r_[np.deg2rad([0.5, 0.0, 0.0]), 0, 0, 0], 0.0)
+    kept = replace(kept, ray=askew.camera.unproject(kept.pixel)[0])
+    solution = optimise(truth, kept, askew.camera, askew.T_imu_cam, imu, PIXEL_SIGMA)
+    sigma_px = np.full(len(np.unique(kept.track)), PIXEL_SIGMA)
+    poses, linear = solution.states.T_world_imu, linearised(solution, imu, 1e-5)
+    found = wishes(linear, kept, sigma_px, truth.t_ns, poses, [askew], 1.0, parts=6)
+    (slip,) = found.slips([MountParams().calibrated], MountParams().possible.rotation_rad)
+    significant = slip.significance(MountParams().calibrated) > MountParams().slip_sigmas
+    assert significant == (turned_deg > 0), slip
+    if turned_deg:
+        assert slip.start_ns < truth.t_ns[middle] < slip.end_ns
+        assert np.rad2deg(np.linalg.norm(slip.rotation_rad)) == pytest.approx(turned_deg, rel=0.5)
 
 
 def test_a_lens_that_its_own_pictures_do_not_fit_is_unsolvable_and_no_crash() -> None:

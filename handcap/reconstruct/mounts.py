@@ -14,11 +14,12 @@ import numpy as np
 from scipy.special import chdtrc, ndtri  # chi2.sf and norm.isf, without the second that scipy.stats takes to import
 
 from handcap.causes import Cause
+from handcap.clock import seconds
 from handcap.geometry import Array, adjoint, inverse, se3_exp, se3_log, skew
 from handcap.reconstruct.landmarks import Observations, triangulate
 from handcap.reconstruct.optics import Optics
 from handcap.reconstruct.uncertainty import UNMODELLED, Linearised
-from handcap.types import CameraSigma, MountedCamera
+from handcap.types import CameraSigma, MountedCamera, Stamps
 
 Parts = tuple[float, float, float, float]  # of the mount's rotation and position, the focal length and the centre
 _SIZES = (3, 3, 1, 2)  # of one camera: rotation and position in its own axes, focal length as a share, centre
@@ -26,6 +27,7 @@ _COLUMNS = sum(_SIZES)
 _POSSIBLE = CameraSigma(0.1, 0.03, 0.05, 20.0)  # what may have happened to a camera
 _CALIBRATED = CameraSigma(0.002, 0.005, 0.002, 1.0)  # of a calibration that does not say
 _EXACT = CameraSigma(1e-7, 1e-7, 1e-7, 1e-5)
+_LARGE = 0.5  # of a slip's largest step, for a step to belong to it
 _SETTLED = CameraSigma(2e-4, 2e-4, 2e-4, 0.1)  # a smaller step is not worth another round
 
 
@@ -39,6 +41,8 @@ class MountParams:
         settled: steps below this end the search.
         sigmas: a camera farther off than so many is no longer believed where it was calibrated,
         back: and is again within this share of them, so that it does not flip from round to round.
+        parts: of a take, between which a camera may have turned on its mount,
+        slip_sigmas: and beyond so many has.
     """
 
     possible: CameraSigma = _POSSIBLE
@@ -48,6 +52,8 @@ class MountParams:
     sigmas: float = 3.0
     back: float = 0.7
     rounds: int = 3  # at most, of believing mounts anew
+    parts: int = 6
+    slip_sigmas: float = 4.0  # of the surest of all those parts and cameras
 
     def tolerance(self, mount: MountedCamera) -> CameraSigma:
         """Of a camera's calibration."""
@@ -131,16 +137,46 @@ class Correction:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Wishes:
-    """What a take's solution would rather have of its cameras' calibrations, nothing else being known of them.
+class Slip:
+    """How far a camera turned on its mount in the course of a take.
 
     Attributes:
-        information: (9 c, 9 c), poses and points following.
-        downhill: (9 c,) right-hand side.
-        follows: (6 n, 9 c) by how much every pose `[theta; rho]` moves with each of them.
-        scatter: (9 c, 9 c) covariance of `downhill`: of pictures as their tracks show it one against the other, of the
+        rotation_rad: (3,) from the first part of the take to another, the camera's axes.
+        cov: (3, 3).
+        start_ns, end_ns: keyframes between which most of it happened.
+    """
+
+    rotation_rad: Array
+    cov: Array
+    start_ns: int
+    end_ns: int
+
+    def cause(self, camera: str, first_ns: int, tolerance: CameraSigma, params: MountParams) -> Cause:
+        """What to say of the camera of this name, in a take whose first picture is of `first_ns`."""
+        begin_s, end_s = seconds(np.array([self.start_ns, self.end_ns]), first_ns).tolist()
+        turned_deg, limit_rad = np.rad2deg(np.linalg.norm(self.rotation_rad)), params.sigmas * tolerance.rotation_rad
+        return Cause("mount_slipped", camera, (begin_s, end_s), float(turned_deg), float(np.rad2deg(limit_rad)))
+
+    def significance(self, tolerance: CameraSigma) -> float:
+        """By how many sigmas it turned, the calibration itself being good for `tolerance`."""
+        return _sigmas(self.rotation_rad, self.cov + tolerance.rotation_rad**2 * np.eye(3))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Wishes:
+    """What a take's solution would rather have of its c cameras' calibrations, nothing else being known of them.
+
+    Columns are the calibrations, 9 a camera, and behind them all, 3 (p - 1) a camera, by how much the camera turned on
+    its mount between one of p parts of the take and the next; k of both together.
+
+    Attributes:
+        information: (k, k), poses and points following.
+        downhill: (k,) right-hand side.
+        follows: (6 n, k) by how much every pose `[theta; rho]` moves with each of them.
+        scatter: (k, k) covariance of `downhill`: of pictures as their tracks show it one against the other, of the
             inertial sensor as it is stated.
         widening: of variances, for what the solution's weights leave out.
+        edge_ns: (p + 1,) stamps of keyframes at which the parts begin and the last one ends.
     """
 
     information: Array
@@ -148,6 +184,7 @@ class Wishes:
     follows: Array
     scatter: Array
     widening: float
+    edge_ns: Stamps
 
     def corrections(self, known: Sequence[CameraSigma]) -> list[Correction]:
         """One for each camera, of which so much is known beforehand.
@@ -155,37 +192,64 @@ class Wishes:
         How sure they are is told by how the tracks differ, each with all its views as one witness (Liang and Zeger
         1986): a track that drifts pulls in the same direction in every picture.
         """
-        prior = np.diag(_information(known))
-        half: Any = np.linalg.inv(self.information + prior)
-        step, cov = half @ self.downhill, UNMODELLED * (half @ (self.scatter + prior) @ half)
+        step, cov = self._step(_information(known))
         out = []
         for part in map(_columns_of, range(len(known))):
             own = step[part]
             out.append(Correction(own[:3], own[3:6], float(own[6]), own[7:9], cov[part, part]))
         return out
 
+    def slips(self, known: Sequence[CameraSigma], possible_rad: float) -> list[Slip]:
+        """By how much each camera turned on its mount, from the first part of the take to where that is the surest."""
+        count, cuts = len(known), len(self.edge_ns) - 2
+        step, cov = self._step(np.r_[_information(known), np.full(3 * cuts * count, possible_rad**-2)])
+        out = []
+        for c in range(count):
+            own = slice(_COLUMNS * count + 3 * cuts * c, _COLUMNS * count + 3 * cuts * (c + 1))
+            turns = step[own].reshape(cuts, 3)
+            turned = np.cumsum(turns, axis=0)
+            spread = cov[own, own].reshape(cuts, 3, cuts, 3).cumsum(axis=0).cumsum(axis=2)
+            size = np.linalg.norm(turns, axis=1)
+            large = np.flatnonzero(size >= _LARGE * size.max())
+            start_ns, end_ns = int(self.edge_ns[large[0]]), int(self.edge_ns[large[-1] + 2])
+            parts = [Slip(turned[p], spread[p, :, p], start_ns, end_ns) for p in range(cuts)]
+            out.append(max(parts, key=lambda slip: slip.significance(known[c])))
+        return out
+
+    def _step(self, prior: Array) -> tuple[Array, Array]:
+        """(m,) of the first m columns, of which (m,) information is known beforehand, and (m, m) covariance."""
+        m = len(prior)
+        half: Any = np.linalg.inv(self.information[:m, :m] + np.diag(prior))
+        return half @ self.downhill[:m], UNMODELLED * (half @ (self.scatter[:m, :m] + np.diag(prior)) @ half)
+
     def covariance(self, known: Sequence[CameraSigma]) -> Array:
-        """(9 c, 9 c) of all calibrations together, of which so much is known beforehand."""
-        inverted: Any = np.linalg.inv(self.information + np.diag(_information(known)))
-        return self.widening * inverted
+        """(6 n, 6 n) of poses, by what is not known of all calibrations together but so much beforehand."""
+        prior = _information(known)
+        m = len(prior)
+        inverted: Any = np.linalg.inv(self.information[:m, :m] + np.diag(prior))
+        return self.follows[:, :m] @ (self.widening * inverted) @ self.follows[:, :m].T
 
 
 def wishes(
     linear: Linearised,
     seen: Observations,
     sigma_px: Array,
+    t_ns: Stamps,
     T_world_imu: Array,
     mounts: Sequence[MountedCamera],
     variance_factor: float,
+    parts: int = 1,
 ) -> Wishes:
     """Of the optimum of `seen`.
 
     Args:
         linear: there.
         sigma_px: (m,) by track, ascending ids.
-        T_world_imu: (n, 4, 4) by keyframe.
+        t_ns, T_world_imu: (n,) and (n, 4, 4) by keyframe.
         variance_factor: of the observations' slow errors over what `sigma_px` holds.
+        parts: p, of the take, alike in keyframes.
     """
+    edges = np.arange(parts + 1) * (len(t_ns) - 1) // parts
     optics = Optics.mounted(mounts)
     T_world_first = T_world_imu @ mounts[0].T_imu_cam
     marks, residual = triangulate(seen, T_world_first, optics)
@@ -203,6 +267,10 @@ def wishes(
     by_frame = np.concatenate([by_point_cam @ skew(p_cam), -by_point_cam], axis=2)
     by_pose = by_frame @ np.array([adjoint(inverse(m.T_imu_cam)) for m in mounts])[seen.camera]
     by_calibration = _by_calibration(by_frame, seen, seen.pixel - residual, weight, optics)
+    by_turn = by_calibration.reshape(len(seen), 2, len(mounts), _COLUMNS)[..., None, :3]
+    late = seen.keyframe[:, None] >= edges[1:-1]
+    by_turns = (by_turn * late[:, None, None, :, None]).reshape(len(seen), 2, -1)
+    by_calibration = np.concatenate([by_calibration, by_turns], axis=2)
     # The points follow: their part of every column is taken out.
     normal = np.add.reduceat(np.einsum("kai,kaj->kij", by_point, by_point), start) + 1e-9 * np.eye(3)
     shared = np.add.reduceat(np.einsum("kai,kaq->kiq", by_point, by_calibration), start)
@@ -220,7 +288,7 @@ def wishes(
     visual = pulls.T @ pulls * (measured / max(measured - fitted, 1))  # residuals are smaller than errors by the fit
     scatter = visual + x_by_c.T @ linear.inertial @ x_by_c
     widening = UNMODELLED * max(variance_factor, 1.0)
-    return Wishes((information + information.T) / 2, downhill, -x_by_c[:-1], scatter, widening)
+    return Wishes((information + information.T) / 2, downhill, -x_by_c[:-1], scatter, widening, t_ns[edges])
 
 
 def _by_calibration(by_frame: Array, seen: Observations, pixel: Array, weight: Array, optics: Optics) -> Array:

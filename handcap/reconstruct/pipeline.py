@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from handcap.causes import Cause
-from handcap.clock import NS_PER_S, nanoseconds, to_imu_clock
+from handcap.clock import NS_PER_S, nanoseconds, seconds, to_imu_clock
 from handcap.geometry import GRAVITY_M_S2, Array, yaw_rotation
 from handcap.measure.gyro import GyroRotation
 from handcap.reconstruct import bundle, inputs, landmarks, sfm, sync, uncertainty, verdict
@@ -423,8 +423,10 @@ class _Work:
         states = best.states.moved(T_gauge)
         if self.placed:
             joint = uncertainty.regauged(joint, states.T_world_imu, first)
-        judgement = self._judge(turns, tracks, key_tracks, states, best, views, joint)
-        judgement = judgement.with_doubts([*better.mount_causes(), *self._offset_causes(best)])
+        judgement = self._judge(turns, tracks, key_tracks, states, best, views, joint, bool(better.slipped))
+        judgement = judgement.with_doubts([*better.mount_causes(int(states.t_ns[0])), *self._offset_causes(best)])
+        for slip in better.slipped.values():
+            judgement = judgement.until(float(seconds(slip.start_ns, int(states.t_ns[0]))), self.params.verdict)
         if judgement.verdict == "refused":
             return Reconstruction(self.body, judgement, offset_s, joint.dt_sigma_s, (None, None), seconds=self.seconds)
         shift = int(states.t_ns[0]) - int(to_imu_clock(key_tracks.camera_t_ns[:1], offset_s)[0])
@@ -482,6 +484,7 @@ class _Work:
         best: Optimum,
         views: NDArray[np.int64],
         joint: uncertainty.PoseUncertainty,
+        slipped: bool,
     ) -> Judgement:
         residual_rms = float(np.sqrt(np.mean(best.residual**2))) if len(best.residual) else float("inf")
         position_sigma = np.sqrt(np.trace(joint.cov[:, 3:, :, 3:].diagonal(0, 0, 2), axis1=0, axis2=1))
@@ -495,9 +498,12 @@ class _Work:
             "position_sigma_max_m": float(position_sigma.max()),
             "path_m": float(np.linalg.norm(np.diff(states.T_world_imu[:, :3, 3], axis=0), axis=1).sum()),
         }
+        limits = self.params.verdict
+        if slipped:  # it is known why sensor and pictures contradict each other
+            limits = replace(limits, max_imu_mismatch=np.inf)
         return verdict.judge(
             turns, tracks.camera_t_ns, key_tracks.camera_t_ns, views, position_sigma, joint.dt_sigma_s,
-            self.imu, self.numbers, self.params.verdict,
+            self.imu, self.numbers, limits,
         ).about(self.body)  # fmt: skip
 
 

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from handcap.causes import Cause
+from handcap.clock import seconds
 from handcap.errors import ReconstructionError, RigError
 from handcap.measure.timed_pictures import TimedPictures
 from handcap.reconstruct.limits import VerdictParams
@@ -66,9 +69,15 @@ def _as_timed(mount: MountedCamera, timed: TimedPictures | None) -> MountedCamer
     return replace(mount, dt_sigma_s=None) if untied else mount
 
 
-def with_doubts(whole: Whole, recording: Recording) -> Whole:
-    """The same, with what is not certain about when pictures were taken."""
+def with_doubts(whole: Whole, recording: Recording, take: Take) -> Whole:
+    """The same, with what is not certain about when pictures and samples were taken."""
     out: list[Cause] = []
+    start_ns = min(int(recording.stamps(camera)[0]) for camera in recording.cameras.values())
+    for device in take.devices:
+        for jump in take.clock_jumps(device):
+            off_ns = np.array([jump.first_ns, jump.last_ns]) - jump.by_ns
+            begin_s, end_s = np.maximum(seconds(off_ns, start_ns), 0.0).tolist()
+            out.append(Cause("clock_mended", device, (begin_s, end_s), 1e-6 * abs(jump.by_ns)))
     for camera, timed in recording.timed.items():
         match = timed.match
         if match is not None and not timed.exposed:

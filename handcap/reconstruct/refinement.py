@@ -58,6 +58,7 @@ class Refinement:
         eyes: its cameras, as they are believed to sit.
         looks: how the points look, for later takes; None until they are laid, and in a quick pass.
         corrected: by number of the camera, those that do not sit or look as calibrated, and what they are off by.
+        slipped: by number of the camera, those that turned on their mount in the course of the take.
         unfit: by name, cameras that do not see what they should, and the share of it that they do.
         noise_scale: of the IMU's stated noise, as the residuals demand.
     """
@@ -77,6 +78,7 @@ class Refinement:
         self._clock_prior, self._placed = clock_prior, placed
         self.corrected: dict[int, mounts.Correction] = {}
         self.noise_scale = 1.0
+        self.slipped: dict[int, mounts.Slip] = {}
         self.looks: Looks | None = None
         self.unfit: dict[str, float] = {}
         self._integrator = Preintegrator(imu, device.imu)
@@ -214,6 +216,7 @@ class Refinement:
             rounds: of each solution.
         """
         wishes = self._wishes(best)
+        self._note_slips(wishes)
         for _ in range(self._params.mounts.rounds):
             before = self.eyes, self.corrected, self.noise_scale, self._integrator
             if not self._believed_anew(wishes):
@@ -228,8 +231,7 @@ class Refinement:
         known = [
             params.possible if c in self.corrected else m.sigma or params.exact for c, m in enumerate(self._calibrated)
         ]
-        follows = wishes.follows
-        cov = best.joint.cov.reshape(len(follows), -1) + follows @ wishes.covariance(known) @ follows.T
+        cov = best.joint.cov.reshape(len(wishes.follows), -1) + wishes.covariance(known)
         return replace(best, joint=replace(best.joint, cov=cov.reshape(best.joint.cov.shape)))
 
     def _wishes(self, best: Optimum) -> mounts.Wishes:
@@ -238,10 +240,20 @@ class Refinement:
             best.linear,
             best.weighed.seen,
             best.weighed.sigma_px,
+            best.solution.states.t_ns,
             best.solution.states.T_world_imu,
             [eye.mount for eye in self.eyes.eyes],
             noise.variance_factor / noise.solver_factor,
+            self._params.mounts.parts,
         )
+
+    def _note_slips(self, wishes: mounts.Wishes) -> None:
+        """Notes cameras that turned on their mounts meanwhile; no one place is right for these."""
+        params = self._params.mounts
+        tolerances = [params.tolerance(m) for m in self._calibrated]
+        for c, slip in enumerate(wishes.slips(tolerances, params.possible.rotation_rad)):
+            if slip.significance(tolerances[c]) > params.slip_sigmas:
+                self.slipped.setdefault(c, slip)
 
     def _known(self, moved: Container[int]) -> list[CameraSigma]:
         """What is known of every camera beforehand: of those that have moved, what is possible."""
@@ -263,6 +275,7 @@ class Refinement:
             limit = params.sigmas * (1.0 if believed[c] is self._calibrated[c] else params.back)
             if max(total.significance(params.tolerance(self._calibrated[c]))) >= limit:
                 moved.add(c)
+        moved.difference_update(self.slipped)
         steps = wishes.corrections(self._known(moved))
         totals = {c: steps[c].after(self._calibrated[c], believed[c]) for c in sorted(moved)}
         self.corrected = {c: total for c, total in totals.items() if total.can_be(params)}
@@ -278,11 +291,15 @@ class Refinement:
             self._integrator = Preintegrator(self._imu, self._device.imu)
         return again
 
-    def mount_causes(self) -> list[Cause]:
-        """What to say of cameras that do not sit or look as calibrated."""
-        found = []
+    def mount_causes(self, first_ns: int) -> list[Cause]:
+        """What to say of cameras that do not sit or look as calibrated, in a take that begins at `first_ns`."""
+        params = self._params.mounts
+        found: list[Cause] = []
+        for c, slip in self.slipped.items():
+            tolerance = params.tolerance(self._calibrated[c])
+            found.append(slip.cause(self.eyes.eyes[c].name, first_ns, tolerance, params))
         for c, moved in self.corrected.items():
-            found += moved.causes(self.eyes.eyes[c].name, self._calibrated[c], self._params.mounts)
+            found += moved.causes(self.eyes.eyes[c].name, self._calibrated[c], params)
         least = self._params.eyes.least_fit
         for name, share in self.unfit.items():
             found.append(Cause("camera_disagrees", name, measured=100 * share, limit=100 * least))

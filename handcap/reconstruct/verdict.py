@@ -50,6 +50,14 @@ class Judgement:
         verdict = "partial" if causes and self.verdict == "ok" else self.verdict
         return replace(self, verdict=verdict, causes=(*self.causes, *causes))
 
+    def until(self, end_s: float, params: VerdictParams) -> Judgement:
+        """With nothing good from then on; refused if nothing is left."""
+        cut = ((a, min(b, end_s)) for a, b in self.spans_ok_s)
+        spans = tuple((a, b) for a, b in cut if b - a >= params.shortest_span_s)
+        if spans or self.verdict == "refused":
+            return replace(self, spans_ok_s=spans)
+        return Judgement("refused", self.causes, (), np.zeros_like(self.tracked), self.numbers)
+
 
 def tracked_pictures(
     camera_t_ns: Stamps, keyframe_t_ns: Stamps, marks_per_keyframe: NDArray[np.int64], params: VerdictParams

@@ -8,6 +8,7 @@ import numpy as np
 
 from handcap.clock import NS_PER_S, nanoseconds
 from handcap.geometry import Array
+from handcap.session.clock_jumps import ClockJump, Mender
 from handcap.session.journal import ClockFit
 from handcap.types import ImuCalibration, ImuSamples, Stamps
 from handcap.wire.handcap_pb2 import Envelope, ImuSI
@@ -20,15 +21,21 @@ class ImuReader:
         R_imu_chip: (3, 3).
         clock_fits: of the device, by time; needed for samples of a board only.
         calibration: taken off in chip axes, before R_imu_chip: it belongs to the chip, wherever that is soldered.
+        jumps: of the clock that stamped ready samples, to be mended.
 
     Attributes:
         dropped: samples left out because their stamps repeat or run back.
     """
 
     def __init__(
-        self, R_imu_chip: Array, clock_fits: Sequence[ClockFit] = (), calibration: ImuCalibration | None = None
+        self,
+        R_imu_chip: Array,
+        clock_fits: Sequence[ClockFit] = (),
+        calibration: ImuCalibration | None = None,
+        jumps: Sequence[ClockJump] = (),
     ) -> None:
         self._clock_fits = clock_fits
+        self._mend = Mender(jumps, jumps[0].period_ns) if jumps else None
         self._calibration = calibration
         self._R = None if np.array_equal(R_imu_chip, np.eye(3)) else R_imu_chip  # unturned numbers keep their bits
         self._parts: list[tuple[Stamps, Array, Array]] = []
@@ -48,6 +55,8 @@ class ImuReader:
         """
         if kind == "imu":
             t_ns, gyro, accel = _si_samples(data)
+            if self._mend is not None:
+                t_ns = np.array([self._mend(t) for t in t_ns.tolist()], np.int64)
         else:
             envelope = Envelope.FromString(bytes(data))
             t_ns, gyro, accel = _wire_samples(envelope)

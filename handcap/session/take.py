@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -21,6 +21,7 @@ from handcap.ahead import ahead
 from handcap.clock import NS_PER_S
 from handcap.encoder import COUNTS_PER_TURN
 from handcap.errors import SessionError
+from handcap.session.clock_jumps import ClockJump, Mender, clock_jumps
 from handcap.session.folder import is_name, segment_files
 from handcap.session.inertial import ImuReader, of_boot, to_session_clock
 from handcap.session.journal import read_clock_fits
@@ -51,6 +52,7 @@ class Take:
         self._folder = folder
         self._undecodable: dict[str, dict[int, None]] = {}
         self._imu_dropped: dict[str, int] = {}
+        self._jumps: dict[str, list[ClockJump]] = {}
 
     @cached_property
     def _index(self) -> TakeIndex:
@@ -86,14 +88,37 @@ class Take:
             )
         return f"/camera/{camera}"
 
+    def clock_jumps(self, device: str) -> Sequence[ClockJump]:
+        """Where the clock of a device jumped and jumped back, as the stamps of its inertial samples show.
+
+        All streams of the device are read without them. Samples of a board are not looked at: clock fits tie them.
+        """
+        if device not in self._jumps:
+            batches = np.array(self._index.stamps.get(f"/{device}/imu", ()), np.int64)
+            stamps = [np.empty(0, np.int64)]
+            if (np.diff(batches) < 0).any():
+                stamps += [np.array(message.t_ns, np.int64) for message in self.ready_samples(device)]
+            self._jumps[device] = clock_jumps(np.concatenate(stamps))
+            for jump in self._jumps[device]:
+                text = "take %s, %s: its clock is off by %.1f ms from %d to %d ns; read as if it were not"
+                log.info(text, self.id, device, 1e-6 * jump.by_ns, jump.first_ns, jump.last_ns)
+        return self._jumps[device]
+
+    def _mender(self, camera: str) -> Mender:
+        """Of a camera's stamps, if its device's clock jumped."""
+        mount = self.session.rig.cameras.get(camera)
+        jumps = () if mount is None else self.clock_jumps(mount.device)
+        step = np.diff(np.array(self._index.stamps[self._camera_topic(camera)], np.int64)) if jumps else ()
+        return Mender(jumps, float(np.median(step)) if len(step) else 0.0)
+
     def camera_stamps(self, camera: str) -> Stamps:
         """(n,) int64 stamps as recorded, camera clock, strictly increasing; no picture is decoded."""
-        stamps = self._index.stamps[self._camera_topic(camera)]
-        return np.fromiter((t for t, _ in _in_order((t, None) for t in stamps)), np.int64)
+        stamps, mend = self._index.stamps[self._camera_topic(camera)], self._mender(camera)
+        return np.fromiter((t for t, _ in _in_order((mend(t), None) for t in stamps)), np.int64)
 
     def packets(self, camera: str) -> Iterator[Packet]:
         """Undecoded pictures in stamp order; repeated stamps and those far out of order are left out and counted."""
-        topic = self._camera_topic(camera)
+        topic, mend = self._camera_topic(camera), self._mender(camera)
         schema = CompressedVideo if self._index.schemas[topic] == _VIDEO else CompressedImage
 
         def stored() -> Iterator[tuple[int, Packet]]:
@@ -109,7 +134,8 @@ class Take:
                     what = f"a picture of camera {camera} has the unknown format {message.format[:20]!r}"
                     self._index.report(path, offset, what)
                     continue
-                yield raw.log_time, Packet(raw.log_time, message.format, message.data, raw.sequence != following)
+                t_ns = mend(raw.log_time)
+                yield t_ns, Packet(t_ns, message.format, message.data, raw.sequence != following)
                 following = raw.sequence + 1
 
         kept = 0
@@ -164,11 +190,11 @@ class Take:
     def imu_batches(self, device: str, as_recorded: bool = False) -> Iterator[ImuSamples]:
         """Inertial samples in imu axes, some thousand at a time, stamps strictly increasing.
 
-        The rig's calibration and R_imu_chip are applied. Samples whose stamp repeats or runs back are left out and
-        counted in `imu_dropped`.
+        The rig's calibration and R_imu_chip are applied, `clock_jumps` are mended. Samples whose stamp repeats or runs
+        back are left out and counted in `imu_dropped`.
 
         Args:
-            as_recorded: apply neither: chip axes, uncalibrated.
+            as_recorded: nothing applied or mended: chip axes, uncalibrated.
         """
         if device not in self.devices or device not in self.session.rig.devices:
             known = ", ".join(name for name in self.devices if name in self.session.rig.devices) or "none"
@@ -179,7 +205,10 @@ class Take:
             )
         fits = read_clock_fits(self.session.path, self.id, device)
         known = self.session.rig.devices[device]
-        reader = ImuReader(np.eye(3), fits) if as_recorded else ImuReader(known.R_imu_chip, fits, known.calibration)
+        if as_recorded:
+            reader = ImuReader(np.eye(3), fits)
+        else:
+            reader = ImuReader(known.R_imu_chip, fits, known.calibration, self.clock_jumps(device))
         for kind in ("imu", "wire"):
             if f"/{device}/{kind}" not in self._index.schemas:
                 continue

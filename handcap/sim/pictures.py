@@ -64,18 +64,19 @@ def _help(job: tuple[MakeWorld, Sensors, int, int], say: Say) -> None:
 
 
 def in_order(sensors: Sensors) -> list[tuple[int, str, int]]:
-    """Stamp, camera and number in the schedule of every recorded picture, in the order of the stamps."""
-    return sorted(
-        (int(t_ns), name, int(k))
+    """Stamp, camera and number in the schedule of every recorded picture, in the order in which they are exposed."""
+    found = [
+        (int(exposed_ns), int(t_ns), name, int(k))
         for name, shown in sensors.shown.items()
-        for k, t_ns in zip(shown, sensors.stamped_ns[name], strict=True)
-    )
+        for k, exposed_ns, t_ns in zip(shown, sensors.exposed_ns[name], sensors.stamped_ns[name], strict=True)
+    ]
+    return [(t_ns, name, k) for _, t_ns, name, k in sorted(found)]
 
 
 def pictures(
     world: World, sensors: Sensors, helpers: Sequence[Child], on_progress: Callable[[int, int], None]
 ) -> Generator[PicturePacket]:
-    """Pictures of all cameras in the order of their stamps.
+    """Pictures of all cameras in the order in which they are exposed.
 
     Raises:
         SessionError: a helper died.

@@ -137,13 +137,6 @@ def _wrong(take: Take, device: str, t_ns: Stamps) -> Wrong | None:
 
 
 def _pictures(take: Take, camera: str, start_ns: int, wrong: Wrong | None) -> Iterator[Shown]:
-    if wrong is None:
-        for p in take.packets(camera):
-            yield Shown(p.t_ns - start_ns, p.t_ns - start_ns, camera, p.data, p.format != "jpeg")
-        return
-    packets = list(take.packets(camera))
-    stamps = np.array([packet.t_ns for packet in packets])
-    even_ns = stamps[0] + np.rint(np.arange(len(stamps)) * float(np.median(np.diff(stamps)))).astype(np.int64)
-    for due_ns, t_ns in zip(even_ns, wrong.sent(even_ns), strict=True):
-        packet = packets[int(np.argmin(np.abs(stamps - t_ns)))]
-        yield Shown(int(due_ns) - start_ns, packet.t_ns - start_ns, camera, packet.data, packet.format != "jpeg")
+    for p in take.packets(camera):
+        t_ns = p.t_ns if wrong is None else int(wrong.sent(np.array([p.t_ns]))[0])
+        yield Shown(p.t_ns - start_ns, t_ns - start_ns, camera, p.data, p.format != "jpeg")

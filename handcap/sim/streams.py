@@ -120,7 +120,7 @@ def _messages(take: Take, device: str) -> Iterator[Packet]:
 
 
 def merged(streams: Iterable[Iterable[Packet]]) -> Iterator[Packet]:
-    """All packets in the order of their stamps; each stream must be in order already."""
+    """All packets in the order of their stamps; each stream keeps its own order, even where its clock jumps."""
     return heapq.merge(*streams, key=lambda packet: packet.t_ns)
 
 
