@@ -13,8 +13,8 @@ from handcap import session as session_store
 from handcap.errors import RigError
 from handcap.reconstruct import Reconstruction, reconstruct_take, run_session
 from handcap.reconstruct.eyes import Eye
-from handcap.reconstruct.inputs import blind_causes, without_frozen
-from handcap.reconstruct.limits import VerdictParams
+from handcap.reconstruct.inputs import blind_causes, check_inputs, without_frozen
+from handcap.reconstruct.limits import Refused, VerdictParams
 from handcap.reconstruct.sync import VisualTurns
 from handcap.session import SessionClock, SessionMeta
 from handcap.types import Device, Frame, ImuSamples, MountedCamera, Rig
@@ -125,6 +125,19 @@ def test_an_empty_take_does_not_keep_the_next_one_from_being_tried(mh01_session,
     first, second = run_session(tmp_path / "two")
     assert [c.code for c in first.causes] == ["no_pictures"]
     assert [c.code for c in second.causes] == ["too_short"]
+
+
+def test_a_gyroscope_is_not_called_silent_because_lamps_flicker_before_a_device_that_rests() -> None:
+    rng, t_ns = np.random.default_rng(1), np.arange(0, 8 * 10**9, 5 * 10**6, dtype=np.int64)
+    camera_t_ns = 33_333_333 * np.arange(240, dtype=np.int64)
+    moves = (t_ns > 5 * 10**9)[:, None]
+    gyro = np.where(moves, rng.normal(0, 0.5, (len(t_ns), 3)), 0.0) + rng.normal(0, 0.001, (len(t_ns), 3))
+    seen = rng.normal(0, np.where(camera_t_ns > 5 * 10**9, 0.5, 0.08)[:, None], (240, 3)) / 30
+    turns = VisualTurns(camera_t_ns, seen, np.full(240, 90.0), np.full(240, 150), np.zeros(240, bool), np.ones((8, 8)))
+    force = np.tile([0.0, 0.0, 9.81], (len(t_ns), 1))
+    check_inputs(turns, ImuSamples(t_ns, gyro, force), VerdictParams())
+    with pytest.raises(Refused, match="gyro_silent"):
+        check_inputs(turns, ImuSamples(t_ns, gyro / 57.3, force), VerdictParams())
 
 
 def test_a_camera_that_sends_one_picture_again_and_again_while_it_is_turned_shows_nothing() -> None:

@@ -72,18 +72,28 @@ def saturated_s(imu: ImuSamples) -> float:
 
 
 def turning_ratio(turns: VisualTurns, imu: ImuSamples) -> float | None:
-    """Gyroscope's typical turning over the picture's; None where the picture hardly turned (2 °/s)."""
+    """Gyroscope's turning over the picture's, typical or strong, whichever is more alike; None where it hardly turned.
+
+    A device may rest for most of a take while lamps flicker or a thing moves before its camera.
+    """
     period_s = np.diff(seconds(turns.camera_t_ns, int(turns.camera_t_ns[0])))
     seen = turns.rotvec_cam[1:] / period_s[:, None]
     seen = seen[np.isfinite(seen).all(axis=1)]
     if len(seen) < 8:
         return None
-    spread_seen = float(np.median(np.linalg.norm(seen - np.median(seen, axis=0), axis=1)))
+    typical_seen, strong_seen = _spread(seen)
     within = imu.between(int(turns.camera_t_ns[0]), int(turns.camera_t_ns[-1]))
-    if spread_seen < np.deg2rad(2.0) or len(within) < 8:
+    if typical_seen < np.deg2rad(2.0) or len(within) < 8:
         return None
-    spread = within.gyro_imu - np.median(within.gyro_imu, axis=0)
-    return float(np.median(np.linalg.norm(spread, axis=1))) / spread_seen
+    typical, strong = _spread(within.gyro_imu)
+    ratios = typical / typical_seen, strong / strong_seen
+    return min(ratios, key=lambda ratio: abs(np.log(max(ratio, 1e-9))))
+
+
+def _spread(rates: Array) -> tuple[float, float]:
+    """Of (n, 3) rates about their middle: the median, and what one in twenty exceeds."""
+    size = np.linalg.norm(rates - np.median(rates, axis=0), axis=1)
+    return float(np.median(size)), float(np.quantile(size, 0.95))
 
 
 def check_sight(turns: VisualTurns, params: VerdictParams) -> None:
