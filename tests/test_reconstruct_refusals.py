@@ -133,7 +133,9 @@ def test_a_gyroscope_is_not_called_silent_because_lamps_flicker_before_a_device_
     moves = (t_ns > 5 * 10**9)[:, None]
     gyro = np.where(moves, rng.normal(0, 0.5, (len(t_ns), 3)), 0.0) + rng.normal(0, 0.001, (len(t_ns), 3))
     seen = rng.normal(0, np.where(camera_t_ns > 5 * 10**9, 0.5, 0.08)[:, None], (240, 3)) / 30
-    turns = VisualTurns(camera_t_ns, seen, np.full(240, 90.0), np.full(240, 150), np.zeros(240, bool), np.ones((8, 8)))
+    turns = VisualTurns(
+        camera_t_ns, seen, np.full(240, 90.0), np.full(240, 150), np.zeros(240, bool), np.ones((8, 8), bool)
+    )
     force = np.tile([0.0, 0.0, 9.81], (len(t_ns), 1))
     check_inputs(turns, ImuSamples(t_ns, gyro, force), VerdictParams())
     with pytest.raises(Refused, match="gyro_silent"):
