@@ -9,7 +9,7 @@ import pytest
 from head_motion import IDEAL, START_NS, T_IMU_CAM, HeadMotion, times
 
 from handcap.cameras import KannalaBrandt4
-from handcap.geometry import Array, inverse, se3, se3_log, transform, yaw_rotation
+from handcap.geometry import Array, inverse, se3, se3_exp, se3_log, transform, yaw_rotation
 from handcap.reconstruct.carried import carried
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.sightings import Sightings
@@ -111,6 +111,36 @@ def test_noise_of_a_tenth_of_a_pixel_costs_a_fraction_of_a_millimetre_and_is_tol
     sigma = np.sqrt([np.trace(found.joint.of_pose(i)[3:, 3:]) for i in range(len(found.states))])
     assert off.max() < 1.5e-3
     assert np.all(off < 4 * sigma) and sigma.max() < 3e-3
+
+
+def test_where_its_own_camera_was_lost_its_tags_place_a_gripper() -> None:
+    """In the middle second it is known by the IMU alone, which drifts by a centimetre and half a degree and returns."""
+    whole = chain_of(GRIPPER)
+    since_s = (whole.states.t_ns - START_NS) / 1e9
+    lost = np.abs(since_s - 1.5) < 0.5
+    drift = np.where(lost, np.sin(np.pi * (since_s - 1.0)), 0.0)[:, None] * np.r_[[0.009] * 3, [0.006] * 3]
+    axes = np.einsum("ia,jb,ab->iajb", drift, drift, np.eye(6))
+    T = whole.states.T_world_imu @ se3_exp(drift * [1, -1, 1, -1, 1, 1])
+    cov = whole.joint.cov + axes
+    chain = replace(
+        whole,
+        states=replace(whole.states, T_world_imu=T),
+        joint=replace(whole.joint, cov=cov),
+        tracked=np.abs(whole.t_ns - START_NS - 1.5e9) > 0.6e9,
+    )
+    seen = sightings()
+    found = tie(chain_of(HEAD, DT_S), {"left": chain}, {"left": [seen]}, {"left": T_IMU_TCP}).chains["left"]
+    looked = np.abs(found.t_ns[:, None] - seen.camera_t_ns).min(axis=1) < 0.1e9
+    assert (looked & ~chain.tracked).sum() > 5 and found.tracked[looked].all()
+    off = errors(found, found.states.t_ns)
+    told = np.sqrt([np.trace(found.joint.of_pose(i)[3:, 3:]) for i in range(len(found.states))])
+    near = np.abs(found.states.t_ns[:, None] - seen.camera_t_ns).min(axis=1) < 0.06e9
+    assert (near & lost).sum() > 2
+    miss = np.linalg.norm(off[:, 3:], axis=1)
+    assert miss[near].max() < 4e-3 and np.all(miss[near] < 3 * told[near]), "a centimetre before"
+    far = replace(chain, tracked=np.abs(chain.t_ns - START_NS) < 0.3e9)
+    kept = tie(chain_of(HEAD, DT_S), {"left": far}, {"left": [seen]}, {"left": T_IMU_TCP}).chains.get("left")
+    assert kept is None or not kept.tracked[kept.t_ns > START_NS + 1.6e9].any(), "by the IMU alone for too long"
 
 
 def test_sightings_that_contradict_each_other_tie_nothing() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from handcap.clock import to_imu_clock
+from handcap.clock import NS_PER_S, to_imu_clock
 from handcap.geometry import Array, adjoint, inverse
 from handcap.reconstruct.bridge import bridge_covariance, bridge_poses
 from handcap.reconstruct.inertial import States
@@ -53,6 +53,14 @@ class Chain:
         inside = (t_ns >= picture_t_ns[0]) & (t_ns <= picture_t_ns[-1])
         return inside & self.tracked[i] & self.tracked[i + 1]
 
+    def reaches(self, t_ns: Stamps, within_s: float) -> NDArray[np.bool_]:
+        """(m,) whether each time lies among the keyframes and so near to a tracked picture."""
+        seen_ns = self.t_ns[self.tracked]
+        if not len(seen_ns):
+            return np.zeros(len(t_ns), bool)
+        inside = (t_ns >= self.states.t_ns[0]) & (t_ns <= self.states.t_ns[-1])
+        return inside & (apart_ns(t_ns, seen_ns) <= within_s * NS_PER_S)
+
     def pictures(self, body: str, T_imu_body: Array | None = None) -> Trajectory:
         """A row per picture, of a body fixed to the device; the IMU itself by default."""
         return self._trajectory(body, self.t_ns, self.camera_t_ns, self.tracked, T_imu_body)
@@ -74,3 +82,10 @@ class Chain:
             A = adjoint(inverse(T_imu_body))
             T, cov = T @ T_imu_body, A @ cov @ A.T
         return Trajectory(body, t_ns, camera_t_ns, T, cov, tracked)
+
+
+def apart_ns(t_ns: Stamps, from_ns: Stamps) -> NDArray[np.int64]:
+    """(m,) from each time to the nearest of some, ascending."""
+    after = from_ns[np.minimum(np.searchsorted(from_ns, t_ns), len(from_ns) - 1)]
+    before = from_ns[np.maximum(np.searchsorted(from_ns, t_ns, side="right") - 1, 0)]
+    return np.minimum(np.abs(after - t_ns), np.abs(t_ns - before))

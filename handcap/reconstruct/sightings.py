@@ -14,6 +14,7 @@ from handcap.geometry import Array, inverse, se3, transform, vertical_part
 from handcap.reconstruct.bridge import bridge_poses
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.corner_pose import corner_poses
+from handcap.reconstruct.verdict import imu_gaps
 from handcap.types import MountedCamera, Stamps, Tag
 
 _ARM_M = 0.5  # from the head to a gripper
@@ -38,6 +39,8 @@ class TieParams:
     near_px: float = 3.0  # a sighting that agrees with a proposal
     gate_sigmas: float = 4.0
     rounds: int = 8  # stops once the residuals have settled
+    reach_s: float = 1.0  # from where its own camera tracks, by the IMU alone, for a tag to say where a gripper is
+    bridge_s: float = 0.5  # from tag to tag
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -89,15 +92,24 @@ def _mount_px(mount: MountedCamera) -> float:
     return float(mount.camera.focal_px.mean()) * turned
 
 
-def corners_of(seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array, first: int, seer: int) -> Corners:
-    """Corners within both chains, each at the time its row was exposed; their numbers begin with `first`."""
+def corners_of(
+    seen: Sightings, head: Chain, gripper: Chain, T_imu_tcp: Array, first: int, seer: int, reach_s: float = 0.0
+) -> Corners:
+    """Corners within both chains, each at the time its row was exposed; their numbers begin with `first`.
+
+    Args:
+        reach_s: beyond what the gripper's own camera tracks.
+    """
     count = len(seen)
     camera = seen.mount.camera
     name = np.repeat(np.array([4 * tag.id for tag in seen.tags], np.int64), 4) + np.tile(np.arange(4), count)
     px = seen.corners_px.reshape(-1, 2)
     t_ns = np.repeat(seen.camera_t_ns, 4) + nanoseconds(seen.mount.late_s(px) + seen.dt_imu_cam_s)
     p_tcp = np.array([tag.corners_body for tag in seen.tags]).reshape(-1, 3)
-    known = (head.knows(t_ns) & gripper.knows(t_ns)).reshape(-1, 4).all(axis=1)
+    held = gripper.knows(t_ns)
+    if reach_s:
+        held |= gripper.reaches(t_ns, reach_s) & ~imu_gaps(t_ns, gripper.imu, reach_s)
+    known = (head.knows(t_ns) & held).reshape(-1, 4).all(axis=1)
     _, valid = camera.unproject(px)
     keep = np.repeat(known & valid.reshape(-1, 4).all(axis=1), 4)
     return Corners(

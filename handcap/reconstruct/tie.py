@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
 
-from handcap.clock import nanoseconds
+from handcap.clock import NS_PER_S, nanoseconds
 from handcap.geometry import (
     Array,
     adjoint,
@@ -29,7 +29,7 @@ from handcap.geometry import (
     transform,
     yaw_rotation,
 )
-from handcap.reconstruct.chain import Chain
+from handcap.reconstruct.chain import Chain, apart_ns
 from handcap.reconstruct.inertial import States
 from handcap.reconstruct.landmarks import Observations
 from handcap.reconstruct.noise import pixel_noise
@@ -92,15 +92,20 @@ def tie(
     placed: dict[str, Chain] = {}
     unseen: dict[str, int] = {}
     for device, chain in grippers.items():
-        found: list[Corners] = []
-        for seen in sightings.get(device, ()):
-            some = corners_of(seen, head, chain, T_imu_tcp[device], how_many(found), seer=len(found))
-            found += [some] if len(some.t_ns) else []
+
+        def look(reach_s: float, device: str = device, chain: Chain = chain) -> list[Corners]:
+            found: list[Corners] = []
+            for seen in sightings.get(device, ()):
+                some = corners_of(seen, head, chain, T_imu_tcp[device], how_many(found), len(found), reach_s)
+                found += [some] if len(some.t_ns) else []
+            return found
+
+        found = look(0.0)
         T = propose(head, chain, found, params)
         if T is None:
             unseen[device] = sum(len(c.t_ns) // 4 for c in found)
             continue
-        placed[device], corners[device] = chain.moved(T), found
+        placed[device], corners[device] = chain.moved(T), found if chain.tracked.all() else look(params.reach_s)
     return _solve(head, placed, corners, unseen, params)
 
 
@@ -141,7 +146,8 @@ def _solve(
     numbers: dict[str, dict[str, float]] = {d: {} for d in grippers}
     information = np.eye(root.shape[1])
     now: dict[str, Chain] = dict(before)
-    settled = dict.fromkeys(grippers, np.inf)
+    settled = dict.fromkeys(grippers, (np.inf, 0.0))
+    used_ns: dict[str, Stamps] = {}
     for _ in range(params.rounds if grippers else 0):
         now = _corrected(before, x, unknowns, pivot)
         normal, gradient = np.zeros((unknowns.size, unknowns.size)), np.zeros(unknowns.size)
@@ -149,6 +155,7 @@ def _solve(
             off = _nuisances(unknowns, device, x)
             parts = [_linearised(c, now["head"], now[device], pivot[device], off) for c in found]
             kept, sigma, factor = _gated(found, [part.residual for part in parts], params)
+            used_ns[device] = np.unique(np.concatenate([c.t_ns[keep] for c, keep in zip(found, kept, strict=True)]))
             numbers[device] = {
                 "tag_sightings": float(sum(k.sum() for k in kept) // 4),
                 "tag_sigma_px": sigma,
@@ -165,10 +172,10 @@ def _solve(
                 gradient += weight * (J.T @ (residual + J @ x))
         information = np.eye(root.shape[1]) + root.T @ normal @ root
         x = root @ np.linalg.solve(information, root.T @ gradient)
-        sigmas = {device: numbers[device]["tag_sigma_px"] for device in grippers}
-        if all(sigma > 0.98 * settled[device] for device, sigma in sigmas.items()):
+        found_now = {d: (numbers[d]["tag_sigma_px"], numbers[d]["tag_sightings"]) for d in grippers}
+        if all(sigma > 0.98 * settled[d][0] and used <= settled[d][1] for d, (sigma, used) in found_now.items()):
             break
-        settled = sigmas
+        settled = found_now
     now = _corrected(before, x, unknowns, pivot)
     spread = root @ np.linalg.inv(information) @ root.T
     carry = _carry(now, unknowns, pivot)
@@ -179,11 +186,20 @@ def _solve(
         a, n = unknowns.start[device], len(chain.states)
         own = joint[a : a + 6 * n, a : a + 6 * n].reshape(n, 6, n, 6)
         uncertainty = PoseUncertainty(own, chain.joint.dt_step_s, chain.joint.dt_sigma_s)
-        chains[device] = replace(chain, joint=uncertainty)
+        chains[device] = _regained(replace(chain, joint=uncertainty), used_ns.get(device), params)
         if device in numbers:
             off = _nuisances(unknowns, device, x)
             numbers[device] |= {"clock_ms": 1e3 * off.clock_s, "edge_px": off.edge_px}
     return Tied(chains, numbers, unseen)
+
+
+def _regained(chain: Chain, seen_ns: Stamps | None, params: TieParams) -> Chain:
+    """With pictures tracked near which its tags were seen, though its own camera lost itself."""
+    if seen_ns is None or not len(seen_ns) or chain.tracked.all():
+        return chain
+    t_ns = chain.t_ns
+    near = chain.reaches(t_ns, params.reach_s) & (apart_ns(t_ns, seen_ns) <= params.bridge_s * NS_PER_S / 2)
+    return replace(chain, tracked=chain.tracked | near)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -50,6 +50,31 @@ class Judgement:
         verdict = "partial" if causes and self.verdict == "ok" else self.verdict
         return replace(self, verdict=verdict, causes=(*self.causes, *causes))
 
+    def regained(self, placed: NDArray[np.bool_], t_s: Array, params: VerdictParams) -> Judgement:
+        """With pictures (f,) at t_s (f,) placed after all, by what others saw; what else is wrong there stays wrong."""
+
+        def within(span_s: tuple[float, float]) -> NDArray[np.bool_]:
+            return (t_s > span_s[0] - 1e-6) & (t_s < span_s[1] + 1e-6)
+
+        if self.verdict != "partial" or any(cause.code == "mount_slipped" for cause in self.causes):
+            return self
+        good = placed.copy()
+        others = [cause for cause in self.causes if cause.code != "tracking_lost"]
+        for cause in others:
+            good &= ~within(cause.span_s) if cause.span_s is not None else True
+        for span_s in self.spans_ok_s:
+            good |= within(span_s)
+        lost: list[Cause] = []
+        for cause in self.causes:
+            if cause.code == "tracking_lost" and cause.span_s is not None:
+                for a, b in runs(~good & within(cause.span_s)):
+                    span_s = float(t_s[a]), float(t_s[b])
+                    lost.append(replace(cause, span_s=span_s, measured=span_s[1] - span_s[0]))
+        spans = [(float(t_s[a]), float(t_s[b])) for a, b in runs(good)]
+        spans = tuple((a, b) for a, b in spans if b - a >= params.shortest_span_s)
+        verdict = "ok" if good.all() and not others else "partial"
+        return Judgement(verdict, (*others, *lost), spans, self.tracked | placed, self.numbers)
+
     def until(self, end_s: float, params: VerdictParams) -> Judgement:
         """With nothing good from then on; refused if nothing is left."""
         cut = ((a, min(b, end_s)) for a, b in self.spans_ok_s)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from handcap.clock import seconds
 from handcap.geometry import Array, adjoint, inverse
 from handcap.reconstruct import verdict
 from handcap.reconstruct.carried import carried
@@ -109,6 +110,7 @@ def _reconstructed(
     start = time.perf_counter()
     tied = _tie(recording, devices, cubes, params)
     wall["tying"] = time.perf_counter() - start
+    devices = _regained(devices, tied, params)
     start = time.perf_counter()
     bodies, numbers = _bodies(recording, devices, tied, params)
     wall["jaws"] = time.perf_counter() - start
@@ -117,6 +119,22 @@ def _reconstructed(
     whole = _bare_hands(recording, whole, tied, params, on_progress)
     wall["hands"] = time.perf_counter() - start
     return whole
+
+
+def _regained(
+    devices: Mapping[str, Reconstruction], tied: Tied | None, params: ReconstructParams
+) -> Mapping[str, Reconstruction]:
+    """With grippers placed by their tags where their own cameras were lost."""
+    out = dict(devices)
+    for device, result in devices.items():
+        chain = None if tied is None else tied.chains.get(device)
+        if chain is None or result.chain is None:
+            continue
+        again = chain.tracked & ~result.chain.tracked
+        if again.any():
+            t_s = seconds(chain.camera_t_ns, int(chain.camera_t_ns[0]))
+            out[device] = replace(result, judgement=result.judgement.regained(again, t_s, params.verdict))
+    return out
 
 
 def _as_worn(recording: Recording, devices: Mapping[str, Reconstruction]) -> Recording:
