@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from handcap.clock import NS_PER_S, nanoseconds
 from handcap.geometry import Array
-from handcap.session.clock_jumps import ClockJump, Mender
 from handcap.session.journal import ClockFit
 from handcap.types import ImuCalibration, ImuSamples, Stamps
 from handcap.wire.handcap_pb2 import Envelope, ImuSI
@@ -21,7 +20,7 @@ class ImuReader:
         R_imu_chip: (3, 3).
         clock_fits: of the device, by time; needed for samples of a board only.
         calibration: taken off in chip axes, before R_imu_chip: it belongs to the chip, wherever that is soldered.
-        jumps: of the clock that stamped ready samples, to be mended.
+        stamps: to be read instead of those of ready samples, in the order of recording.
 
     Attributes:
         dropped: samples left out because their stamps repeat or run back.
@@ -32,10 +31,11 @@ class ImuReader:
         R_imu_chip: Array,
         clock_fits: Sequence[ClockFit] = (),
         calibration: ImuCalibration | None = None,
-        jumps: Sequence[ClockJump] = (),
+        stamps: Stamps | None = None,
     ) -> None:
         self._clock_fits = clock_fits
-        self._mend = Mender(jumps, jumps[0].period_ns) if jumps else None
+        self._stamps = stamps
+        self._said = 0
         self._calibration = calibration
         self._R = None if np.array_equal(R_imu_chip, np.eye(3)) else R_imu_chip  # unturned numbers keep their bits
         self._parts: list[tuple[Stamps, Array, Array]] = []
@@ -54,9 +54,7 @@ class ImuReader:
             DecodeError: not such a message.
         """
         if kind == "imu":
-            t_ns, gyro, accel = _si_samples(data)
-            if self._mend is not None:
-                t_ns = np.array([self._mend(t) for t in t_ns.tolist()], np.int64)
+            t_ns, gyro, accel = _si_samples(ImuSI.FromString(bytes(data)))
         else:
             envelope = Envelope.FromString(bytes(data))
             t_ns, gyro, accel = _wire_samples(envelope)
@@ -66,6 +64,9 @@ class ImuReader:
             raise ValueError(f"{len(t_ns)} stamps with {gyro.size} and {accel.size} numbers")
         if not len(t_ns):
             return
+        if kind == "imu" and self._stamps is not None:
+            t_ns = self._stamps[self._said : self._said + len(t_ns)]
+            self._said += len(t_ns)
         before = np.maximum.accumulate(np.concatenate([[self._last_ns], t_ns]))[:-1]
         keep = t_ns > before
         if not keep.all():
@@ -108,8 +109,18 @@ def to_session_clock(t_device_ns: Stamps, fits: Sequence[ClockFit]) -> Stamps:
     return t_device_ns + nanoseconds(dt_s)
 
 
-def _si_samples(data: memoryview) -> tuple[Stamps, Array, Array]:
-    message = ImuSI.FromString(bytes(data))
+def together(messages: Iterable[ImuSI]) -> tuple[Stamps, Array]:
+    """(n,) stamps and (n, 6) numbers of all ready samples, in the order of recording; malformed messages are left out.
+
+    They are what an `ImuReader` given `stamps` counts.
+    """
+    good = [each for each in map(_si_samples, messages) if each[1].size == each[2].size == 3 * len(each[0])]
+    t_ns = np.concatenate([np.empty(0, np.int64), *(each[0] for each in good)])
+    values = [np.concatenate([np.empty(0), *(each[k] for each in good)]).reshape(-1, 3) for k in (1, 2)]
+    return t_ns, np.concatenate(values, axis=1)
+
+
+def _si_samples(message: ImuSI) -> tuple[Stamps, Array, Array]:
     return np.array(message.t_ns, np.int64), np.array(message.gyro_rad_s, float), np.array(message.accel_m_s2, float)
 
 

@@ -21,9 +21,9 @@ from handcap.ahead import ahead
 from handcap.clock import NS_PER_S
 from handcap.encoder import COUNTS_PER_TURN
 from handcap.errors import SessionError
-from handcap.session.clock_jumps import ClockJump, Mender, clock_jumps
+from handcap.session.clock_jumps import ClockJump, clock_jumps, pictures_mended, samples_mended
 from handcap.session.folder import is_name, segment_files
-from handcap.session.inertial import ImuReader, of_boot, to_session_clock
+from handcap.session.inertial import ImuReader, of_boot, to_session_clock, together
 from handcap.session.journal import read_clock_fits
 from handcap.session.pictures import FORMATS, Packet, decode_picture, decode_video, is_key
 from handcap.session.take_index import Damage, TakeIndex
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 _AHEAD = 4  # pictures decoded while earlier ones are worked on
 _REORDER_DEPTH = 8  # pictures that may wait for an earlier one
 _BATCH_SAMPLES = 8192
+_UNEVEN_NS = 1_000_000  # by which messages of a clock that never jumped come at most apart
 _LONGEST_NS = 10**9 * NS_PER_S  # beyond any board's clock
 _IMAGE, _VIDEO = CompressedImage.DESCRIPTOR.full_name, CompressedVideo.DESCRIPTOR.full_name
 _IMU_SI, _ENVELOPE = ImuSI.DESCRIPTOR.full_name, Envelope.DESCRIPTOR.full_name
@@ -52,7 +53,7 @@ class Take:
         self._folder = folder
         self._undecodable: dict[str, dict[int, None]] = {}
         self._imu_dropped: dict[str, int] = {}
-        self._jumps: dict[str, list[ClockJump]] = {}
+        self._clocks: dict[str, tuple[Sequence[ClockJump], Stamps | None]] = {}
 
     @cached_property
     def _index(self) -> TakeIndex:
@@ -89,41 +90,46 @@ class Take:
         return f"/camera/{camera}"
 
     def clock_jumps(self, device: str) -> Sequence[ClockJump]:
-        """Where the clock of a device jumped and jumped back, as the stamps of its inertial samples show.
+        """Where the clock of a device jumped, as the stamps of its inertial samples show; all is read without it.
 
-        All streams of the device are read without them. Samples of a board are not looked at: clock fits tie them.
+        Samples of a board are not looked at: clock fits tie them.
         """
-        if device not in self._jumps:
-            batches = np.array(self._index.stamps.get(f"/{device}/imu", ()), np.int64)
-            stamps = [np.empty(0, np.int64)]
-            if (np.diff(batches) < 0).any():
-                stamps += [np.array(message.t_ns, np.int64) for message in self.ready_samples(device)]
-            self._jumps[device] = clock_jumps(np.concatenate(stamps))
-            for jump in self._jumps[device]:
-                text = "take %s, %s: its clock is off by %.1f ms from %d to %d ns; read as if it were not"
-                log.info(text, self.id, device, 1e-6 * jump.by_ns, jump.first_ns, jump.last_ns)
-        return self._jumps[device]
+        return self._clock(device)[0]
 
-    def _mender(self, camera: str) -> Mender:
-        """Of a camera's stamps, if its device's clock jumped."""
+    def _clock(self, device: str) -> tuple[Sequence[ClockJump], Stamps | None]:
+        """Its jumps, and stamps of its ready samples without them, in the order of recording."""
+        if device not in self._clocks:
+            self._clocks[device] = [], None
+            batches = np.diff(np.array(self._index.stamps.get(f"/{device}/imu", ()), np.int64))
+            if len(batches) and np.ptp(batches) > _UNEVEN_NS:  # so they are too where samples are missing
+                t_ns, values = together(self.ready_samples(device))
+                mounts = self.session.rig.cameras
+                on = [c for c in self.cameras if c in mounts and mounts[c].device == device]
+                recorded = [np.array(self._index.stamps[self._camera_topic(c)], np.int64) for c in on]
+                jumps = clock_jumps(t_ns, values, recorded)
+                if jumps:
+                    self._clocks[device] = jumps, samples_mended(t_ns, jumps)
+        return self._clocks[device]
+
+    def _recorded_stamps(self, camera: str) -> Stamps:
+        """(n,) in the order of recording, without the jumps of its device's clock."""
+        stamps = np.array(self._index.stamps[self._camera_topic(camera)], np.int64)
         mount = self.session.rig.cameras.get(camera)
-        jumps = () if mount is None else self.clock_jumps(mount.device)
-        step = np.diff(np.array(self._index.stamps[self._camera_topic(camera)], np.int64)) if jumps else ()
-        return Mender(jumps, float(np.median(step)) if len(step) else 0.0)
+        return stamps if mount is None else pictures_mended(stamps, self.clock_jumps(mount.device))
 
     def camera_stamps(self, camera: str) -> Stamps:
-        """(n,) int64 stamps as recorded, camera clock, strictly increasing; no picture is decoded."""
-        stamps, mend = self._index.stamps[self._camera_topic(camera)], self._mender(camera)
-        return np.fromiter((t for t, _ in _in_order((mend(t), None) for t in stamps)), np.int64)
+        """(n,) int64 stamps as recorded but for `clock_jumps`, camera clock, strictly increasing; none is decoded."""
+        stamps = self._recorded_stamps(camera).tolist()
+        return np.fromiter((t for t, _ in _in_order((t, None) for t in stamps)), np.int64)
 
     def packets(self, camera: str) -> Iterator[Packet]:
         """Undecoded pictures in stamp order; repeated stamps and those far out of order are left out and counted."""
-        topic, mend = self._camera_topic(camera), self._mender(camera)
+        topic, stamps = self._camera_topic(camera), self._recorded_stamps(camera).tolist()
         schema = CompressedVideo if self._index.schemas[topic] == _VIDEO else CompressedImage
 
         def stored() -> Iterator[tuple[int, Packet]]:
             following = 0
-            for path, offset, raw in self._index.messages(topic):
+            for t_ns, (path, offset, raw) in zip(stamps, self._index.messages(topic), strict=False):
                 message: Any = schema()
                 try:
                     message.ParseFromString(bytes(raw.data))
@@ -134,7 +140,6 @@ class Take:
                     what = f"a picture of camera {camera} has the unknown format {message.format[:20]!r}"
                     self._index.report(path, offset, what)
                     continue
-                t_ns = mend(raw.log_time)
                 yield t_ns, Packet(t_ns, message.format, message.data, raw.sequence != following)
                 following = raw.sequence + 1
 
@@ -208,7 +213,7 @@ class Take:
         if as_recorded:
             reader = ImuReader(np.eye(3), fits)
         else:
-            reader = ImuReader(known.R_imu_chip, fits, known.calibration, self.clock_jumps(device))
+            reader = ImuReader(known.R_imu_chip, fits, known.calibration, self._clock(device)[1])
         for kind in ("imu", "wire"):
             if f"/{device}/{kind}" not in self._index.schemas:
                 continue

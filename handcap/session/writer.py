@@ -256,8 +256,12 @@ class TakeWriter:
         assert len(gyro) == len(accel) == len(t), (t.shape, gyro.shape, accel.shape)
         topic = f"/{require_name(device, 'device')}/imu"
         begin = 0
+        runs_back = [*(np.flatnonzero(np.diff(t) <= 0) + 1).tolist(), len(t)]
         while begin < len(t):
-            end = max(begin + 1, int(np.searchsorted(t[begin : begin + 4096], t[begin] + _IMU_MESSAGE_NS)) + begin)
+            while runs_back[0] <= begin:
+                del runs_back[0]
+            ascending = t[begin : min(begin + 4096, runs_back[0])]
+            end = max(begin + 1, int(np.searchsorted(ascending, t[begin] + _IMU_MESSAGE_NS)) + begin)
             message = ImuSI(
                 t_ns=t[begin:end].tolist(),
                 gyro_rad_s=gyro[begin:end].ravel().tolist(),
