@@ -15,6 +15,8 @@ from handcap.reconstruct.limits import Refused, VerdictParams
 from handcap.reconstruct.sync import CoarseSync, VisualTurns
 from handcap.types import ImuSamples
 
+_GAP_NS, _ABOUT_NS = 20_000_000, 100_000_000  # samples missing for so long; and what is near
+
 
 def without_frozen(turns: VisualTurns, imu: ImuSamples, params: VerdictParams) -> VisualTurns:
     """The turns with nothing to be seen in pictures that came again and again while the device moved.
@@ -30,6 +32,17 @@ def without_frozen(turns: VisualTurns, imu: ImuSamples, params: VerdictParams) -
     rotvec_cam = turns.rotvec_cam.copy()
     rotvec_cam[frozen | np.r_[False, frozen[:-1]]] = np.nan
     return replace(turns, repeated=frozen, rotvec_cam=rotvec_cam, points=np.where(frozen, 0, turns.points))
+
+
+def without_unfelt(turns: VisualTurns, imu: ImuSamples) -> VisualTurns:
+    """The turns without those that lie near a gap of the samples, which are on the same clock: none to compare with."""
+    step = np.diff(imu.t_ns)
+    rotvec_cam = turns.rotvec_cam.copy()
+    for k in np.flatnonzero(step > max(5 * float(np.median(step)), _GAP_NS)).tolist():
+        start_ns, end_ns = int(imu.t_ns[k]) - _ABOUT_NS, int(imu.t_ns[k + 1]) + _ABOUT_NS
+        touched = (turns.camera_t_ns > start_ns) & (turns.camera_t_ns < end_ns)
+        rotvec_cam[touched | np.r_[False, touched[:-1]]] = np.nan
+    return replace(turns, rotvec_cam=rotvec_cam)
 
 
 def check_inputs(turns: VisualTurns, imu: ImuSamples, params: VerdictParams) -> None:
@@ -49,13 +62,13 @@ def check_inputs(turns: VisualTurns, imu: ImuSamples, params: VerdictParams) -> 
     if abs(felt - GRAVITY_M_S2) > params.accel_share * GRAVITY_M_S2:
         raise Refused(Cause("accel_unit", measured=felt, limit=GRAVITY_M_S2))
     ratio = turning_ratio(turns, imu)
-    if ratio is not None and ratio < 1 / params.gyro_ratio:
-        raise Refused(Cause("gyro_silent", measured=ratio, limit=1 / params.gyro_ratio))
+    if ratio is not None and max(ratio) < 1 / params.gyro_ratio:
+        raise Refused(Cause("gyro_silent", measured=max(ratio), limit=1 / params.gyro_ratio))
     clipped_s = saturated_s(imu)
     if clipped_s > params.max_saturated * (imu.t_ns[-1] - imu.t_ns[0]) / 1e9:
         raise Refused(Cause("imu_saturated", measured=clipped_s))
-    if ratio is not None and not 1 / params.gyro_ratio < ratio < params.gyro_ratio:
-        raise Refused(Cause("gyro_unit", measured=ratio, limit=params.gyro_ratio))
+    if ratio is not None and not ratio[1] < params.gyro_ratio:
+        raise Refused(Cause("gyro_unit", measured=ratio[1], limit=params.gyro_ratio))
 
 
 def saturated_s(imu: ImuSamples) -> float:
@@ -71,10 +84,11 @@ def saturated_s(imu: ImuSamples) -> float:
     return float(stuck.sum() * np.median(np.diff(imu.t_ns)) / 1e9)
 
 
-def turning_ratio(turns: VisualTurns, imu: ImuSamples) -> float | None:
-    """Gyroscope's turning over the picture's, typical or strong, whichever is more alike; None where it hardly turned.
+def turning_ratio(turns: VisualTurns, imu: ImuSamples) -> tuple[float, float] | None:
+    """Gyroscope's turning over the picture's, typical and strong; None where the picture hardly turned (2 °/s).
 
-    A device may rest for most of a take while lamps flicker or a thing moves before its camera.
+    A device may rest for most of a take while lamps flicker or a thing moves before its camera: typical turning says
+    little then.
     """
     period_s = np.diff(seconds(turns.camera_t_ns, int(turns.camera_t_ns[0])))
     seen = turns.rotvec_cam[1:] / period_s[:, None]
@@ -86,8 +100,7 @@ def turning_ratio(turns: VisualTurns, imu: ImuSamples) -> float | None:
     if typical_seen < np.deg2rad(2.0) or len(within) < 8:
         return None
     typical, strong = _spread(within.gyro_imu)
-    ratios = typical / typical_seen, strong / strong_seen
-    return min(ratios, key=lambda ratio: abs(np.log(max(ratio, 1e-9))))
+    return typical / typical_seen, strong / strong_seen
 
 
 def _spread(rates: Array) -> tuple[float, float]:

@@ -153,7 +153,7 @@ class Slip:
 
     def cause(self, camera: str, first_ns: int, tolerance: CameraSigma, params: MountParams) -> Cause:
         """What to say of the camera of this name, in a take whose first picture is of `first_ns`."""
-        begin_s, end_s = seconds(np.array([self.start_ns, self.end_ns]), first_ns).tolist()
+        begin_s, end_s = np.maximum(seconds(np.array([self.start_ns, self.end_ns]), first_ns), 0.0).tolist()
         turned_deg, limit_rad = np.rad2deg(np.linalg.norm(self.rotation_rad)), params.sigmas * tolerance.rotation_rad
         return Cause("mount_slipped", camera, (begin_s, end_s), float(turned_deg), float(np.rad2deg(limit_rad)))
 

@@ -195,6 +195,7 @@ class _Work:
     def _clock_drift_ms(self, turns: sync.VisualTurns, whole: sync.CoarseSync) -> float:
         """Change of the offset from the take's first half to its second; 0 where it cannot be told from noise."""
         middle = len(turns.camera_t_ns) // 2
+        seen = inputs.without_unfelt(turns, on_camera_clock(self.imu, whole.dt_imu_cam_s))
         halves = [
             sync.coarse_offset(
                 half,
@@ -203,7 +204,7 @@ class _Work:
                 whole.dt_imu_cam_s,
                 replace(self.params.sync, search_s=0.1),
             )
-            for half in (turns.part(slice(0, middle)), turns.part(slice(middle, None)))
+            for half in (seen.part(slice(0, middle)), seen.part(slice(middle, None)))
         ]
         if any(h is None or not np.isfinite(h.sigma_s) or h.correlation < 0.8 for h in halves):
             return 0.0
@@ -424,9 +425,10 @@ class _Work:
         if self.placed:
             joint = uncertainty.regauged(joint, states.T_world_imu, first)
         judgement = self._judge(turns, tracks, key_tracks, states, best, views, joint, bool(better.slipped))
-        judgement = judgement.with_doubts([*better.mount_causes(int(states.t_ns[0])), *self._offset_causes(best)])
+        start_ns = int(to_imu_clock(tracks.camera_t_ns[:1], offset_s)[0])
+        judgement = judgement.with_doubts([*better.mount_causes(start_ns), *self._offset_causes(best)])
         for slip in better.slipped.values():
-            judgement = judgement.until(float(seconds(slip.start_ns, int(states.t_ns[0]))), self.params.verdict)
+            judgement = judgement.until(float(seconds(slip.start_ns, start_ns)), self.params.verdict)
         if judgement.verdict == "refused":
             return Reconstruction(self.body, judgement, offset_s, joint.dt_sigma_s, (None, None), seconds=self.seconds)
         shift = int(states.t_ns[0]) - int(to_imu_clock(key_tracks.camera_t_ns[:1], offset_s)[0])
@@ -503,8 +505,13 @@ class _Work:
             limits = replace(limits, max_imu_mismatch=np.inf)
         return verdict.judge(
             turns, tracks.camera_t_ns, key_tracks.camera_t_ns, views, position_sigma, joint.dt_sigma_s,
-            self.imu, self.numbers, limits,
+            on_camera_clock(self.imu, best.offset_s), self.numbers, limits,
         ).about(self.body)  # fmt: skip
+
+
+def on_camera_clock(imu: ImuSamples, dt_imu_cam_s: float) -> ImuSamples:
+    """The samples with the stamps that the camera's clock would have given them."""
+    return replace(imu, t_ns=imu.t_ns - nanoseconds(dt_imu_cam_s))
 
 
 def _gauge(T_now_imu: Array, T_imu_cam: Array) -> Array:

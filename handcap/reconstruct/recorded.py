@@ -19,6 +19,7 @@ from handcap.session import Session, Take
 from handcap.types import SIDES, Frame, MountedCamera
 
 _MOST_AMBIGUOUS = 0.02  # of a camera's pictures: one is left out beside each that was lost, and 1 % may be lost
+_MOST_UNDECODABLE = 0.01  # of a camera's pictures
 _HEAD_CAMERAS = ("head", "head_left", "head_right")  # the one to follow, in this order
 
 
@@ -72,12 +73,16 @@ def _as_timed(mount: MountedCamera, timed: TimedPictures | None) -> MountedCamer
 def with_doubts(whole: Whole, recording: Recording, take: Take) -> Whole:
     """The same, with what is not certain about when pictures and samples were taken."""
     out: list[Cause] = []
+    good_until_s = np.inf
     start_ns = min(int(recording.stamps(camera)[0]) for camera in recording.cameras.values())
     for device in take.devices:
         for jump in take.clock_jumps(device):
             off_ns = np.array([jump.first_ns, jump.last_ns]) - jump.by_ns
             begin_s, end_s = np.maximum(seconds(off_ns, start_ns), 0.0).tolist()
-            out.append(Cause("clock_mended", device, (begin_s, end_s), 1e-6 * abs(jump.by_ns)))
+            code = "clock_set_back" if jump.stayed else "clock_mended"
+            out.append(Cause(code, device, (begin_s, end_s), 1e-6 * abs(jump.by_ns)))
+            if jump.stayed and len(take.devices) > 1:  # which side agrees with the other devices' clocks nobody knows
+                good_until_s = min(good_until_s, begin_s)
     for camera, timed in recording.timed.items():
         match = timed.match
         if match is not None and not timed.exposed:
@@ -85,9 +90,18 @@ def with_doubts(whole: Whole, recording: Recording, take: Take) -> Whole:
         elif match is not None and match.ambiguous > _MOST_AMBIGUOUS * match.pictures:
             share = 100 * match.ambiguous / match.pictures
             out.append(Cause("pictures_ambiguous", camera, measured=share, limit=100 * _MOST_AMBIGUOUS))
+    for camera in recording.cameras.values():
+        bad, of = len(take.undecodable(camera)), len(take.camera_stamps(camera))
+        if bad > _MOST_UNDECODABLE * of:
+            share = 100 * bad / max(of, 1)
+            out.append(Cause("pictures_undecodable", camera, None, share, 100 * _MOST_UNDECODABLE))
     if not out:
         return whole
-    return replace(whole, causes=(*whole.causes, *out), verdict="partial" if whole.verdict == "ok" else whole.verdict)
+    spans = tuple((a, min(b, good_until_s)) for a, b in whole.spans_ok_s if a < good_until_s)
+    told = replace(whole, causes=(*whole.causes, *out), spans_ok_s=spans)
+    if whole.verdict == "ok":
+        told = replace(told, verdict="partial")
+    return told if spans or whole.verdict == "refused" else replace(told, verdict="refused")
 
 
 def _nothing_to_follow(session: Session, take: Take, missing: Mapping[str, Cause]) -> ReconstructionError:

@@ -218,13 +218,16 @@ class Refinement:
         wishes = self._wishes(best)
         self._note_slips(wishes)
         for _ in range(self._params.mounts.rounds):
-            before = self.eyes, self.corrected, self.noise_scale, self._integrator
+            before = self.eyes, self.corrected, self.noise_scale, self._integrator, self.looks, self.unfit
+            numbers = dict(self._numbers)
             if not self._believed_anew(wishes):
                 break
             try:
                 best = self.solve(best.states, look(best), best.offset_s, rounds)
             except (Refused, bundle.Unsolvable):  # so it cannot be: as it was solved last
-                self.eyes, self.corrected, self.noise_scale, self._integrator = before
+                self.eyes, self.corrected, self.noise_scale, self._integrator, self.looks, self.unfit = before
+                self._numbers.clear()
+                self._numbers.update(numbers)
                 break
             wishes = self._wishes(best)
         params = self._params.mounts

@@ -105,7 +105,7 @@ def tracked_pictures(
     spanned = (camera_t_ns >= keyframe_t_ns[0]) & (camera_t_ns <= keyframe_t_ns[-1])
     tracked = spanned & (nearest <= params.longest_bridge_s * 1e9 / 2)
     for a, b in runs(spanned & ~tracked):
-        tracked[a : b + 1] = a == b
+        tracked[a : b + 1] = a == b and nearest[a] <= params.longest_bridge_s * 1e9
     return tracked
 
 
@@ -193,7 +193,7 @@ def judge(
     """Verdict on a finished solution.
 
     Args:
-        camera_t_ns: (f,) pictures; `keyframe_t_ns` (n,) keyframes, same clock.
+        camera_t_ns: (f,) pictures; `keyframe_t_ns` (n,) keyframes and `imu` on the same clock.
         views: (n,) landmarks seen from each keyframe.
         position_sigma_m: (n,) of each keyframe.
         numbers: as gathered by the stage.
@@ -203,7 +203,8 @@ def judge(
     bridged = tracked_pictures(camera_t_ns, keyframe_t_ns, views, params)
     tracked = bridged & felt
     seen = bridged & ~blind_pictures(turns, params)[np.searchsorted(turns.camera_t_ns, camera_t_ns)]
-    near = np.clip(np.searchsorted(keyframe_t_ns, camera_t_ns), 0, len(keyframe_t_ns) - 1)
+    after = np.clip(np.searchsorted(keyframe_t_ns, camera_t_ns), 1, len(keyframe_t_ns) - 1)
+    near = after - (camera_t_ns - keyframe_t_ns[after - 1] < keyframe_t_ns[after] - camera_t_ns)
     vague = position_sigma_m[near] > params.max_position_sigma_m
     gap = picture_gaps(camera_t_ns, params.longest_bridge_s)
     good = seen & felt & ~vague
@@ -214,7 +215,8 @@ def judge(
         span = (float(t_s[a]), float(t_s[b]))
         why = blind_causes(turns, np.isin(turns.camera_t_ns, camera_t_ns[a : b + 1]), params, imu)
         causes += [replace(cause, span_s=span) for cause in why]
-        causes.append(Cause("tracking_lost", None, span, span[1] - span[0], params.longest_bridge_s))
+        if felt[a : b + 1].any():  # else the missing samples are to blame
+            causes.append(Cause("tracking_lost", None, span, span[1] - span[0], params.longest_bridge_s))
     causes += [
         Cause("frames_missing", None, (float(t_s[i]), float(t_s[i + 1])), float(t_s[i + 1] - t_s[i])) for i in gap
     ]
@@ -256,8 +258,11 @@ def _fatal_causes(dt_sigma_s: float, numbers: dict[str, Any], params: VerdictPar
         "bias_implausible": (max(gyro_bias, accel_bias), params.max_bias),
         "scale_unobservable": (100 * numbers["scale_sigma"], params.max_scale_sigma_pct),
     }
+    unknown = {"scale_unobservable"}  # null where a room says it
     return [
-        Cause(code, measured=float(value), limit=limit) for code, (value, limit) in measured.items() if value > limit
+        Cause(code, measured=float(value), limit=limit)
+        for code, (value, limit) in measured.items()
+        if value > limit or (np.isnan(value) and code not in unknown)
     ]
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handcap.clock import NS_PER_S, nanoseconds
 from handcap.geometry import Array
 from handcap.session.journal import ClockFit
 from handcap.types import ImuCalibration, ImuSamples, Stamps
 from handcap.wire.handcap_pb2 import Envelope, ImuSI
+
+# Beyond any sensor's range, even of one read in deg/s or mg for rad/s or m/s²: a number that is no measurement.
+_MOST_RAD_S, _MOST_M_S2 = 5e3, 2e4
 
 
 class ImuReader:
@@ -23,7 +27,7 @@ class ImuReader:
         stamps: to be read instead of those of ready samples, in the order of recording.
 
     Attributes:
-        dropped: samples left out because their stamps repeat or run back.
+        dropped: samples left out because their stamps repeat or run back, or their numbers are none.
     """
 
     def __init__(
@@ -68,7 +72,7 @@ class ImuReader:
             t_ns = self._stamps[self._said : self._said + len(t_ns)]
             self._said += len(t_ns)
         before = np.maximum.accumulate(np.concatenate([[self._last_ns], t_ns]))[:-1]
-        keep = t_ns > before
+        keep = (t_ns > before) & _possible(gyro, _MOST_RAD_S) & _possible(accel, _MOST_M_S2)
         if not keep.all():
             self.dropped += int(np.count_nonzero(~keep))
             if not keep.any():
@@ -109,6 +113,11 @@ def to_session_clock(t_device_ns: Stamps, fits: Sequence[ClockFit]) -> Stamps:
     return t_device_ns + nanoseconds(dt_s)
 
 
+def _possible(values: Array, most: float) -> NDArray[np.bool_]:
+    """(n,) whether samples (3 n,) hold numbers that a sensor can have measured."""
+    return np.asarray((np.abs(values.reshape(-1, 3)) < most).all(axis=1), bool)
+
+
 def together(messages: Iterable[ImuSI]) -> tuple[Stamps, Array]:
     """(n,) stamps and (n, 6) numbers of all ready samples, in the order of recording; malformed messages are left out.
 
@@ -116,8 +125,8 @@ def together(messages: Iterable[ImuSI]) -> tuple[Stamps, Array]:
     """
     good = [each for each in map(_si_samples, messages) if each[1].size == each[2].size == 3 * len(each[0])]
     t_ns = np.concatenate([np.empty(0, np.int64), *(each[0] for each in good)])
-    values = [np.concatenate([np.empty(0), *(each[k] for each in good)]).reshape(-1, 3) for k in (1, 2)]
-    return t_ns, np.concatenate(values, axis=1)
+    gyro, accel = (np.concatenate([np.empty(0), *(each[k] for each in good)]).reshape(-1, 3) for k in (1, 2))
+    return t_ns, np.asarray(np.c_[gyro, accel], float)
 
 
 def _si_samples(message: ImuSI) -> tuple[Stamps, Array, Array]:

@@ -228,7 +228,7 @@ class Take:
             yield reader.pop()
         self._imu_dropped[device] = reader.dropped
         if reader.dropped:
-            text = "take %s, %s: %d samples with repeated or backward stamps left out"
+            text = "take %s, %s: %d samples with repeated or backward stamps, or with impossible numbers, left out"
             log.warning(text, self.id, device, reader.dropped)
 
     def wire(self, device: str) -> Iterator[tuple[int, Envelope]]:

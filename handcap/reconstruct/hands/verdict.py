@@ -81,17 +81,19 @@ def judge(
     for a, b in runs(guessed):
         if t_s[b] - t_s[a] > limits.longest_unseen_s:
             causes.append(_one_view(body, t_s, rows.sigma_m, a, b, limits))
-    seen = float(placed.sum() / max(known.sum(), 1))
+    seen, good = (float(each.sum() / max(known.sum(), 1)) for each in (placed, placed & ~vague))
     if seen < limits.least_seen:
         causes.append(_seldom(body, seen, limits))
     spans = tuple(
         (float(t_s[a]), float(t_s[b])) for a, b in runs(placed & ~vague) if t_s[b] - t_s[a] >= limits.shortest_span_s
     )
-    if not spans and not causes:  # many pieces, each too short or too vague
+    if not causes and (not spans or good < limits.least_seen):  # many pieces, each too short or too vague
         first, last = (int(k) for k in np.flatnonzero(placed)[[0, -1]])
         mostly_guessed = guessed.sum() > placed.sum() / 2
         causes.append(
-            _one_view(body, t_s, rows.sigma_m, first, last, limits) if mostly_guessed else _seldom(body, 0.0, limits)
+            _one_view(body, t_s, rows.sigma_m, first, last, limits)
+            if mostly_guessed
+            else _seldom(body, good if spans else 0.0, limits)
         )
     verdict: Verdict = "refused" if not spans else "partial" if causes else "ok"
     return HandJudgement(verdict, tuple(causes), spans)
