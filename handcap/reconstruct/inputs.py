@@ -15,7 +15,7 @@ from handcap.reconstruct.limits import Refused, VerdictParams
 from handcap.reconstruct.sync import CoarseSync, VisualTurns
 from handcap.types import ImuSamples
 
-_GAP_NS, _ABOUT_NS = 20_000_000, 100_000_000  # samples missing for so long; and what is near
+_GAP_NS = 20_000_000
 
 
 def without_frozen(turns: VisualTurns, imu: ImuSamples, params: VerdictParams) -> VisualTurns:
@@ -34,15 +34,10 @@ def without_frozen(turns: VisualTurns, imu: ImuSamples, params: VerdictParams) -
     return replace(turns, repeated=frozen, rotvec_cam=rotvec_cam, points=np.where(frozen, 0, turns.points))
 
 
-def without_unfelt(turns: VisualTurns, imu: ImuSamples) -> VisualTurns:
-    """The turns without those that lie near a gap of the samples, which are on the same clock: none to compare with."""
+def has_gaps(imu: ImuSamples) -> bool:
+    """Whether samples are missing for long enough to be felt."""
     step = np.diff(imu.t_ns)
-    rotvec_cam = turns.rotvec_cam.copy()
-    for k in np.flatnonzero(step > max(5 * float(np.median(step)), _GAP_NS)).tolist():
-        start_ns, end_ns = int(imu.t_ns[k]) - _ABOUT_NS, int(imu.t_ns[k + 1]) + _ABOUT_NS
-        touched = (turns.camera_t_ns > start_ns) & (turns.camera_t_ns < end_ns)
-        rotvec_cam[touched | np.r_[False, touched[:-1]]] = np.nan
-    return replace(turns, rotvec_cam=rotvec_cam)
+    return bool((step > max(5 * float(np.median(step)), _GAP_NS)).any()) if len(step) else False
 
 
 def check_inputs(turns: VisualTurns, imu: ImuSamples, params: VerdictParams) -> None:

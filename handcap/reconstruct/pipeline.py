@@ -195,7 +195,8 @@ class _Work:
     def _clock_drift_ms(self, turns: sync.VisualTurns, whole: sync.CoarseSync) -> float:
         """Change of the offset from the take's first half to its second; 0 where it cannot be told from noise."""
         middle = len(turns.camera_t_ns) // 2
-        seen = inputs.without_unfelt(turns, on_camera_clock(self.imu, whole.dt_imu_cam_s))
+        if inputs.has_gaps(self.imu):  # a half with a gap differs from one without
+            return 0.0
         halves = [
             sync.coarse_offset(
                 half,
@@ -204,7 +205,7 @@ class _Work:
                 whole.dt_imu_cam_s,
                 replace(self.params.sync, search_s=0.1),
             )
-            for half in (seen.part(slice(0, middle)), seen.part(slice(middle, None)))
+            for half in (turns.part(slice(0, middle)), turns.part(slice(middle, None)))
         ]
         if any(h is None or not np.isfinite(h.sigma_s) or h.correlation < 0.8 for h in halves):
             return 0.0
