@@ -14,6 +14,7 @@ import handcap.reconstruct
 import handcap.session
 from handcap.causes import Cause
 from handcap.cli.app import main
+from handcap.errors import HandcapError, RigError
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Result:
     causes: tuple[Cause, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
     outputs: tuple[Path, ...] = ()
+    error: HandcapError | None = None
 
 
 GOOD = Result(
@@ -67,6 +69,16 @@ def test_json_lists_takes_outputs_and_causes(monkeypatch, capfd, results, ok):
     assert answer["summary"]["takes"]["0002"] == "refused"
     assert answer["summary"]["causes"]["0002"][0]["code"] == "no_motion"
     assert answer["outputs"] == [str(p) for r in results for p in r.outputs]
+
+
+def test_a_take_that_could_not_be_tried_says_why_beside_the_good_ones(monkeypatch, capfd):
+    error = RigError("other pictures", where="s", mend="give another --rig")
+    told = {"code": "not_tried", "text": error.what, "mend": error.mend}
+    size = Result("0002", "refused", report={"causes": [told]}, error=error)
+    code, out, _ = run(monkeypatch, capfd, [GOOD, size])
+    assert code == 0 and "0002: refused\n  other pictures\n    → give another --rig" in out
+    code, out, _ = run(monkeypatch, capfd, [GOOD, size], "--json")
+    assert json.loads(out)["summary"]["errors"] == {"0002": error.as_dict()}
 
 
 def test_a_field_pass_with_hands_is_no_wish_that_can_be_granted(monkeypatch, capfd):

@@ -61,13 +61,19 @@ def reconstruct(
         for cause in result.causes:
             whose = GRIPPERS.get(cause.body or "", {}).get(lang, "")
             lines += [f"  {whose}{cause.text(lang)}", f"    → {cause.mend(lang)}"]
+        if result.error is not None and not result.causes:
+            (told,) = result.report["causes"]
+            lines += [f"  {told['text']}", f"    → {told['mend']}"]
     from handcap import session as session_store
 
     erased = session_store.read(session).erased if take is None else {}
     lines += [f"{id}: " + {"en": f"erased ({why})", "zh": f"已彻底删除({why})"}[lang] for id, why in erased.items()]
     outputs = [path for result in results for path in result.outputs]
     takes = {result.take: str(result.verdict) for result in results} | dict.fromkeys(erased, "erased")
-    details = {"causes": {r.take: [cause.as_dict(lang) for cause in r.causes] for r in results}}
+    details = {
+        "causes": {r.take: [cause.as_dict(lang) for cause in r.causes] for r in results},
+        "errors": {r.take: r.error.as_dict() for r in results if r.error is not None},
+    }
     error = None
     if not any(result.verdict in ("ok", "partial") for result in results):
         what = {"en": "no take could be reconstructed", "zh": "没有可重建的录制"}[lang]
