@@ -56,6 +56,28 @@ def test_only_refused_takes_exit_1_and_the_error_carries_the_first_cause(monkeyp
     assert code == 1 and "0002: refused" in out and "no take could be reconstructed" in err
 
 
+def test_a_cause_is_said_once_to_a_person_and_stands_in_the_error_for_a_program(monkeypatch, capfd):
+    _, out, err = run(monkeypatch, capfd, [STILL])
+    assert (out + err).count(STILL.causes[0].text()) == (out + err).count(STILL.causes[0].mend()) == 1
+    _, out, _ = run(monkeypatch, capfd, [STILL], "--json")
+    assert STILL.causes[0].text() in json.loads(out)["error"]["what"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "written to s/derived/0001/reconstruct; next: handcap review s\n"),
+        (("--field",), "written to s/derived/0001/reconstruct; next: handcap reconstruct s\n"),
+        (("--lang", "zh"), "结果在 s/derived/0001/reconstruct;下一步:handcap review s\n"),
+    ],
+)
+def test_the_last_line_says_where_the_results_are_and_what_comes_next(monkeypatch, capfd, options, words):
+    _, out, _ = run(monkeypatch, capfd, [GOOD], *options)
+    assert out.endswith(words)
+    _, out, _ = run(monkeypatch, capfd, [STILL], *options)
+    assert "handcap re" not in out
+
+
 def test_verdicts_and_causes_speak_chinese(monkeypatch, capfd):
     _, out, err = run(monkeypatch, capfd, [STILL], "--lang", "zh")
     assert "0002: 不合格" in out and STILL.causes[0].text("zh") in out and "没有可重建的录制" in err
