@@ -172,6 +172,20 @@ def test_a_file_in_the_way_of_one_take_is_named_and_the_others_are_solved(severa
     assert (several / "derived/0002").read_bytes() == b""
 
 
+def test_a_take_whose_folder_has_a_name_that_no_take_has_is_told_by_it(several, caplog) -> None:
+    (several / "raw/0001").rename(several / "raw/My Take é")
+    run_session(several)
+    assert "'My Take é'" in caplog.text and "lower-case letters" in caplog.text
+    for take in ("0002", "0003", "0004", "0005"):
+        shutil.rmtree(several / "raw" / take)
+    with pytest.raises(ReconstructionError, match=r"holds no take.*'My Take é'.*lower-case letters") as told:
+        run_session(several)
+    assert "rename" in (told.value.mend or "")
+    shutil.rmtree(several / "raw/My Take é")
+    with pytest.raises(ReconstructionError, match=r"holds no take\n"):
+        run_session(several)
+
+
 def found_before(folder: Path, take: str) -> Path:
     with session_store.write_stage(session_store.read(folder), take, "reconstruct") as out:
         session_store.write_report(out, {"verdict": "ok"})

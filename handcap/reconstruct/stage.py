@@ -37,6 +37,7 @@ from handcap.reconstruct.stretches import Stretch, stretches
 from handcap.reconstruct.surroundings import surroundings
 from handcap.reconstruct.whole import reconstruct_whole
 from handcap.session import Session, Take
+from handcap.session.folder import misnamed
 from handcap.session.stage_output import REPORT
 from handcap.types import Trajectory
 
@@ -101,8 +102,15 @@ def run_session(
     takes = session.takes if take is None else (take,)
     if not takes and session.erased:
         raise ReconstructionError("every take was erased", where=path, mend="record again")
+    skipped = ", ".join(repr(name) for name in misnamed(path))
+    allowed = "a take's folder is named with lower-case letters, digits and underscores, at most 64 of them"
+    if not takes and skipped:
+        what = f"the session holds no take: raw/ has {skipped}, but {allowed}"
+        raise ReconstructionError(what, where=path, mend="rename the folder, to 0001 say, then try again")
     if not takes:
         raise ReconstructionError("the session holds no take", where=path, mend="record or import one first")
+    if skipped and take is None:
+        log.warning("skipped under raw/: %s; %s", skipped, allowed)
     params = params or (field_params() if field else ReconstructParams())
     if hands:
         assert not field
