@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from handcap.causes import Cause
+
 
 class HandcapError(Exception):
     """Something the user can mend.
@@ -92,7 +94,13 @@ class CalibrationError(HandcapError):
 
 
 class ReconstructionError(HandcapError):
-    pass
+    """As every error, and the cause that says it in every language, where there is one."""
+
+    def __init__(
+        self, what: str, *, where: str | Path | None = None, mend: str | None = None, cause: Cause | None = None
+    ) -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.cause = cause
 
 
 class RetargetError(HandcapError):

@@ -14,6 +14,7 @@ import handcap.reconstruct
 import handcap.session
 from handcap.causes import Cause
 from handcap.cli.app import main
+from handcap.errors import HandcapError, RigError
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Result:
     causes: tuple[Cause, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
     outputs: tuple[Path, ...] = ()
+    error: HandcapError | None = None
 
 
 GOOD = Result(
@@ -54,6 +56,28 @@ def test_only_refused_takes_exit_1_and_the_error_carries_the_first_cause(monkeyp
     assert code == 1 and "0002: refused" in out and "no take could be reconstructed" in err
 
 
+def test_a_cause_is_said_once_to_a_person_and_stands_in_the_error_for_a_program(monkeypatch, capfd):
+    _, out, err = run(monkeypatch, capfd, [STILL])
+    assert (out + err).count(STILL.causes[0].text()) == (out + err).count(STILL.causes[0].mend()) == 1
+    _, out, _ = run(monkeypatch, capfd, [STILL], "--json")
+    assert STILL.causes[0].text() in json.loads(out)["error"]["what"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "written to s/derived/0001/reconstruct; next: handcap review s\n"),
+        (("--field",), "written to s/derived/0001/reconstruct; next: handcap reconstruct s\n"),
+        (("--lang", "zh"), "结果在 s/derived/0001/reconstruct;下一步:handcap review s\n"),
+    ],
+)
+def test_the_last_line_says_where_the_results_are_and_what_comes_next(monkeypatch, capfd, options, words):
+    _, out, _ = run(monkeypatch, capfd, [GOOD], *options)
+    assert out.endswith(words)
+    _, out, _ = run(monkeypatch, capfd, [STILL], *options)
+    assert "handcap re" not in out
+
+
 def test_verdicts_and_causes_speak_chinese(monkeypatch, capfd):
     _, out, err = run(monkeypatch, capfd, [STILL], "--lang", "zh")
     assert "0002: 不合格" in out and STILL.causes[0].text("zh") in out and "没有可重建的录制" in err
@@ -67,6 +91,16 @@ def test_json_lists_takes_outputs_and_causes(monkeypatch, capfd, results, ok):
     assert answer["summary"]["takes"]["0002"] == "refused"
     assert answer["summary"]["causes"]["0002"][0]["code"] == "no_motion"
     assert answer["outputs"] == [str(p) for r in results for p in r.outputs]
+
+
+def test_a_take_that_could_not_be_tried_says_why_beside_the_good_ones(monkeypatch, capfd):
+    error = RigError("other pictures", where="s", mend="give another --rig")
+    told = {"code": "not_tried", "text": error.what, "mend": error.mend}
+    size = Result("0002", "refused", report={"causes": [told]}, error=error)
+    code, out, _ = run(monkeypatch, capfd, [GOOD, size])
+    assert code == 0 and "0002: refused\n  other pictures\n    → give another --rig" in out
+    code, out, _ = run(monkeypatch, capfd, [GOOD, size], "--json")
+    assert json.loads(out)["summary"]["errors"] == {"0002": error.as_dict()}
 
 
 def test_a_field_pass_with_hands_is_no_wish_that_can_be_granted(monkeypatch, capfd):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from recording import imu_block, jpeg, new_session
 
 from handcap import session as session_store
-from handcap.errors import RigError
+from handcap.causes import Cause
+from handcap.errors import HandcapError, ReconstructionError, RigError
 from handcap.reconstruct import Reconstruction, reconstruct_take, run_session
 from handcap.reconstruct.eyes import Eye
 from handcap.reconstruct.inputs import blind_causes, check_inputs, without_frozen
@@ -107,7 +111,8 @@ def test_pictures_of_another_size_than_calibrated_name_both_sizes(mh01_session, 
     shutil.copytree(mh01_session, copy, ignore=shutil.ignore_patterns("derived"))
     with pytest.raises(RigError, match=r"752×480.*376×240"):
         run_session(copy, tmp_path / "rig.json")
-    assert not (copy / "derived/0001/reconstruct").exists()
+    told = session_store.read_report(copy / "derived/0001/reconstruct")
+    assert told["verdict"] == "refused" and "752×480" in told["causes"][0]["text"]
 
 
 def test_an_empty_take_does_not_keep_the_next_one_from_being_tried(mh01_session, clip, tmp_path):
@@ -125,6 +130,110 @@ def test_an_empty_take_does_not_keep_the_next_one_from_being_tried(mh01_session,
     first, second = run_session(tmp_path / "two")
     assert [c.code for c in first.causes] == ["no_pictures"]
     assert [c.code for c in second.causes] == ["too_short"]
+
+
+@pytest.fixture
+def several(tmp_path) -> Path:
+    """Takes of half a second; 0002 has pictures of another size, 0003 no motion sensor, 0004 nothing."""
+    with new_session(tmp_path / "several") as writer:
+        for k in range(5):
+            with writer.start_take() as out:
+                for i in range(10 * (k != 3)):
+                    out.add_image("head", 50_000_000 * i, jpeg(0, *((32, 24) if k == 1 else (64, 48))), "jpeg")
+                    if k != 2:
+                        out.add_imu_si("head", *imu_block(50_000_000 * i, 50))
+    return tmp_path / "several"
+
+
+def test_a_take_that_cannot_be_tried_keeps_no_other_one_from_being_tried_and_says_why(several) -> None:
+    first, size, blind, empty, last = run_session(several)
+    assert first.error is None and last.error is None and "bodies" in last.report
+    assert isinstance(size.error, RigError) and "32×24" in size.error.what and not size.causes
+    assert [c.code for c in blind.causes] == ["no_imu"] and [c.code for c in empty.causes] == ["recording_empty"]
+    for told in (size, blind, empty):
+        assert told.verdict == "refused" and told.error is not None
+        report = session_store.read_report(several / "derived" / told.take / "reconstruct")
+        assert report["verdict"] == "refused" and len(report["causes"]) == 1 and report["causes"][0]["mend"]
+
+
+def test_a_single_take_that_cannot_be_tried_is_an_error_that_names_it(several) -> None:
+    for take, what in (("0002", "32×24"), ("0003", "motion-sensor"), ("0004", "is empty")):
+        with pytest.raises(HandcapError, match=what) as told:
+            run_session(several, take=take)
+        assert f"take {take}" in str(told.value)
+
+
+def test_a_file_in_the_way_of_one_take_is_named_and_the_others_are_solved(several) -> None:
+    (several / "derived").mkdir()
+    (several / "derived/0002").touch()
+    results = run_session(several)
+    assert [result.error is None for result in results] == [True, False, False, False, True]
+    assert results[1].report["causes"][0]["text"].startswith("derived/0002: a file")
+    assert (several / "derived/0002").read_bytes() == b""
+
+
+def test_a_take_whose_folder_has_a_name_that_no_take_has_is_told_by_it(several, caplog) -> None:
+    (several / "raw/0001").rename(several / "raw/My Take é")
+    run_session(several)
+    assert "'My Take é'" in caplog.text and "lower-case letters" in caplog.text
+    for take in ("0002", "0003", "0004", "0005"):
+        shutil.rmtree(several / "raw" / take)
+    with pytest.raises(ReconstructionError, match=r"holds no take.*'My Take é'.*lower-case letters") as told:
+        run_session(several)
+    assert "rename" in (told.value.mend or "")
+    shutil.rmtree(several / "raw/My Take é")
+    with pytest.raises(ReconstructionError, match=r"holds no take\n"):
+        run_session(several)
+
+
+def found_before(folder: Path, take: str) -> Path:
+    with session_store.write_stage(session_store.read(folder), take, "reconstruct") as out:
+        session_store.write_report(out, {"verdict": "ok"})
+        (out / "head.parquet").write_bytes(b"of an earlier run")
+    return folder / "derived" / take / "reconstruct"
+
+
+@pytest.mark.parametrize("take", [None, "0003"])
+def test_what_an_earlier_run_found_does_not_outlive_one_that_fails(several, take) -> None:
+    there = found_before(several, "0003")
+    with contextlib.suppress(HandcapError):
+        run_session(several, take=take)
+    assert [path.name for path in there.iterdir()] == ["report.json"]
+    assert session_store.read_report(there)["causes"][0]["code"] == "no_imu"
+    assert [path.name for path in there.parent.iterdir()] == ["reconstruct"]
+
+
+def test_what_an_earlier_run_found_goes_when_the_program_breaks_and_stays_when_somebody_stops_it(several) -> None:
+    def stop_by(error: BaseException) -> None:
+        def stop(what: str, share: float) -> None:
+            raise error
+
+        with pytest.raises(type(error)):
+            run_session(several, take="0001", on_progress=stop)
+
+    there = found_before(several, "0001")
+    stop_by(KeyboardInterrupt())
+    assert session_store.read_report(there)["verdict"] == "ok"
+    stop_by(ZeroDivisionError())
+    assert not there.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "part", "word"),
+    [(b"", False, "copy raw/0001"), (bytes(5000), False, "copy raw/0001"), (bytes(5000), True, "handcap recover")],
+)
+def test_a_recording_of_which_nothing_can_be_read_is_called_damaged_and_not_foreign(
+    several, data: bytes, part: bool, word: str
+) -> None:
+    segment = several / "raw/0001/seg-0000.mcap"
+    segment.unlink()
+    segment.with_name("seg-0000.mcap.part" if part else segment.name).write_bytes(data)
+    with pytest.raises(ReconstructionError, match="take 0001 is damaged") as told:
+        run_session(several, take="0001")
+    assert word in (told.value.mend or "") and told.value.cause == Cause("recording_unreadable")
+    segment.with_name(segment.name + (".part" if part else "")).unlink()
+    with pytest.raises(ReconstructionError, match="take 0001 is empty"):
+        run_session(several, take="0001")
 
 
 def test_a_gyroscope_is_not_called_silent_because_lamps_flicker_before_a_device_that_rests() -> None:

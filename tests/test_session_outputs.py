@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,18 @@ from recording import new_session
 
 from handcap.errors import SessionError
 from handcap.geometry import se3, so3_exp
-from handcap.session import Session, read, read_report, read_trajectory, write_report, write_stage, write_trajectory
+from handcap.reconstruct import run_session
+from handcap.session import (
+    Session,
+    read,
+    read_report,
+    read_trajectory,
+    remove_stage,
+    require_place,
+    write_report,
+    write_stage,
+    write_trajectory,
+)
 from handcap.types import Trajectory
 
 
@@ -47,6 +59,39 @@ def test_a_stage_that_fails_leaves_the_old_folder_and_nothing_else(session: Sess
         "0001/reconstruct",
         "0001/reconstruct/good.txt",
     ]
+
+
+@pytest.mark.parametrize("leave", [Path.touch, Path.mkdir, lambda path: path.symlink_to("nowhere")])
+def test_what_a_killed_run_left_of_a_stage_is_no_hindrance(session: Session, leave: Callable[[Path], None]) -> None:
+    with write_stage(session, "0001", "reconstruct"):
+        pass
+    for word in ("new", "old"):
+        leave(session.path / f"derived/0001/.reconstruct.{word}")
+    with write_stage(session, "0001", "reconstruct") as folder:
+        (folder / "good.txt").touch()
+    assert [str(p.relative_to(session.path)) for p in sorted(session.path.glob("derived/0001/*/*"))] == [
+        "derived/0001/reconstruct/good.txt"
+    ]
+    leave(session.path / "derived/0001/.reconstruct.old")
+    remove_stage(session, "0001", "reconstruct")
+    remove_stage(session, "0001", "reconstruct")
+    assert [p.name for p in session.path.glob("derived/0001/*")] == []
+
+
+@pytest.mark.parametrize("where", ["derived", "derived/0001", "derived/0001/reconstruct"])
+@pytest.mark.parametrize("leave", [Path.touch, lambda path: path.symlink_to("/nowhere/at/all")])
+def test_what_is_in_the_way_of_a_stage_and_is_not_ours_is_named_before_the_work_and_left_alone(
+    session: Session, where: str, leave: Callable[[Path], None]
+) -> None:
+    (session.path / where).parent.mkdir(parents=True, exist_ok=True)
+    leave(session.path / where)
+    for step in (lambda: require_place(session, "0001", "reconstruct"), lambda: run_session(session.path)):
+        with pytest.raises(SessionError, match="where a folder for results belongs") as told:
+            step()
+        assert told.value.where == str(session.path / where) and "move it away" in (told.value.mend or "")
+    assert (session.path / where).is_symlink() or (session.path / where).is_file()
+    (session.path / where).unlink()
+    require_place(session, "0001", "reconstruct")
 
 
 def test_a_report_has_sorted_keys_and_null_for_what_is_unknown(tmp_path: Path) -> None:

@@ -151,6 +151,50 @@ def test_what_is_wrong_is_named_by_its_key_with_the_calibration_that_mends_it(
     assert error.value.where == str(path)
 
 
+CAMERA, MOTION = ("cameras", "head"), ("devices", "head", "imu")
+far, unknown = se3(np.eye(3), [50.0, 20.0, -30.0]), np.eye(4)
+unknown[1, 3] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (put(*CAMERA, "dt_sigma_s", value=1e-300), ("dt_sigma_s", "1e-300", "0, or between 1e-09 and 2 s")),
+        (put(*CAMERA, "dt_sigma_s", value=1e300), ("dt_sigma_s", "1e+300", "2 s")),
+        (put(*CAMERA, "dt_sigma_s", value=-1e-3), ("dt_sigma_s", "-0.001", "1e-09")),
+        (put(*CAMERA, "dt_imu_cam_s", value=-2.5), ("dt_imu_cam_s", "-2.5", "between -2 and 2 s")),
+        (put(*CAMERA, "line_delay_s", value=-1e-4), ("line_delay_s", "-0.0001", "between 0 and 0.001 s")),
+        (put(*CAMERA, "line_delay_s", value=0.02), ("line_delay_s", "0.02", "0.001 s")),
+        (put(*CAMERA, "sigma", value=SIGMA | {"rotation_rad": 1e-300}), ("rotation_rad", "1e-300", "1e-09 and 1 rad")),
+        (put(*CAMERA, "params", value=[0.001, 50, 32, 24, 0, 0, 0, 0]), ("fx", "0.001", "between 10 and 100000 px")),
+        (put(*CAMERA, "params", value=[50, 50, 32, 24, 1e300, 0, 0, 0]), ("k1", "1e+300", "100000")),
+        (put(*CAMERA, "T_imu_cam", value=far.tolist()), ("T_imu_cam", "50, 20, -30", "between -5 and 5 m")),
+        (put(*CAMERA, "T_imu_cam", value=unknown.tolist()), ("T_imu_cam", "row 2 column 4 is nan", "finite")),
+        (put(*CAMERA, "width", value="64"), ("width", "'64'", "integer")),
+        (put(*MOTION, "rate_hz", value=1e300), ("rate_hz", "1e+300", "between 1 and 100000 Hz")),
+        (put(*MOTION, "gyro_noise_density", value=1e300), ("gyro_noise_density", "1e+300", "10 rad/s/√Hz")),
+        (put(*MOTION, "accel_random_walk", value=float("nan")), ("accel_random_walk", "nan", "10 m/s³/√Hz")),
+    ],
+)
+def test_a_number_that_no_real_rig_has_is_told_with_its_field_and_the_bounds(
+    path: Path, change: Callable[[dict[str, Any]], None], words: tuple[str, ...]
+) -> None:
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+    with pytest.raises(RigError) as error:
+        read_rig(path)
+    assert all(word in error.value.what for word in words), error.value.what
+
+
+@pytest.mark.parametrize("value", [None, 0, 1e-9, 2])
+def test_an_offset_of_which_nobody_knows_how_sure_it_is_may_stand_as_null_or_zero(path: Path, value: Any) -> None:
+    values = json.loads(path.read_text())
+    values["cameras"]["head"]["dt_sigma_s"] = value
+    path.write_text(json.dumps(values))
+    assert read_rig(path).cameras["head"].dt_sigma_s == value
+
+
 @pytest.mark.parametrize("text", ["", "null", "[1]", "{", '{"version": 1}', "\ud800"])
 def test_a_torn_rig_is_refused(path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogatepass"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,9 @@ from handcap.cli.options import AsJson, Lang
 from handcap.cli.outcome import Outcome, finish
 from handcap.cli.progress import progress
 from handcap.errors import ReconstructionError, UsageError
+
+if TYPE_CHECKING:
+    from handcap.reconstruct import TakeResult
 
 _VERDICTS: dict[str, dict[Language, str]] = {
     "ok": {"en": "ok", "zh": "合格"},
@@ -61,22 +65,38 @@ def reconstruct(
         for cause in result.causes:
             whose = GRIPPERS.get(cause.body or "", {}).get(lang, "")
             lines += [f"  {whose}{cause.text(lang)}", f"    → {cause.mend(lang)}"]
+        if result.error is not None and not result.causes:
+            (told,) = result.report["causes"]
+            lines += [f"  {told['text']}", f"    → {told['mend']}"]
     from handcap import session as session_store
 
     erased = session_store.read(session).erased if take is None else {}
     lines += [f"{id}: " + {"en": f"erased ({why})", "zh": f"已彻底删除({why})"}[lang] for id, why in erased.items()]
     outputs = [path for result in results for path in result.outputs]
     takes = {result.take: str(result.verdict) for result in results} | dict.fromkeys(erased, "erased")
-    details = {"causes": {r.take: [cause.as_dict(lang) for cause in r.causes] for r in results}}
+    details = {
+        "causes": {r.take: [cause.as_dict(lang) for cause in r.causes] for r in results},
+        "errors": {r.take: r.error.as_dict() for r in results if r.error is not None},
+    }
     error = None
     if not any(result.verdict in ("ok", "partial") for result in results):
         what = {"en": "no take could be reconstructed", "zh": "没有可重建的录制"}[lang]
         mend = {"en": "the causes of each take say what to do", "zh": "请按各录制的原因处理"}[lang]
         causes = [cause for result in results for cause in result.causes]
-        if causes:
+        if causes and as_json:  # a person has read them above
             what, mend = f"{what}: {causes[0].text(lang)}", causes[0].mend(lang)
         error = ReconstructionError(what, where=session, mend=mend)
+    else:
+        lines += _next_step(session, results, field, lang)
     finish(Outcome(outputs, takes, lines, details, error), as_json)
+
+
+def _next_step(session: Path, results: Sequence[TakeResult], field: bool, lang: Language) -> list[str]:
+    """Where the results are, and what is done with them."""
+    folders = {path.parent for result in results for path in result.outputs}
+    written = folders.pop() if len(folders) == 1 else session / "derived"
+    command = f"handcap {'reconstruct' if field else 'review'} {shlex.quote(str(session))}"
+    return [{"en": f"written to {written}; next: {command}", "zh": f"结果在 {written};下一步:{command}"}[lang]]
 
 
 def _hands(report: Mapping[str, Any], lang: Language) -> list[str]:

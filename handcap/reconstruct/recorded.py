@@ -111,12 +111,39 @@ def _nothing_to_follow(session: Session, take: Take, missing: Mapping[str, Cause
             f"take {take.id} holds no motion-sensor samples of device {device!r}",
             where=session.path,
             mend="record or import it again with the IMU connected",
+            cause=Cause("no_imu", f"imu_{device}"),
+        )
+    if take.cameras:
+        return ReconstructionError(
+            f"take {take.id} has no camera that the rig knows "
+            f"(recorded: {', '.join(take.cameras)}; in rig.json: {', '.join(session.rig.cameras) or 'none'})",
+            where=session.path,
+            mend="give the calibration of the recorded camera with --rig",
+            cause=Cause("no_known_camera"),
+        )
+    again = f"copy raw/{take.id} again from the recorder"
+    if any((session.path / "raw" / take.id).glob("*.part")):
+        again += f", or save what is left with `handcap recover {session.path}`"
+    if take.damage:
+        files = ", ".join(dict.fromkeys(damage.file for damage in take.damage))
+        return ReconstructionError(
+            f"the recording of take {take.id} is damaged, and no picture in it can be read ({files})",
+            where=session.path,
+            mend=f"{again}; if it is the same there, record it again",
+            cause=Cause("recording_unreadable"),
+        )
+    if take.devices:
+        return ReconstructionError(
+            f"take {take.id} holds no pictures, only samples of motion sensors",
+            where=session.path,
+            mend="check the camera's cable, then record or import it again",
+            cause=Cause("no_pictures", measured=0.0, limit=float(VerdictParams().min_pictures)),
         )
     return ReconstructionError(
-        f"take {take.id} has no camera that the rig knows "
-        f"(recorded: {', '.join(take.cameras) or 'none'}; in rig.json: {', '.join(session.rig.cameras) or 'none'})",
+        f"the recording of take {take.id} is empty",
         where=session.path,
-        mend="give the calibration of the recorded camera with --rig",
+        mend=f"{again}; if nothing was recorded, remove raw/{take.id}",
+        cause=Cause("recording_empty"),
     )
 
 

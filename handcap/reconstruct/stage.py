@@ -20,7 +20,7 @@ from handcap import models
 from handcap import session as session_store
 from handcap.causes import Cause, Verdict
 from handcap.child import Nursery
-from handcap.errors import ModelError, ReconstructionError
+from handcap.errors import HandcapError, ModelError, ReconstructionError, SessionError
 from handcap.geometry import Array
 from handcap.reconstruct.apart import Job, SolvedStretch, cores, solve_apart, solve_stretches
 from handcap.reconstruct.contact import guess_contact
@@ -37,6 +37,8 @@ from handcap.reconstruct.stretches import Stretch, stretches
 from handcap.reconstruct.surroundings import surroundings
 from handcap.reconstruct.whole import reconstruct_whole
 from handcap.session import Session, Take
+from handcap.session.folder import misnamed
+from handcap.session.stage_output import REPORT
 from handcap.types import Trajectory
 
 log = logging.getLogger(__name__)
@@ -52,8 +54,9 @@ class TakeResult:
     Attributes:
         take: its id.
         verdict, causes: as in the report.
-        report: report.json as written.
+        report: report.json as written; of a take that could not be tried, the one cause may be in English alone.
         outputs: files written.
+        error: why it could not even be tried, None where it was.
     """
 
     take: str
@@ -61,6 +64,7 @@ class TakeResult:
     causes: tuple[Cause, ...]
     report: Mapping[str, Any]
     outputs: tuple[Path, ...]
+    error: HandcapError | None = None
 
 
 def run_session(
@@ -75,6 +79,9 @@ def run_session(
 ) -> list[TakeResult]:
     """Reconstruct one take, or all, and write the results beside the recording.
 
+    Of several takes one that cannot be tried is refused and says why; the others are solved all the same. What an
+    earlier run left of a take does not outlive a run that fails, unless that is interrupted.
+
     Args:
         path: session folder.
         rig_path: a rig.json to use instead of the session's own.
@@ -88,15 +95,22 @@ def run_session(
     Raises:
         ModelError: hands are wanted, and the weights of the network that finds them are not there.
         SessionError: the session or the take cannot be read.
-        RigError: the calibration is missing or wrong.
-        ReconstructionError: the take lacks the camera or the IMU.
+        RigError: the calibration is missing or wrong; of a single take also that it does not fit the pictures.
+        ReconstructionError: there is no take, or the only one lacks the camera or the IMU.
     """
     session = session_store.read(path, rig_path)
     takes = session.takes if take is None else (take,)
     if not takes and session.erased:
         raise ReconstructionError("every take was erased", where=path, mend="record again")
+    skipped = ", ".join(repr(name) for name in misnamed(path))
+    allowed = "a take's folder is named with lower-case letters, digits and underscores, at most 64 of them"
+    if not takes and skipped:
+        what = f"the session holds no take: raw/ has {skipped}, but {allowed}"
+        raise ReconstructionError(what, where=path, mend="rename the folder, to 0001 say, then try again")
     if not takes:
         raise ReconstructionError("the session holds no take", where=path, mend="record or import one first")
+    if skipped and take is None:
+        log.warning("skipped under raw/: %s; %s", skipped, allowed)
     params = params or (field_params() if field else ReconstructParams())
     if hands:
         assert not field
@@ -116,17 +130,53 @@ def run_session(
         def report_progress(what: str, share: float, prefix: str = prefix, k: int = k) -> None:
             on_progress(prefix + what, (k + share) / len(takes))
 
+        one, stage, ready = session.take(id), FIELD_STAGE if field else STAGE, nursery if k == 0 else None
         try:
-            name, ready = FIELD_STAGE if field else STAGE, nursery if k == 0 else None
-            results.append(_run_take(session, rig_path, session.take(id), params, name, report_progress, ready))
-        except ReconstructionError as error:
-            if len(takes) == 1:
+            session_store.require_place(session, id, stage)
+            results.append(_run_take(session, rig_path, one, params, stage, report_progress, ready))
+        except Exception as error:
+            _withdraw(session, id, stage)
+            if not isinstance(error, HandcapError):
                 raise
-            # An empty take must not keep the good ones from being tried.
-            log.warning("take %s: %s", id, error)
-            results.append(TakeResult(id, "refused", (Cause("no_pictures", measured=0.0, limit=1.0),), {}, ()))
+            results.append(_not_tried(session, id, stage, error))
+            if len(takes) == 1:
+                if error.where == str(path) and f"take {id}" not in error.what:
+                    error.where = f"{path}, take {id}"
+                raise
     on_progress("done", 1.0)
     return results
+
+
+def _withdraw(session: Session, take_id: str, stage: str) -> None:
+    try:
+        session_store.remove_stage(session, take_id, stage)
+    except SessionError as error:
+        log.warning("what an earlier run found of take %s stays, and is old: %s", take_id, error)
+
+
+def _not_tried(session: Session, take_id: str, stage: str, error: HandcapError) -> TakeResult:
+    """What is left of a take that cannot be tried: a report that refuses it."""
+    cause = error.cause if isinstance(error, ReconstructionError) else None
+    within = error.where is not None and session.path in Path(error.where).parents
+    text = f"{Path(str(error.where)).relative_to(session.path).as_posix()}: {error.what}" if within else error.what
+    told = {"code": "not_tried", "text": text, "mend": error.mend} if cause is None else cause.as_dict()
+    report = {
+        "stage": stage,
+        "take": take_id,
+        "verdict": "refused",
+        "causes": [told],
+        "spans_ok_s": [],
+        "rig": {"rig_id": session.rig.rig_id},
+        "versions": {"handcap": handcap.__version__},
+    }
+    written: tuple[Path, ...] = ()
+    try:
+        with session_store.write_stage(session, take_id, stage) as folder:
+            session_store.write_report(folder, report)
+        written = (session.derived(take_id, stage) / REPORT,)
+    except SessionError as unwritten:
+        log.info("nothing could be written about take %s: %s", take_id, unwritten)
+    return TakeResult(take_id, "refused", () if cause is None else (cause,), report, written, error)
 
 
 def _run_take(

@@ -15,7 +15,7 @@ from handcap.session.recovery import RecoveredTake, RecoveryReport, recover
 from handcap.session.rig_bundle import export_rig, import_rig
 from handcap.session.rig_file import read_rig, write_rig
 from handcap.session.rig_store import RigRecord, RigStore
-from handcap.session.stage_output import read_report, write_report, write_stage
+from handcap.session.stage_output import read_report, remove_stage, require_place, write_report, write_stage
 from handcap.session.take import Take
 from handcap.session.take_index import Damage
 from handcap.session.trajectory_file import read_trajectory, write_trajectory
@@ -49,6 +49,8 @@ __all__ = [
     "read_rig",
     "read_trajectory",
     "recover",
+    "remove_stage",
+    "require_place",
     "write_report",
     "write_rig",
     "write_stage",

@@ -63,6 +63,13 @@ def take_folders(session: Path) -> dict[str, Path]:
     return {p.name: require_folder(p) for p in sorted(raw.iterdir()) if is_name(p.name)}
 
 
+def misnamed(session: Path) -> list[str]:
+    """Folders under raw/ that are no takes, for their names."""
+    raw = session / RAW
+    there = sorted(raw.iterdir()) if raw.is_dir() else []
+    return [p.name for p in there if p.is_dir() and not is_name(p.name) and not p.name.startswith(".")]
+
+
 def segment_files(take: Path) -> list[Path]:
     """Segments of a take in the order of recording; of one that is both whole and `.part`, the whole one."""
     found = [p for p in sorted(take.iterdir()) if _SEGMENT.fullmatch(p.name)]

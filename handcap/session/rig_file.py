@@ -34,35 +34,62 @@ from handcap.types import (
 
 VERSION = 1
 _ROTATION_TOLERANCE = 1e-3  # a matrix typed with four digits passes, a transposed or scaled one does not
+_FARTHEST_M = 5.0  # of one part of a rig from another, along an axis
 
 
 def _rotation(rows: list[list[float]]) -> list[list[float]]:
-    R = np.array(rows, float)
-    if R.shape != (3, 3) or not np.all(np.isfinite(R)):
-        raise ValueError("must be 3 rows of 3 numbers")
+    R = _matrix(rows, 3)
     if np.abs(R @ R.T - np.eye(3)).max() > _ROTATION_TOLERANCE or np.linalg.det(R) < 0:
         raise ValueError("is not a rotation: its rows must be orthogonal, of length 1 and right-handed")
     return rows
 
 
 def _pose(rows: list[list[float]]) -> list[list[float]]:
-    T = [list(row) for row in rows]
-    if len(T) != 4 or any(len(row) != 4 for row in T) or not np.all(np.isfinite(T)):
-        raise ValueError("must be 4 rows of 4 numbers")
+    T = _matrix(rows, 4)
     if not np.allclose(T[3], [0, 0, 0, 1], atol=1e-9):
         raise ValueError("must end in the row [0, 0, 0, 1]")
-    _rotation([row[:3] for row in T[:3]])
+    _rotation([row[:3] for row in rows[:3]])
+    if np.abs(T[:3, 3]).max() > _FARTHEST_M:
+        told = ", ".join(f"{value:g}" for value in T[:3, 3])
+        raise ValueError(f"its last column is ({told}) m, must lie between {-_FARTHEST_M:g} and {_FARTHEST_M:g} m")
     return rows
+
+
+def _matrix(rows: list[list[float]], n: int) -> Array:
+    if len(rows) != n or any(len(row) != n for row in rows):
+        raise ValueError(f"must be {n} rows of {n} numbers")
+    _require_finite(rows)
+    return np.array(rows, float)
+
+
+def _require_finite(rows: list[Any]) -> None:
+    for where, value in np.ndenumerate(np.array(rows, float)):
+        if not np.isfinite(value):
+            place = " ".join(f"{word} {k + 1}" for word, k in zip(("row", "column")[-len(where) :], where, strict=True))
+            raise ValueError(f"{place} is {value}, must be a finite number")
+
+
+def _within(low: float, high: float, unit: str = "", or_zero: bool = False) -> Any:
+    """A check for a number that no real part leaves these bounds with; beyond, it is another unit, or broken."""
+
+    def check(value: float) -> float:
+        if not (low <= value <= high or (or_zero and value == 0)):
+            zero = "0, or " if or_zero else ""
+            raise ValueError(f"is {value:g}, must be {zero}between {low:g} and {high:g} {unit}".rstrip())
+        return value
+
+    return AfterValidator(check)
 
 
 def _numbers(*shape: int, within: float, of: float = 0.0) -> Any:
     """A check for rows of finite numbers that lie within so much of `of` times the identity."""
 
     def check(rows: Any) -> Any:
-        values = np.array(rows, float)
         middle = of * np.eye(3) if len(shape) == 2 else np.zeros(3)
-        if values.shape != shape or not np.all(np.isfinite(values)):
+        if len(rows) != 3 or (len(shape) == 2 and any(len(row) != 3 for row in rows)):
             raise ValueError(f"must be {' rows of '.join(map(str, shape))} numbers")
+        _require_finite(rows)
+        values = np.array(rows, float)
         if np.abs(values - middle).max() > within:
             raise ValueError(f"is more than {within:g} away from what a sensor in SI units has")
         return rows
@@ -93,7 +120,11 @@ Three = list[Finite]
 ThreeByThree = list[Three]
 
 
-class _ImuSigma(BaseModel):
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True)  # "640" is no number
+
+
+class _ImuSigma(_Part):
     gyro_matrix: Annotated[ThreeByThree, _numbers(3, 3, within=1)]
     gyro_bias: Annotated[Three, _numbers(3, within=1)]
     accel_matrix: Annotated[ThreeByThree, _numbers(3, 3, within=1)]
@@ -101,7 +132,7 @@ class _ImuSigma(BaseModel):
     gyro_g_sensitivity: Annotated[ThreeByThree, _numbers(3, 3, within=0.1)]
 
 
-class _ImuCalibration(BaseModel):
+class _ImuCalibration(_Part):
     # A part that is further off than this is in other units, or broken.
     gyro_matrix: Annotated[ThreeByThree, _numbers(3, 3, within=0.3, of=1)]
     gyro_bias: Annotated[Three, _numbers(3, within=1)]
@@ -111,51 +142,51 @@ class _ImuCalibration(BaseModel):
     sigma: _ImuSigma | None = None
 
 
-class _Imu(BaseModel):
-    rate_hz: Positive
-    gyro_noise_density: Positive
-    accel_noise_density: Positive
-    gyro_random_walk: Positive
-    accel_random_walk: Positive
+class _Imu(_Part):
+    rate_hz: Annotated[float, _within(1, 1e5, "Hz")]
+    gyro_noise_density: Annotated[float, _within(1e-12, 10, "rad/s/√Hz")]
+    accel_noise_density: Annotated[float, _within(1e-12, 10, "m/s²/√Hz")]
+    gyro_random_walk: Annotated[float, _within(1e-12, 10, "rad/s²/√Hz")]
+    accel_random_walk: Annotated[float, _within(1e-12, 10, "m/s³/√Hz")]
     calibration: _ImuCalibration | None = None
 
 
-class _Device(BaseModel):
+class _Device(_Part):
     uid: str | None = None
     R_imu_chip: Rotation
     imu: _Imu
 
 
-class _CameraSigma(BaseModel):
-    # The largest say nothing any more; beyond, it is another unit.
-    rotation_rad: Annotated[Positive, Field(le=1)]
-    position_m: Annotated[Positive, Field(le=1)]
-    focal: Annotated[Positive, Field(le=1)]
-    centre_px: Annotated[Positive, Field(le=1000)]
+class _CameraSigma(_Part):
+    # The largest say nothing any more, the smallest nobody measures.
+    rotation_rad: Annotated[float, _within(1e-9, 1, "rad")]
+    position_m: Annotated[float, _within(1e-9, 1, "m")]
+    focal: Annotated[float, _within(1e-9, 1)]
+    centre_px: Annotated[float, _within(1e-9, 1000, "px")]
 
 
-class _Trigger(BaseModel):
+class _Trigger(_Part):
     device: str
     line: Annotated[int, Field(ge=0, le=255)] = 0
 
 
-class _Plug(BaseModel):
+class _Plug(_Part):
     uid: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
     format: Literal["mjpeg", "h264"] | None = None
     rate_hz: Annotated[Positive, Field(le=1000)] | None = None
     trigger: _Trigger | None = None
 
 
-class _Camera(BaseModel):
+class _Camera(_Part):
     device: str
     model: Literal["pinhole-radtan", "kannala-brandt4"]
     width: Annotated[int, Field(gt=0, le=65536)]
     height: Annotated[int, Field(gt=0, le=65536)]
     params: list[Finite]
     T_imu_cam: Pose
-    dt_imu_cam_s: Finite = 0.0
-    dt_sigma_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    line_delay_s: Finite = 0.0
+    dt_imu_cam_s: Annotated[float, _within(-2, 2, "s")] = 0.0
+    dt_sigma_s: Annotated[float, _within(1e-9, 2, "s", or_zero=True)] | None = None  # 0 is unknown, as null
+    line_delay_s: Annotated[float, _within(0, 1e-3, "s")] = 0.0
     sigma: _CameraSigma | None = None
     plug: _Plug | None = None
 
@@ -164,12 +195,14 @@ class _Camera(BaseModel):
         names = MODELS[self.model].parameter_names
         if len(self.params) != len(names):
             raise ValueError(f"params: {self.model} needs {len(names)} numbers ({', '.join(names)})")
-        if self.params[0] <= 0 or self.params[1] <= 0:
-            raise ValueError("params: the focal lengths fx and fy must be positive")
+        for name, value in zip(names, self.params, strict=True):
+            low, high, unit = (10.0, 1e5, " px") if name in ("fx", "fy") else (-1e5, 1e5, "")
+            if not low <= value <= high:
+                raise ValueError(f"params: {name} is {value:g}, must be between {low:g} and {high:g}{unit}")
         return self
 
 
-class _Tag(BaseModel):
+class _Tag(_Part):
     family: TagFamily
     id: Annotated[int, Field(ge=0, le=586)]
     size_m: Positive
@@ -177,7 +210,7 @@ class _Tag(BaseModel):
     T_body_tag: Pose
 
 
-class _Encoder(BaseModel):
+class _Encoder(_Part):
     metres_per_rad: Finite
     zero_rad: Finite
     eccentricity_rad: Annotated[float, Field(ge=0, lt=0.2)] = 0.0
@@ -191,13 +224,13 @@ class _Encoder(BaseModel):
         return self
 
 
-class _Width(BaseModel):
+class _Width(_Part):
     model_config = ConfigDict(extra="allow")
 
     encoder: _Encoder | None = None
 
 
-class _Gripper(BaseModel):
+class _Gripper(_Part):
     model_config = ConfigDict(extra="allow")
 
     T_cam_tcp: Pose | None = None
@@ -215,7 +248,7 @@ def _named_twice(tags: list[_Tag]) -> bool:
     return len({(tag.family, tag.id) for tag in tags}) < len(tags)
 
 
-class _RigFile(BaseModel):
+class _RigFile(_Part):
     version: Literal[1]
     rig_id: Annotated[str, Field(min_length=1)]
     created: str | None = None
@@ -250,6 +283,7 @@ def _mend(key: str) -> str:
     for part, verb in {
         "T_imu_cam": "camera-imu",
         "dt_": "camera-imu",
+        "line_delay": "camera-imu",
         "params": "camera",
         "model": "camera",
         "imu": "imu",
@@ -291,6 +325,8 @@ def parse_rig(data: bytes, path: Path) -> Rig:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         what = first["msg"].removeprefix("Value error, ")
+        if isinstance(first["input"], str | float | int) and first["type"] != "value_error":
+            what += f", not {first['input']!r:.60}"
         raise RigError(f"{key}: {what}" if key else what, where=path, mend=_mend(f"{key} {what}")) from error
     return _rig(file)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Annotated, Any
 
@@ -34,14 +35,51 @@ class _Report(BaseModel):
     time_offset_sigma_s: dict[str, Number | None] = {}
 
 
+def require_place(session: Session, take_id: str, stage: str) -> None:
+    """Say before long work what would keep `write_stage` from putting it in place. Raises SessionError."""
+    target = session.derived(take_id, stage)
+    for path in (target.parent.parent, target.parent, target):
+        if (path.exists() or path.is_symlink()) and not path.is_dir():
+            what = "a link that leads nowhere" if path.is_symlink() else "a file"
+            raise SessionError(
+                f"{what}, where a folder for results belongs", where=path, mend="move it away, then try again"
+            )
+    there = next(path for path in target.parents if path.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise cannot_write(there, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def remove_stage(session: Session, take_id: str, stage: str) -> None:
+    """Take derived/<take>/<stage> away, whole, if it is there. Raises SessionError."""
+    target = session.derived(take_id, stage)
+    old = target.with_name(f".{stage}.old")
+    try:
+        if target.is_dir():
+            _remove(old)
+            os.rename(target, old)
+            sync_folder(target.parent)
+            _remove(old)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def _remove(path: Path) -> None:
+    """A folder, file or link of ours, whichever it is, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def write_stage(session: Session, take_id: str, stage: str) -> Iterator[Path]:
     """A temporary folder that becomes derived/<take>/<stage> when the block ends well and vanishes when it does not."""
+    require_place(session, take_id, stage)
     target = session.derived(take_id, stage)
     new, old = (target.with_name(f".{stage}.{word}") for word in ("new", "old"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
+        _remove(new)  # of a run that was killed
         new.mkdir()
     except OSError as error:
         raise cannot_write(target, error) from error
@@ -65,12 +103,13 @@ def _put_in_place(new: Path, target: Path, old: Path) -> None:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
     if target.exists():
         os.rename(target, old)
     os.rename(new, target)
     sync_folder(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    with suppress(OSError):  # the new one is there
+        _remove(old)
 
 
 def as_json(report: Mapping[str, Any]) -> str:
