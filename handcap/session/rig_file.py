@@ -186,7 +186,7 @@ class _Camera(_Part):
     T_imu_cam: Pose
     dt_imu_cam_s: Annotated[float, _within(-2, 2, "s")] = 0.0
     dt_sigma_s: Annotated[float, _within(1e-9, 2, "s", or_zero=True)] | None = None  # 0 is unknown, as null
-    line_delay_s: Annotated[float, _within(0, 1e-3, "s")] = 0.0
+    line_delay_s: Annotated[float, _within(-1e-3, 1e-3, "s")] = 0.0
     sigma: _CameraSigma | None = None
     plug: _Plug | None = None
 
