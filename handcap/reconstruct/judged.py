@@ -24,6 +24,7 @@ _EDGE_S = 0.3  # of a take in which a device's clock or IMU begins and ends a li
 # IMU: it may rest, or what it carries fills its view and turns otherwise than its gyroscope.
 _HARMLESS = {
     *("no_motion", "rotation_only", "no_initialisation", "accel_disagrees", "scale_unobservable", "too_short"),
+    "tracking_lost",  # `_interruptions` says where its tags lost it
     *("gyro_silent", "gyro_unit", "clock_drift", "clocks_disagree", "camera_imu_rotation", "imu_mismatch"),
 }
 _RESTING_RAD, _RESTING_M = 0.05, 0.03

@@ -277,8 +277,10 @@ class _Work:
         )
         most = unaligned = 0
         windows = windows[: self.params.start_attempts]
-        # Every other keyframe takes a third of the time and mostly does; the rest is found when growing.
-        for window in [*(window[::2] for window in windows), *windows]:
+        # Every other keyframe takes a third of the time and mostly does; the rest is found when growing. Where something
+        # that moves fills the view for a while, another part of the window may be without it.
+        parts = [part for window in windows for part in _halves(window) if len(part) >= 2 * self.params.least_start]
+        for window in [*(window[::2] for window in windows), *windows, *parts]:
             with self.step("structure from motion", 0.4):
                 poses = sfm.solve(key_tracks.of_frames(window), self.mount.camera, self.params.sfm)
             index = window[poses.keyframe]
@@ -508,6 +510,12 @@ class _Work:
             turns, tracks.camera_t_ns, key_tracks.camera_t_ns, views, position_sigma, joint.dt_sigma_s,
             on_camera_clock(self.imu, best.offset_s), self.numbers, limits,
         ).about(self.body)  # fmt: skip
+
+
+def _halves(window: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The middle, the first and the last half."""
+    half, quarter = len(window) // 2, len(window) // 4
+    return [window[quarter : quarter + half], window[:half], window[half:]]
 
 
 def on_camera_clock(imu: ImuSamples, dt_imu_cam_s: float) -> ImuSamples:
