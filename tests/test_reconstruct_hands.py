@@ -15,6 +15,7 @@ from handcap.geometry import Array, se3, so3_exp, transform
 from handcap.reconstruct import run_session
 from handcap.reconstruct.hands import identity
 from handcap.reconstruct.hands.anatomy import AnatomyParams, within_limits
+from handcap.reconstruct.hands.bare import HandParams, _smoothed  # pyright: ignore[reportPrivateUsage]
 from handcap.reconstruct.hands.bones import lengths_m
 from handcap.reconstruct.hands.distance import held_distance
 from handcap.reconstruct.hands.fit import FitParams, Views, fitted
@@ -128,6 +129,19 @@ def test_a_hand_is_shown_to_the_network_upright_and_palm_filling_half(turn: floa
     palm = np.ptp(px[[0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]], axis=0).max()
     assert 0.45 < palm / 224 < 0.55
     np.testing.assert_allclose(view.rays_cam(px), rays, atol=1e-9)
+
+
+def test_a_picture_in_which_the_head_was_lost_costs_the_hand_that_picture_alone() -> None:
+    t_ns = 33_000_000 * np.arange(60, dtype=np.int64)
+    joints = np.broadcast_to(np.linspace(0, 0.3, 60)[:, None, None], (60, 21, 3)) + 0.01
+    cov = np.broadcast_to(1e-4 * np.eye(63), (60, 63, 63))
+    known = np.arange(60) != 30
+    seen = joints.copy()
+    seen[30] = np.nan
+    out, _, confidence = _smoothed(t_ns, seen, cov, np.where(known, 1.0, np.nan), known, HandParams())
+    np.testing.assert_array_equal(np.isfinite(out[:, 0, 0]), known)
+    np.testing.assert_allclose(out[known], joints[known], atol=1e-3)
+    assert (confidence[known] == 1).all()
 
 
 def test_a_path_of_least_jerk_is_smoothed_without_lag() -> None:

@@ -102,6 +102,13 @@ def test_a_hand_that_only_flickers_is_never_refused_without_a_cause() -> None:
     assert codes(told(mixed)) == ["hand_one_view"]
 
 
+def test_half_a_good_second_among_guesses_is_not_ok() -> None:
+    sigma = np.where(np.arange(200) % 30 == 0, 0.02, 0.07)  # no guess lasts for two seconds
+    sigma[90:105] = 0.02
+    found = told(HandRows(sigma, np.ones(200, np.int64)))
+    assert found.spans_ok_s == ((4.5, 5.2),) and found.verdict == "partial" and codes(found) == ["hand_one_view"]
+
+
 def test_unseen_hands_take_nothing_from_head_and_grippers() -> None:
     unseen = told(HandRows.unseen(200))
     both = with_hands(REST, {}, {"left": unseen, "right": unseen})

@@ -203,6 +203,7 @@ def test_a_take_that_a_cameras_new_place_makes_unsolvable_stands_as_solved_with_
     def with_old_places_alone(self: Refinement, *args: Any) -> Any:
         if self.corrected:
             refused.append(sorted(self.corrected))
+            self._numbers |= {"imu_noise_scale": 1.0, "pixel_sigma_px": 9.0}  # as a solution half-way has noted
             raise Unsolvable
         return solve(self, *args)
 
@@ -211,6 +212,10 @@ def test_a_take_that_a_cameras_new_place_makes_unsolvable_stands_as_solved_with_
     assert refused == [[0]]
     assert result.mounts == {} and result.chain is not None and unchecked.chain is not None
     np.testing.assert_array_equal(result.chain.states.T_world_imu, unchecked.chain.states.T_world_imu)
+    told, plain = result.judgement.numbers, unchecked.judgement.numbers
+    assert {k: told[k] for k in ("imu_noise_scale", "pixel_sigma_px")} == {
+        k: plain[k] for k in ("imu_noise_scale", "pixel_sigma_px")
+    }
 
 
 def test_a_camera_that_shows_another_moment_is_left_out_and_named(rig_take: Path, tmp_path: Path) -> None:

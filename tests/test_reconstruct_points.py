@@ -260,6 +260,16 @@ def test_pictures_are_tracked_within_a_quarter_of_a_second_of_a_keyframe_that_se
     assert not verdict.tracked_pictures(t_ns, keyframe_t_ns, marks, params).any()
 
 
+def test_a_picture_alone_far_from_all_that_see_is_lost():
+    marks = np.array([100, 100, 0, 0, 100, 100])
+    keyframe_t_ns = np.array([0, 1, 2, 8, 9, 10]) * 200_000_000
+    t_ns = np.array([0, 200, 1000, 1800, 2000]) * 1_000_000
+    found = verdict.tracked_pictures(t_ns, keyframe_t_ns, marks, VerdictParams())
+    np.testing.assert_array_equal(found, [True, True, False, True, True])
+    t_ns[2] = 500_000_000  # 0.3 s after the last sight
+    assert verdict.tracked_pictures(t_ns, keyframe_t_ns, marks, VerdictParams()).all()
+
+
 def test_pictures_outside_the_keyframes_span_are_never_tracked():
     keyframe_t_ns = 1_000_000_000 + 200_000_000 * np.arange(6)
     t_ns = 50_000_000 * np.arange(60)

@@ -277,8 +277,8 @@ class _Work:
         )
         most = unaligned = 0
         windows = windows[: self.params.start_attempts]
-        # Every other keyframe takes a third of the time and mostly does; the rest is found when growing. Where something
-        # that moves fills the view for a while, another part of the window may be without it.
+        # Every other keyframe takes a third of the time and mostly does; the rest is found when growing. Where a thing
+        # that moves fills the view for a while, another part of the window is without it.
         parts = [part for window in windows for part in _halves(window) if len(part) >= 2 * self.params.least_start]
         for window in [*(window[::2] for window in windows), *windows, *parts]:
             with self.step("structure from motion", 0.4):
