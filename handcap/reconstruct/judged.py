@@ -41,6 +41,7 @@ def judged(
 ) -> Whole:
     """One verdict: spans in which every body is good that can be; a gripper that lies still spoils nothing."""
     first = next(iter(devices))
+    origin = devices[first].chain
     causes: list[Cause] = []
     lost: list[str] = []
     spans: list[tuple[int, int]] | None = None
@@ -53,14 +54,16 @@ def judged(
             causes += [*own, *_why_lost(recording, device, tied, params)]
             lost.append(device)
             continue
-        if result.chain is not None:
-            causes += own
-        else:
-            causes += [cause for cause in own if cause.code not in _HARMLESS]
-            causes += [replace(cause, body=body) for cause in _interruptions(chain, params)]
+        assert origin is not None, "nothing is tied to a first device without a chain"
+        said = list(own)
+        if result.chain is None:
+            said = [cause for cause in own if cause.code not in _HARMLESS]
+            said += [replace(cause, body=body) for cause in _interruptions(chain, params)]
         jaw = bodies[body].jaw
         if jaw is not None:
-            causes += [replace(cause, body=body) for cause in jaw.causes]
+            said += [replace(cause, body=body) for cause in jaw.causes]
+        late_s = float(seconds(chain.t_ns[0], int(origin.t_ns[0])))  # by which its first picture is after the take's
+        causes += [_later(cause, late_s) for cause in said]
         good = _absolute(bodies[body].spans_ok_s, chain.t_ns)
         if spans is None:
             spans = good_of[body] = good
@@ -71,7 +74,6 @@ def judged(
         causes.append(replace(cause, body=body_of(device)))
         lost.append(device)
     grippers = [d for d in [*devices, *recording.missing] if d != "head"]
-    origin = devices[first].chain
     least_ns = params.verdict.shortest_span_s * 1e9
     good = [(a, b) for a, b in spans or [] if b - a >= least_ns]
     if origin is None or not good or (grippers and all(d in lost for d in grippers)):
@@ -97,6 +99,10 @@ def with_hands(whole: Whole, found: Mapping[Side, HandResult], told: Mapping[Sid
     if hands or set(told) != set(SIDES) or whole.verdict == "refused":
         return whole
     return replace(whole, verdict="partial", causes=(*whole.causes, Cause("no_hands_seen")))
+
+
+def _later(cause: Cause, by_s: float) -> Cause:
+    return cause if cause.span_s is None else replace(cause, span_s=(cause.span_s[0] + by_s, cause.span_s[1] + by_s))
 
 
 def _rests(chain: Chain) -> bool:
