@@ -70,8 +70,12 @@ def _as_timed(mount: MountedCamera, timed: TimedPictures | None) -> MountedCamer
     return replace(mount, dt_sigma_s=None) if untied else mount
 
 
-def with_doubts(whole: Whole, recording: Recording, take: Take) -> Whole:
-    """The same, with what is not certain about when pictures and samples were taken."""
+def with_doubts(whole: Whole, recording: Recording, take: Take, undecodable: Mapping[str, int]) -> Whole:
+    """The same, with what is not certain about when pictures and samples were taken.
+
+    Args:
+        undecodable: pictures of each camera that could not be read.
+    """
     out: list[Cause] = []
     good_until_s = np.inf
     start_ns = min(int(recording.stamps(camera)[0]) for camera in recording.cameras.values())
@@ -91,7 +95,7 @@ def with_doubts(whole: Whole, recording: Recording, take: Take) -> Whole:
             share = 100 * match.ambiguous / match.pictures
             out.append(Cause("pictures_ambiguous", camera, measured=share, limit=100 * _MOST_AMBIGUOUS))
     for camera in recording.cameras.values():
-        bad, of = len(take.undecodable(camera)), len(take.camera_stamps(camera))
+        bad, of = undecodable.get(camera, 0), len(take.camera_stamps(camera))
         if bad > _MOST_UNDECODABLE * of:
             share = 100 * bad / max(of, 1)
             out.append(Cause("pictures_undecodable", camera, None, share, 100 * _MOST_UNDECODABLE))

@@ -213,10 +213,10 @@ def _run_take(
 
         several = len(recording.cameras) > 1 and cores() > 1
         whole = reconstruct_whole(recording, params, on_progress, apart if several else None)
-    whole = with_doubts(whole, recording, take)
-    took_s = time.perf_counter() - start
     for camera in recording.cameras.values():
         undecodable[camera] = max(undecodable.get(camera, 0), len(take.undecodable(camera)))
+    whole = with_doubts(whole, recording, take, undecodable)
+    took_s = time.perf_counter() - start
     room = surroundings(recording, whole, params)
     report = _report(stage, session, take, recording, params, whole, sum(undecodable.values())) | room.as_report()
     report |= in_session_report(take.id, recording, whole, params)
