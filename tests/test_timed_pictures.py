@@ -221,7 +221,8 @@ def test_reconstruction_works_on_exposures_and_finds_its_pictures_on_the_disk(tm
 def test_a_take_whose_pictures_cannot_all_be_told_says_so(tmp_path: Path, loss: float, mark: bool, codes: list) -> None:
     film(tmp_path / "s", 9.0, loss, 5, mark=mark, with_imu=True)
     session = session_store.read(tmp_path / "s")
-    recording = recorded(session, session.take("0001"))
-    judged = with_doubts(Whole("ok", (), (), {}, {}, {}, {}), recording)
+    take = session.take("0001")
+    recording = recorded(session, take)
+    judged = with_doubts(Whole("ok", (), (), {}, {}, {}, {}), recording, take, {})
     assert [cause.code for cause in judged.causes] == codes and judged.verdict == ("partial" if codes else "ok")
     assert (recording.rig.cameras["head"].dt_sigma_s is None) == (not mark), "another kind of stamp, another offset"

@@ -105,7 +105,7 @@ def with_doubts(whole: Whole, recording: Recording, take: Take, undecodable: Map
     told = replace(whole, causes=(*whole.causes, *out), spans_ok_s=spans)
     if whole.verdict == "ok":
         told = replace(told, verdict="partial")
-    return told if spans or whole.verdict == "refused" else replace(told, verdict="refused")
+    return replace(told, verdict="refused") if whole.spans_ok_s and not spans else told
 
 
 def _nothing_to_follow(session: Session, take: Take, missing: Mapping[str, Cause]) -> ReconstructionError:

@@ -98,7 +98,10 @@ def _sent_first(t_ns: Stamps, values: Array) -> NDArray[np.intp]:
     if (np.diff(t_ns) > 0).all():
         return np.arange(len(t_ns))
     rows = np.column_stack([t_ns, np.ascontiguousarray(values, float).view(np.int64)])
-    return np.sort(np.unique(rows, axis=0, return_index=True)[1])
+    fresh = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+    again = np.delete(values, fresh, axis=0)
+    # A sensor that always says the same says nothing of whether this was sent twice.
+    return fresh if len(again) and np.ptp(again, axis=0).any() else np.arange(len(t_ns))
 
 
 def _jump(t_ns: Stamps, begin: int, end: int, by_ns: int, stayed: bool = False) -> ClockJump:
