@@ -49,3 +49,10 @@ def parse_utc(text: str) -> datetime | None:
 def utc_text(when: datetime) -> str:
     """ISO 8601 with Z, as session.json and rig.json hold it."""
     return when.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def apart_ns(t_ns: NDArray[np.int64], from_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(m,) from each time to the nearest of some, ascending."""
+    after = from_ns[np.minimum(np.searchsorted(from_ns, t_ns), len(from_ns) - 1)]
+    before = from_ns[np.maximum(np.searchsorted(from_ns, t_ns, side="right") - 1, 0)]
+    return np.minimum(np.abs(after - t_ns), np.abs(t_ns - before))

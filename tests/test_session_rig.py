@@ -81,6 +81,16 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def refused(path: Path, change: Callable[[dict[str, Any]], None]) -> RigError:
+    """What is said of the rig file with that change."""
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+    with pytest.raises(RigError) as error:
+        read_rig(path)
+    return error.value
+
+
 def drop(*keys: str) -> Callable[[dict[str, Any]], None]:
     def change(rig: dict[str, Any]) -> None:
         for key in keys[:-1]:
@@ -141,14 +151,10 @@ not_affine[3] = [0.1, 0, 0, 1]
 def test_what_is_wrong_is_named_by_its_key_with_the_calibration_that_mends_it(
     path: Path, change: Callable[[dict[str, Any]], None], key: str, verb: str
 ) -> None:
-    values = json.loads(path.read_text())
-    change(values)
-    path.write_text(json.dumps(values))
-    with pytest.raises(RigError) as error:
-        read_rig(path)
-    assert key in error.value.what, error.value.what
-    assert f"calibrate {verb}`" in (error.value.mend or ""), error.value.mend
-    assert error.value.where == str(path)
+    error = refused(path, change)
+    assert key in error.what, error.what
+    assert f"calibrate {verb}`" in (error.mend or ""), error.mend
+    assert error.where == str(path)
 
 
 CAMERA, MOTION = ("cameras", "head"), ("devices", "head", "imu")
@@ -179,12 +185,8 @@ unknown[1, 3] = np.nan
 def test_a_number_that_no_real_rig_has_is_told_with_its_field_and_the_bounds(
     path: Path, change: Callable[[dict[str, Any]], None], words: tuple[str, ...]
 ) -> None:
-    values = json.loads(path.read_text())
-    change(values)
-    path.write_text(json.dumps(values))
-    with pytest.raises(RigError) as error:
-        read_rig(path)
-    assert all(word in error.value.what for word in words), error.value.what
+    error = refused(path, change)
+    assert all(word in error.what for word in words), error.what
 
 
 @pytest.mark.parametrize("value", [None, 0, 1e-9, 2])

@@ -15,7 +15,7 @@ from gtsam.symbol_shorthand import X
 from numpy.typing import NDArray
 
 from handcap.cameras import Camera
-from handcap.clock import nanoseconds, to_imu_clock
+from handcap.clock import apart_ns, nanoseconds, to_imu_clock
 from handcap.geometry import Array, adjoint, inverse, se3_exp, se3_log, transform
 from handcap.reconstruct.bridge import bridge_covariance, bridge_poses
 from handcap.reconstruct.bundle import (
@@ -107,9 +107,7 @@ def carried(
 
 def _near(t_ns: Stamps, seen_ns: Stamps, keyframe_ns: Stamps, params: CarriedParams) -> NDArray[np.bool_]:
     """(f,) whether the tags were seen within half of `bridge_s`."""
-    after = np.clip(np.searchsorted(seen_ns, t_ns), 1, len(seen_ns) - 1)
-    nearest = np.minimum(np.abs(seen_ns[after] - t_ns), np.abs(seen_ns[after - 1] - t_ns))
-    return (nearest <= params.bridge_s * 1e9 / 2) & (t_ns >= keyframe_ns[0]) & (t_ns <= keyframe_ns[-1])
+    return (apart_ns(t_ns, seen_ns) <= params.bridge_s * 1e9 / 2) & (t_ns >= keyframe_ns[0]) & (t_ns <= keyframe_ns[-1])
 
 
 def _placed(

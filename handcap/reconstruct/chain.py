@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from handcap.clock import NS_PER_S, to_imu_clock
+from handcap.clock import NS_PER_S, apart_ns, to_imu_clock
 from handcap.geometry import Array, adjoint, inverse
 from handcap.reconstruct.bridge import bridge_covariance, bridge_poses
 from handcap.reconstruct.inertial import States
@@ -82,10 +82,3 @@ class Chain:
             A = adjoint(inverse(T_imu_body))
             T, cov = T @ T_imu_body, A @ cov @ A.T
         return Trajectory(body, t_ns, camera_t_ns, T, cov, tracked)
-
-
-def apart_ns(t_ns: Stamps, from_ns: Stamps) -> NDArray[np.int64]:
-    """(m,) from each time to the nearest of some, ascending."""
-    after = from_ns[np.minimum(np.searchsorted(from_ns, t_ns), len(from_ns) - 1)]
-    before = from_ns[np.maximum(np.searchsorted(from_ns, t_ns, side="right") - 1, 0)]
-    return np.minimum(np.abs(after - t_ns), np.abs(t_ns - before))

@@ -15,7 +15,7 @@ from handcap.reconstruct.limits import Refused, VerdictParams
 from handcap.reconstruct.sync import CoarseSync, VisualTurns
 from handcap.types import ImuSamples
 
-_GAP_NS = 20_000_000
+_GAP_NS = 20_000_000  # of samples; less passes for one that was lost
 
 
 def without_frozen(turns: VisualTurns, imu: ImuSamples, params: VerdictParams) -> VisualTurns:

@@ -79,3 +79,9 @@ def neighbour_parallax(tracks: Tracks, ray: Array, R_start_cam: Array, lag: int)
         moved = np.linalg.norm(np.cross(turned, ray[b][in_b]), axis=1)
         out[i] = min(float(np.median(moved)), 0.2) * min(len(in_a), 80) / 80
     return out
+
+
+def halves(window: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The middle, the first and the last half of a stretch of keyframes."""
+    half, quarter = len(window) // 2, len(window) // 4
+    return [window[quarter : quarter + half], window[:half], window[half:]]

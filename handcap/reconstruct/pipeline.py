@@ -24,7 +24,7 @@ from handcap.reconstruct.extend import extend
 from handcap.reconstruct.eyes import Eye, Eyes
 from handcap.reconstruct.frontend import Tracks, rotation_predictor, track
 from handcap.reconstruct.inertial import Preintegrator, States
-from handcap.reconstruct.keyframes import choose_keyframes, neighbour_parallax, starting_windows
+from handcap.reconstruct.keyframes import choose_keyframes, halves, neighbour_parallax, starting_windows
 from handcap.reconstruct.limits import Refused
 from handcap.reconstruct.refinement import Optimum, Refinement
 from handcap.reconstruct.relocalise import placed_by, relocalise, up_in_start
@@ -279,7 +279,7 @@ class _Work:
         windows = windows[: self.params.start_attempts]
         # Every other keyframe takes a third of the time and mostly does; the rest is found when growing. Where a thing
         # that moves fills the view for a while, another part of the window is without it.
-        parts = [part for window in windows for part in _halves(window) if len(part) >= 2 * self.params.least_start]
+        parts = [part for window in windows for part in halves(window) if len(part) >= 2 * self.params.least_start]
         for window in [*(window[::2] for window in windows), *windows, *parts]:
             with self.step("structure from motion", 0.4):
                 poses = sfm.solve(key_tracks.of_frames(window), self.mount.camera, self.params.sfm)
@@ -503,24 +503,14 @@ class _Work:
             "position_sigma_max_m": float(position_sigma.max()),
             "path_m": float(np.linalg.norm(np.diff(states.T_world_imu[:, :3, 3], axis=0), axis=1).sum()),
         }
+        on_camera_clock = replace(self.imu, t_ns=self.imu.t_ns - nanoseconds(best.offset_s))
         limits = self.params.verdict
         if slipped:  # it is known why sensor and pictures contradict each other
             limits = replace(limits, max_imu_mismatch=np.inf)
         return verdict.judge(
             turns, tracks.camera_t_ns, key_tracks.camera_t_ns, views, position_sigma, joint.dt_sigma_s,
-            on_camera_clock(self.imu, best.offset_s), self.numbers, limits,
+            on_camera_clock, self.numbers, limits,
         ).about(self.body)  # fmt: skip
-
-
-def _halves(window: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """The middle, the first and the last half."""
-    half, quarter = len(window) // 2, len(window) // 4
-    return [window[quarter : quarter + half], window[:half], window[half:]]
-
-
-def on_camera_clock(imu: ImuSamples, dt_imu_cam_s: float) -> ImuSamples:
-    """The samples with the stamps that the camera's clock would have given them."""
-    return replace(imu, t_ns=imu.t_ns - nanoseconds(dt_imu_cam_s))
 
 
 def _gauge(T_now_imu: Array, T_imu_cam: Array) -> Array:

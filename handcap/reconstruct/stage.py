@@ -99,18 +99,7 @@ def run_session(
         ReconstructionError: there is no take, or the only one lacks the camera or the IMU.
     """
     session = session_store.read(path, rig_path)
-    takes = session.takes if take is None else (take,)
-    if not takes and session.erased:
-        raise ReconstructionError("every take was erased", where=path, mend="record again")
-    skipped = ", ".join(repr(name) for name in misnamed(path))
-    allowed = "a take's folder is named with lower-case letters, digits and underscores, at most 64 of them"
-    if not takes and skipped:
-        what = f"the session holds no take: raw/ has {skipped}, but {allowed}"
-        raise ReconstructionError(what, where=path, mend="rename the folder, to 0001 say, then try again")
-    if not takes:
-        raise ReconstructionError("the session holds no take", where=path, mend="record or import one first")
-    if skipped and take is None:
-        log.warning("skipped under raw/: %s; %s", skipped, allowed)
+    takes = (take,) if take is not None else _takes(session)
     params = params or (field_params() if field else ReconstructParams())
     if hands:
         assert not field
@@ -145,6 +134,23 @@ def run_session(
                 raise
     on_progress("done", 1.0)
     return results
+
+
+def _takes(session: Session) -> tuple[str, ...]:
+    """All of the session; at least one. Raises ReconstructionError."""
+    where = session.path
+    if not session.takes and session.erased:
+        raise ReconstructionError("every take was erased", where=where, mend="record again")
+    skipped = ", ".join(repr(name) for name in misnamed(where))
+    allowed = "a take's folder is named with lower-case letters, digits and underscores, at most 64 of them"
+    if not session.takes and skipped:
+        what = f"the session holds no take: raw/ has {skipped}, but {allowed}"
+        raise ReconstructionError(what, where=where, mend="rename the folder, to 0001 say, then try again")
+    if not session.takes:
+        raise ReconstructionError("the session holds no take", where=where, mend="record or import one first")
+    if skipped:
+        log.warning("skipped under raw/: %s; %s", skipped, allowed)
+    return session.takes
 
 
 def _withdraw(session: Session, take_id: str, stage: str) -> None:

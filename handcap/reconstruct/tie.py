@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
 
-from handcap.clock import NS_PER_S, nanoseconds
+from handcap.clock import NS_PER_S, apart_ns, nanoseconds
 from handcap.geometry import (
     Array,
     adjoint,
@@ -29,7 +29,7 @@ from handcap.geometry import (
     transform,
     yaw_rotation,
 )
-from handcap.reconstruct.chain import Chain, apart_ns
+from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.inertial import States
 from handcap.reconstruct.landmarks import Observations
 from handcap.reconstruct.noise import pixel_noise

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcap.causes import Cause, Verdict
-from handcap.clock import nanoseconds, seconds
+from handcap.clock import apart_ns, nanoseconds, seconds
 from handcap.geometry import GRAVITY_M_S2, Array, adjoint, inverse
 from handcap.reconstruct.inertial import States
 from handcap.reconstruct.inputs import blind_causes, runs
@@ -99,9 +99,7 @@ def tracked_pictures(
     seeing = keyframe_t_ns[marks_per_keyframe >= params.min_marks]
     if len(seeing) < 2:
         return np.zeros(len(camera_t_ns), bool)
-    after = seeing[np.minimum(np.searchsorted(seeing, camera_t_ns), len(seeing) - 1)]
-    before = seeing[np.maximum(np.searchsorted(seeing, camera_t_ns, side="right") - 1, 0)]
-    nearest = np.minimum(np.abs(after - camera_t_ns), np.abs(camera_t_ns - before))
+    nearest = apart_ns(camera_t_ns, seeing)
     spanned = (camera_t_ns >= keyframe_t_ns[0]) & (camera_t_ns <= keyframe_t_ns[-1])
     tracked = spanned & (nearest <= params.longest_bridge_s * 1e9 / 2)
     for a, b in runs(spanned & ~tracked):

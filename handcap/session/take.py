@@ -101,7 +101,7 @@ class Take:
         if device not in self._clocks:
             self._clocks[device] = [], None
             batches = np.diff(np.array(self._index.stamps.get(f"/{device}/imu", ()), np.int64))
-            if len(batches) and np.ptp(batches) > _UNEVEN_NS:  # so they are too where samples are missing
+            if len(batches) and np.ptp(batches) > _UNEVEN_NS:  # a clock jumped, or samples are missing
                 t_ns, values = together(self.ready_samples(device))
                 mounts = self.session.rig.cameras
                 on = [c for c in self.cameras if c in mounts and mounts[c].device == device]
@@ -196,7 +196,7 @@ class Take:
         """Inertial samples in imu axes, some thousand at a time, stamps strictly increasing.
 
         The rig's calibration and R_imu_chip are applied, `clock_jumps` are mended. Samples whose stamp repeats or runs
-        back are left out and counted in `imu_dropped`.
+        back, or whose numbers no sensor can have measured, are left out and counted in `imu_dropped`.
 
         Args:
             as_recorded: nothing applied or mended: chip axes, uncalibrated.
