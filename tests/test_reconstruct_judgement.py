@@ -30,6 +30,14 @@ def test_a_loss_that_others_make_good_is_no_loss() -> None:
     assert found.spans_ok_s == ((0.0, pytest.approx(9.9)),)
 
 
+def test_a_span_ends_where_pictures_are_missing() -> None:
+    late = np.where(T_S > 7.95, T_S + 1.0, T_S)  # nothing came for a second
+    gap = Cause("frames_missing", "left", (7.9, 9.0), 1.1)
+    before = Judgement("partial", (gap, LOST), ((0.0, 3.9), (6.0, 7.9), (9.0, 10.9)), judged().tracked)
+    found = before.regained(rows(4.0, 5.9), late, PARAMS)
+    assert found.spans_ok_s == (pytest.approx((0.0, 7.9)), pytest.approx((9.0, 10.9))) and found.causes == (gap,)
+
+
 def test_what_is_still_lost_is_said_and_no_more() -> None:
     found = judged(LOST).regained(rows(4.0, 4.9), T_S, PARAMS)
     (cause,) = found.causes

@@ -138,6 +138,11 @@ def test_where_its_own_camera_was_lost_its_tags_place_a_gripper() -> None:
     assert (near & lost).sum() > 2
     miss = np.linalg.norm(off[:, 3:], axis=1)
     assert miss[near].max() < 4e-3 and np.all(miss[near] < 3 * told[near]), "a centimetre before"
+    unfelt = np.abs(chain.imu.t_ns - START_NS - 1.5e9) < 0.3e9
+    deaf = ImuSamples(*(getattr(chain.imu, name)[~unfelt] for name in ("t_ns", "gyro_imu", "accel_imu")))
+    unheard = replace(chain, imu=deaf)
+    held = tie(chain_of(HEAD, DT_S), {"left": unheard}, {"left": [seen]}, {"left": T_IMU_TCP}).chains["left"]
+    assert not held.tracked[np.abs(held.t_ns - START_NS - 1.5e9) < 0.28e9].any(), "nothing carries it between tags"
     far = replace(chain, tracked=np.abs(chain.t_ns - START_NS) < 0.3e9)
     kept = tie(chain_of(HEAD, DT_S), {"left": far}, {"left": [seen]}, {"left": T_IMU_TCP}).chains.get("left")
     assert kept is None or not kept.tracked[kept.t_ns > START_NS + 1.6e9].any(), "by the IMU alone for too long"

@@ -35,6 +35,7 @@ from handcap.reconstruct.landmarks import Observations
 from handcap.reconstruct.noise import pixel_noise
 from handcap.reconstruct.sightings import Corners, Sightings, TieParams, corners_of, how_many, poses_at, propose
 from handcap.reconstruct.uncertainty import PoseUncertainty
+from handcap.reconstruct.verdict import imu_gaps
 from handcap.types import Stamps
 
 
@@ -199,7 +200,7 @@ def _regained(chain: Chain, seen_ns: Stamps | None, params: TieParams) -> Chain:
         return chain
     t_ns = chain.t_ns
     near = chain.reaches(t_ns, params.reach_s) & (apart_ns(t_ns, seen_ns) <= params.bridge_s * NS_PER_S / 2)
-    return replace(chain, tracked=chain.tracked | near)
+    return replace(chain, tracked=chain.tracked | (near & ~imu_gaps(t_ns, chain.imu, params.bridge_s)))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

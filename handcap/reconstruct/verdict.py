@@ -70,8 +70,7 @@ class Judgement:
                 for a, b in runs(~good & within(cause.span_s)):
                     span_s = float(t_s[a]), float(t_s[b])
                     lost.append(replace(cause, span_s=span_s, measured=span_s[1] - span_s[0]))
-        spans = [(float(t_s[a]), float(t_s[b])) for a, b in runs(good)]
-        spans = tuple((a, b) for a, b in spans if b - a >= params.shortest_span_s)
+        spans = tuple(_spans(good, np.flatnonzero(np.diff(t_s) > params.longest_bridge_s), t_s, params.shortest_span_s))
         verdict = "ok" if good.all() and not others else "partial"
         return Judgement(verdict, (*others, *lost), spans, self.tracked | placed, self.numbers)
 

@@ -312,10 +312,9 @@ def _smoothed(
     """Joints without jitter, rows of short gaps filled; covariances stay those of a moment."""
     out, out_cov, out_confidence = (np.full_like(x, np.nan) for x in (joints, cov, confidence))
     seen = np.isfinite(joints[:, 0, 0])
-    whole = stretches(t_ns, seen & known, params.longest_gap_s)
-    parts = [part for span in whole for part in np.split(span, np.flatnonzero(~known[span]))]
-    for rows in (part[known[part]] for part in parts):
-        if not len(rows) or (t_ns[rows[-1]] - t_ns[rows[0]]) < params.shortest_s * 1e9:
+    for stretch in stretches(t_ns, seen & known, params.longest_gap_s):
+        rows = stretch[known[stretch]]  # a picture in which the head was lost costs that picture alone
+        if (t_ns[rows[-1]] - t_ns[rows[0]]) < params.shortest_s * 1e9:
             continue
         near = rows[seen[rows]]
         source = near[np.abs(t_ns[near][None, :] - t_ns[rows][:, None]).argmin(axis=1)]
