@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from handcap import models, session, sim
+from handcap.cameras import PinholeRadtan
 from handcap.errors import ModelError
 from handcap.geometry import Array, se3, so3_exp, transform
 from handcap.reconstruct import run_session
@@ -17,16 +19,19 @@ from handcap.reconstruct.hands import identity
 from handcap.reconstruct.hands.anatomy import AnatomyParams, within_limits
 from handcap.reconstruct.hands.bare import HandParams, _smoothed  # pyright: ignore[reportPrivateUsage]
 from handcap.reconstruct.hands.bones import lengths_m
+from handcap.reconstruct.hands.detector import Landmarks, Picture
 from handcap.reconstruct.hands.distance import held_distance
 from handcap.reconstruct.hands.fit import FitParams, Views, fitted
 from handcap.reconstruct.hands.flesh import depth_m
+from handcap.reconstruct.hands.follow import Follower, Moment
+from handcap.reconstruct.hands.sighting import Sighting
 from handcap.reconstruct.hands.smooth import smoothed, stretches
 from handcap.reconstruct.hands.triangulate import triangulated
 from handcap.reconstruct.hands.virtual_view import VirtualView
 from handcap.reconstruct.hands.wrist import wrist_pose
 from handcap.reconstruct.score import in_world_of
 from handcap.sim.hand import Hand, HandShape, grips, skeleton
-from handcap.types import Side
+from handcap.types import MountedCamera, Side
 
 DERIVED = Path("derived/0001/reconstruct")
 T_A_B = se3(so3_exp([0.02, -0.1, 0.03]), [0.11, 0.004, -0.01])
@@ -93,6 +98,85 @@ def test_skin_that_is_measured_says_how_far_a_hand_of_unknown_size_is(away_m: fl
     assert np.linalg.norm(found.joints[0] - joints, axis=1).mean() < 8e-3
     without = fitted(_views(eye[None], rays[None], joints[None]), bones_m, 0.3, FitParams())
     assert found.cov[0, 29, 29] < without.cov[0, 29, 29] / 5  # of the middle finger's root, along the view
+
+
+def test_a_finger_that_the_network_draws_short_is_as_long_as_the_wearers() -> None:
+    joints = _hand()
+    short = joints.copy()
+    short[9:13] = joints[9] + 0.6 * (joints[9:13] - joints[9])
+    bones_m = lengths_m(joints)
+    views = _views(np.zeros((1, 3)), _unit(short)[None], short[None])
+    held = fitted(views, bones_m, 0.02, FitParams())
+    loose = fitted(views, bones_m, 0.02, FitParams(finger_m=1.0))
+    middle = [6, 7, 8]  # of the bones
+    assert (abs(lengths_m(held.joints[0]) - bones_m)[middle] < 0.25 * bones_m[middle]).all()
+    off = [np.linalg.norm(found.joints[0] - joints, axis=1)[10:13].mean() for found in (held, loose)]
+    assert off[0] < 0.8 * off[1]
+
+
+@pytest.mark.parametrize("tip", [8, 12, 16])
+def test_a_finger_is_not_before_the_skin_that_is_seen_but_may_be_behind_it(tip: int) -> None:
+    flat = transform(se3(so3_exp([0.1, -0.2, 0.3]), [0.0, 0.0, 0.5]), Hand(HandShape()).joints_wrist(grips.flat()))
+    rays, eye = _unit(flat), np.zeros(3)
+    skin_m = np.linalg.norm(flat, axis=1) - depth_m(flat, eye, rays)
+
+    def moved_m(deeper_m: float) -> float:
+        other = np.where(np.arange(21) == tip, skin_m + deeper_m, skin_m)
+        found = [
+            fitted(_views(eye[None], rays[None], flat[None], skin[None]), lengths_m(flat), 0.02, FitParams())
+            for skin in (skin_m, other)
+        ]
+        return float((found[1].joints[0, tip] - found[0].joints[0, tip]) @ rays[tip])
+
+    behind_m, before_m = moved_m(0.015), moved_m(-0.015)
+    assert behind_m > 0.0015 and before_m < 0 and -before_m < 0.6 * behind_m
+
+
+LENS = PinholeRadtan(640, 480, (430.0, 430.0, 319.5, 239.5, 0.0, 0.0, 0.0, 0.0))
+
+
+class _Network:
+    """Answers with a hand in the picture's middle, told apart from a mirrored picture by its brightness."""
+
+    def __init__(self, joints: Array, beside_m: Array, right: float, mirrored_right: float) -> None:
+        view = VirtualView.upright(_unit(joints), 224)
+        self._pixel = view.flat(_unit(joints)) * view.focal_px + 111.5
+        self._relative_m = (joints - joints.mean(axis=0)) @ view.R_cam_view
+        self._beside_m, self._right, self._mirrored_right = beside_m, right, mirrored_right
+        self.asked = 0
+
+    def look(self, picture: Picture) -> list[Landmarks]:
+        return []
+
+    def refine(self, picture: Picture) -> Landmarks:
+        self.asked += 1
+        plain = Landmarks(self._pixel, self._relative_m, self._right, 0.97)
+        if picture[:, :112].mean() > picture[:, 112:].mean():
+            plain = replace(plain.mirrored(224), right=self._mirrored_right)
+        return replace(plain, relative_m=plain.relative_m + self._beside_m)
+
+
+def _seen_by(network: _Network, joints: Array) -> Sighting:
+    ramp = np.tile(np.linspace(0, 255, 640).astype(np.uint8)[None, :, None], (480, 1, 3))
+    follower = Follower(network, {"head": MountedCamera("head", LENS, np.eye(4))}, ("left", "right"), 1)
+    moment = Moment(0, 0, {"head": ramp}, np.eye(4))
+    sighting = follower._refined("head", joints, "right", moment)  # pyright: ignore[reportPrivateUsage]
+    assert sighting is not None
+    return sighting
+
+
+def test_what_the_network_sees_to_one_side_of_a_joint_it_sees_to_the_other_in_the_mirrored_picture() -> None:
+    joints = _hand()
+    beside_m = np.where(np.arange(21)[:, None] == 8, [0.006, 0.0, 0.0], 0.0)
+    sighting = _seen_by(_Network(joints, beside_m, 0.95, 0.05), joints)
+    np.testing.assert_allclose(sighting.relative_cam_m, joints - joints.mean(axis=0), atol=1e-9)
+
+
+def test_a_right_hand_that_the_network_takes_for_a_left_one_is_looked_at_again() -> None:
+    joints, still = _hand(), np.zeros((21, 3))
+    sure, doubted = (_Network(joints, still, right, 0.1) for right in (0.95, 0.05))
+    assert _seen_by(doubted, joints).right > 0.8 and _seen_by(sure, joints).right > 0.8
+    assert doubted.asked > sure.asked
 
 
 def test_a_joint_lies_under_its_own_skin_and_deeper_behind_the_rest_of_the_hand() -> None:

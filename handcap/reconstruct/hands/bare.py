@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -47,8 +48,8 @@ class HandParams:
     loose_sigma: float = 0.3  # before they are solved
     guess_sigma: float = 0.08  # of those of a usual adult
     # Per axis, of a hand where two cameras look: known no better, it is as good as unseen. On eight virtual takes
-    # (seeds 201 to 204, 331 to 334) such rows were 60 mm off, the others 11.
-    most_sigma_m: float = 0.02
+    # (seeds 201 to 204, 331 to 334) the others were 10.5 mm off.
+    most_sigma_m: float = 0.016
     longest_gap_s: float = 0.12
     shortest_s: float = 0.2  # a hand seen for less is a mistake
     jerk_m_s3: float = 25.0  # of a hand at housework
@@ -118,13 +119,14 @@ def find_hands(
     params = params or HandParams()
     first = next(iter(mounts))
     mounts = dict(islice(mounts.items(), params.most_cameras))
-    follower = Follower(detector, mounts, sides, len(chain.camera_t_ns), params.follow)
     period_s = float(np.median(np.diff(chain.camera_t_ns))) / 1e9
     step = max(round(params.probe_every_s / period_s), 1, len(chain.camera_t_ns) // params.most_probes)
-    if not holds_hands(follower, first, (f.image for f in islice(frames(first), step // 2, None, step))):
-        return {}
-    for moment in _moments(frames, mounts, chain, params):
-        follower.step(moment)
+    with ThreadPoolExecutor(len(mounts)) as pool:
+        follower = Follower(detector, mounts, sides, len(chain.camera_t_ns), params.follow, pool)
+        if not holds_hands(follower, first, (f.image for f in islice(frames(first), step // 2, None, step))):
+            return {}
+        for moment in _moments(frames, mounts, chain, params):
+            follower.step(moment)
     return reconstructed(follower.seen, mounts, chain, sides, params, worn)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -32,6 +32,11 @@ class Landmarks:
     def __post_init__(self) -> None:
         assert self.pixel.shape == (JOINTS, 2) and self.relative_m.shape == (JOINTS, 3)
 
+    def mirrored(self, width_px: int) -> Landmarks:
+        """The same hand in the picture of this width laid left to right."""
+        pixel = self.pixel * [-1, 1] + [width_px - 1, 0]
+        return replace(self, pixel=pixel, relative_m=self.relative_m * [-1, 1, 1], right=1 - self.right)
+
 
 class HandDetector(Protocol):
     """Finds hands in undistorted pictures. The same picture must give the same answer."""
@@ -42,6 +47,6 @@ class HandDetector(Protocol):
 
     def refine(self, picture: Picture) -> Landmarks:
         """The hand in the middle of a square picture, turned so that its middle finger starts upwards from the wrist,
-        the palm half as large as the picture; see `VirtualView.upright`.
+        the palm half as large as the picture; see `VirtualView.upright`. Asked from several threads at once.
         """
         ...

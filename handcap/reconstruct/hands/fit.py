@@ -1,9 +1,11 @@
-"""The hand that explains one moment best: the network's shape, turned, moved and sized, every joint a little beside it.
+"""The hand that explains one moment best: the network's shape, turned, moved and sized, every joint a little beside it,
+every bone about as long as the wearer's.
 
-Joint j is y_j(z) + δ_j with y_j(z) = t + R e^λ s_j, s the network's shape at the wearer's size and δ_j ~ N(0, d²). Rays
-from all views see the joints; how far the skin before the palm is may be measured too. The δ are eliminated in closed
-form, so that Gauss-Newton works on the seven numbers z of R, t, λ: what both views see beside the shape still counts as
-one joint, and its disparity as depth.
+Joint j is x_j = t + R e^λ s_j + δ_j, s the network's shape at the wearer's size and δ_j ~ N(0, d²). Rays from all views
+see the joints; how far the skin before them is may be measured too. What the network does not see it shapes freely, a
+finger short in one picture and long in the next; bones stay as long as they are, so their lengths |x_a − x_b| = e^λ l
+are measurements as well, l from all pictures of the take. Gauss-Newton on the joints and the seven numbers of R, t, λ
+at once: what both views see beside the shape counts as one joint, and its disparity as depth.
 """
 
 from __future__ import annotations
@@ -14,23 +16,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcap.geometry import Array, skew, so3_exp, so3_log
-from handcap.reconstruct.hands.bones import lengths_m
+from handcap.reconstruct.hands.bones import BONES, lengths_m
 from handcap.reconstruct.hands.flesh import RADIUS_M, depth_m
 
-PALM = [0, 1, 2, 5, 9, 13, 17]  # joints whose own skin is what is seen before them; fingers hide behind others
+PALM = [0, 1, 2, 5, 9, 13, 17]  # joints whose own skin is mostly what is seen before them; fingers hide
+_FINGER_BONES, _HELD_BONES = 15, 24  # of `BONES`; the thumb's root comes nearer to the fingers' and goes away
+_ENDS: Array = np.eye(21)[BONES[:_HELD_BONES, 1]] - np.eye(21)[BONES[:_HELD_BONES, 0]]  # (24, 21): bone = ends @ joints
+_MOST_STEP_M, _MOST_TURN = 0.05, 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class FitParams:
     """How far each part is believed; standard deviations."""
 
-    ray_rad: float = 0.006  # of a landmark, what two views do not share: 1.6 px at 265 px focal length
+    ray_rad: float = 0.007  # of a landmark, what two views do not share: 1.9 px at 265 px focal length
     joint_m: float = 0.015  # of a joint beside the network's shape
+    finger_m: float = 0.004  # of a finger's bone
+    palm_m: float = 0.008  # of the palm from joint to joint
     turn_rad: float = 0.35  # of the network's shape against the picture it was seen in
-    robust: float = 3.0  # ray sigmas at which a ray counts half
-    skin_m: float = 0.012  # of a joint under its skin; what a palm's seven share leaves 5 mm of it
+    robust: float = 2.0  # ray sigmas at which a ray counts half
+    skin_m: float = 0.006  # of a joint of the palm under its skin
+    finger_skin_m: float = 0.012  # of a finger's
     most_under: float = 1.7  # radii of its ball; deeper, a joint lies behind other parts of the hand
-    skin_robust: float = 2.0  # skin sigmas at which a distance counts half
+    finger_under: float = 1.3
+    skin_robust: float = 2.0  # skin sigmas at which a distance counts half, that of a finger a quarter
+    in_the_way: float = 0.25  # share that skin before a finger counts: it may be another's, skin behind it may not
     steps: int = 12
 
 
@@ -89,71 +99,95 @@ def fitted(views: Views, bones_m: Array, bone_sigma: Array | float, params: FitP
         bones_m: (26,) the wearer's lengths.
         bone_sigma: of their common scale, relative; one for all moments, or (n,).
     """
-    p, count = params, views.seen.sum(axis=1)
+    p, count, n = params, views.seen.sum(axis=1), len(views.seen)
     sized = np.where(views.seen[..., None, None], at_size(views.relative_m, bones_m), 0.0)
     shape = sized.sum(axis=1) / count[:, None, None]
     across = np.where(
         views.seen[..., None, None, None], np.eye(3) - views.rays[..., :, None] * views.rays[..., None, :], 0.0
     )
-    n = len(shape)
-    R, log_size = np.tile(np.eye(3), (n, 1, 1)), np.zeros(n)
     skin = _Skin(views, p)
+    R, log_size = np.tile(np.eye(3), (n, 1, 1)), np.zeros(n)
     t = skin.at_distance(_start(across, views.origin, shape), shape)
-    weight = np.ones(across.shape[:3])
-    # What the network is unsure of, it places and shapes badly.
-    trust = np.where(views.seen, views.trust, 0.0).max(axis=1)[:, None, None, None]
-    apart = np.eye(3) * trust / p.joint_m**2
-    loose = np.zeros((n, 7, 7))
-    loose[:, np.arange(6), np.arange(6)] = np.r_[[p.turn_rad**-2] * 3, [1e-4] * 3]
-    loose[:, 6, 6] = np.asarray(bone_sigma) ** -2.0
     x = shape + t[:, None]
-    H = inner = B = miss = np.zeros(0)  # of the last step
+    # What the network is unsure of, it places and shapes badly.
+    beside = np.where(views.seen, views.trust, 0.0).max(axis=1) / p.joint_m**2
+    loose = np.zeros((n, 7))
+    loose[:] = np.r_[[p.turn_rad**-2] * 3, [1e-4] * 3, 0.0]
+    loose[:, 6] = np.asarray(bone_sigma) ** -2.0
+    weight, miss, H = np.ones(across.shape[:3]), np.zeros(across.shape[:3]), np.zeros((n, 70, 70))
     for _ in range(p.steps):
-        far = np.linalg.norm(x[:, None] - views.origin[:, None], axis=-1)
-        info = weight * views.trust[..., None] / (np.maximum(far, 0.05) * p.ray_rad) ** 2
+        far = np.maximum(np.linalg.norm(x[:, None] - views.origin[:, None], axis=-1), 0.05)
+        info = weight * views.trust[..., None] / (far * p.ray_rad) ** 2
         under, under_at = skin.pull(x)
         A = np.einsum("nvj,nvjab->njab", info, across) + under
-        b = np.einsum("nvj,nvjab,vb->nja", info, across, views.origin) + under_at
-        inner = np.linalg.inv(A + apart)
-        y = np.exp(log_size)[:, None, None] * shape @ np.swapaxes(R, 1, 2)
-        B = np.concatenate([-skew(y), np.broadcast_to(np.eye(3), (n, 21, 3, 3)), y[..., None]], axis=-1)
-        outer = (np.eye(3) - A @ inner) @ A
-        pull = np.einsum("njab,njb->nja", np.eye(3) - A @ inner, b) - np.einsum("njab,njb->nja", outer, y + t[:, None])
-        H = np.einsum("njab,njax,njby->nxy", outer, B, B) + loose
-        prior = np.concatenate([so3_log(R), np.zeros((n, 3)), log_size[:, None]], axis=1)
-        gradient = np.einsum("njax,nja->nx", B, pull) - np.einsum("nxy,ny->nx", loose, prior)
-        step = np.linalg.solve(H, gradient[..., None])[..., 0]
-        step = np.clip(step, -0.3, 0.3)
-        R, t, log_size = so3_exp(step[:, :3]) @ R, t + step[:, 3:6], log_size + step[:, 6]
-        y = np.exp(log_size)[:, None, None] * shape @ np.swapaxes(R, 1, 2) + t[:, None]
-        x = np.einsum("njab,njb->nja", inner, b + y * apart[..., 0, :1])
+        seen_at = np.einsum("nvj,nvjab,vb->nja", info, across, views.origin) + under_at
+        H, pull = _shape_terms(x, shape, R, t, log_size, beside, loose)
+        joints = H[:, :63, :63].reshape(n, 21, 3, 21, 3)
+        joints[:, np.arange(21), :, np.arange(21)] += np.swapaxes(A, 0, 1)
+        pull[:, :63] += (seen_at - np.einsum("njab,njb->nja", A, x)).reshape(n, 63)
+        _add_bones(H, pull, x, log_size, bones_m, p)
+        step = np.linalg.solve(H, pull[..., None])[..., 0]
+        share = np.minimum(1, _MOST_STEP_M / np.maximum(np.abs(step[:, :63]).max(axis=1), 1e-9))
+        step = share[:, None] * step
+        step[:, 63:] = np.clip(step[:, 63:], -_MOST_TURN, _MOST_TURN)
+        x = x + step[:, :63].reshape(n, 21, 3)
+        R, t, log_size = so3_exp(step[:, 63:66]) @ R, t + step[:, 66:69], log_size + step[:, 69]
         d = x[:, None] - views.origin[:, None]
         miss = np.linalg.norm(np.einsum("nvjab,nvjb->nvja", across, d), axis=-1)
         miss = miss / np.maximum(np.linalg.norm(d, axis=-1), 0.05) / p.ray_rad
         weight = 1 / (1 + (miss / p.robust) ** 2)
         if np.abs(step).max() < 1e-5:
             break
-    spread = np.linalg.inv(H)
-    C = np.einsum("njab,njbx->njax", inner, B).reshape(n, 63, 7) * apart[:, 0, :1, :1]
-    cov = C @ spread @ np.swapaxes(C, 1, 2)
-    j = np.arange(21)
-    cov.reshape(n, 21, 3, 21, 3)[:, j, :, j, :] += np.swapaxes(inner, 0, 1)
+    cov = np.linalg.inv(H)
     cost = np.where(views.seen[..., None], miss**2, 0.0).sum(axis=(1, 2)) / (21 * count)
-    return Fitted(x, cov, cost, log_size, np.sqrt(spread[:, 6, 6]))
+    return Fitted(x, cov[:, :63, :63], cost, log_size, np.sqrt(cov[:, 69, 69]))
+
+
+def _shape_terms(
+    x: Array, shape: Array, R: Array, t: Array, log_size: Array, beside: Array, loose: Array
+) -> tuple[Array, Array]:
+    """Normal matrix (n, 70, 70) and pull (n, 70) of joints beside the turned, moved and sized shape."""
+    n = len(x)
+    y = np.exp(log_size)[:, None, None] * shape @ np.swapaxes(R, 1, 2)
+    B = np.concatenate([-skew(y), np.broadcast_to(np.eye(3), (n, 21, 3, 3)), y[..., None]], axis=-1).reshape(n, 63, 7)
+    J = np.concatenate([np.broadcast_to(np.eye(63), (n, 63, 63)), -B], axis=-1)
+    J_info = np.swapaxes(J, 1, 2) * beside[:, None, None]
+    H, pull = J_info @ J, (J_info @ (y + t[:, None] - x).reshape(n, 63, 1))[..., 0]
+    H[:, np.arange(63, 70), np.arange(63, 70)] += loose
+    pull[:, 63:66] -= loose[:, :3] * so3_log(R)
+    pull[:, 69] -= loose[:, 6] * log_size
+    return H, pull
+
+
+def _add_bones(H: Array, pull: Array, x: Array, log_size: Array, bones_m: Array, params: FitParams) -> None:
+    """Adds what the lengths of bones say."""
+    bone = _ENDS @ x
+    length = np.linalg.norm(bone, axis=-1)
+    wanted = np.exp(log_size)[:, None] * bones_m[:_HELD_BONES]
+    along = bone / np.maximum(length, 1e-6)[..., None]
+    J = np.zeros((len(x), _HELD_BONES, 70))
+    J[..., :63] = (_ENDS[None, :, :, None] * along[:, :, None, :]).reshape(len(x), _HELD_BONES, 63)
+    J[..., 69] = -wanted
+    sigma = np.where(np.arange(_HELD_BONES) < _FINGER_BONES, params.finger_m, params.palm_m)
+    J_info = np.swapaxes(J, 1, 2) / sigma**2
+    H += J_info @ J
+    pull += (J_info @ (wanted - length)[..., None])[..., 0]
 
 
 class _Skin:
-    """Joints of the palm lie as deep behind the skin that is seen before them as the hand itself makes them lie."""
+    """Joints lie as deep behind the skin that is seen before them as the hand itself makes them lie."""
 
     def __init__(self, views: Views, params: FitParams) -> None:
-        self._views, self._params = views, params
-        self._rays = views.rays[:, :, PALM]
-        self._radius_m = RADIUS_M[PALM]
+        self._views, p = views, params
+        self._palm = np.isin(np.arange(21), PALM)
+        self._sigma_m = np.where(self._palm, p.skin_m, p.finger_skin_m)
+        self._most_under_m = np.where(self._palm, p.most_under, p.finger_under) * RADIUS_M[:21]
+        self._robust, self._in_the_way = p.skin_robust, p.in_the_way
 
     def at_distance(self, middle: Array, shape: Array) -> Array:
-        """(n, 3) middles moved along where the hand is seen, to where most of the skin says."""
+        """(n, 3) middles moved along where the hand is seen, to where most of the palm's skin says."""
         off, own = self._off(shape + middle[:, None])
-        off = np.where(own, off, np.nan).reshape(len(middle), -1)
+        off = np.where(own, off, np.nan)[..., PALM].reshape(len(middle), -1)
         told = np.isfinite(off).any(axis=1)
         seen = self._views.seen / self._views.seen.sum(axis=1, keepdims=True)
         towards = middle - seen @ self._views.origin
@@ -165,22 +199,23 @@ class _Skin:
     def pull(self, x: Array) -> tuple[Array, Array]:
         """Information (n, 21, 3, 3) about joints near (n, 21, 3), and (n, 21, 3) the same times where they would be."""
         off, own = self._off(x)
-        p, rays = self._params, self._rays
-        info = self._views.trust[..., None] / p.skin_m**2 / (1 + (off / p.skin_m / p.skin_robust) ** 2)
-        info = np.where(own, info, 0.0)
-        A, b = np.zeros((len(x), 21, 3, 3)), np.zeros((len(x), 21, 3))
-        A[:, PALM] = np.einsum("nvj,nvja,nvjb->njab", info, rays, rays)
-        wanted = np.einsum("nvja,nja->nvj", rays, x[:, PALM]) + np.where(own, off, 0.0)
-        b[:, PALM] = np.einsum("nvj,nvja->nja", info * wanted, rays)
-        return A, b
+        rays = self._views.rays
+        near = 1 / (1 + (off / self._sigma_m / self._robust) ** 2)
+        believed = np.where(self._palm, near, near**2 * np.where(off < 0, self._in_the_way, 1.0))
+        info = np.where(own, self._views.trust[..., None] * believed / self._sigma_m**2, 0.0)
+        wanted = np.einsum("nvja,nja->nvj", rays, x) + np.where(own, off, 0.0)
+        return (
+            np.einsum("nvj,nvja,nvjb->njab", info, rays, rays),
+            np.einsum("nvj,nvja->nja", info * wanted, rays),
+        )
 
     def _off(self, x: Array) -> tuple[Array, NDArray[np.bool_]]:
-        """(n, v, 7) m by which the palm's joints are too near, and whether it is known by their own skin."""
+        """(n, v, 21) m by which joints are too near, and whether it is known by their own skin."""
         views = self._views
-        under = depth_m(x[:, None], views.origin[None], views.rays)[:, :, PALM]
-        far = np.einsum("nvja,nvja->nvj", self._rays, x[:, None, PALM] - views.origin[None, :, None])
-        off = views.skin_m[:, :, PALM] + under - far
-        return off, np.isfinite(off) & (under < self._params.most_under * self._radius_m)
+        under = depth_m(x[:, None], views.origin[None], views.rays)
+        far = np.einsum("nvja,nvja->nvj", views.rays, x[:, None] - views.origin[None, :, None])
+        off = views.skin_m + under - far
+        return off, np.isfinite(off) & (under < self._most_under_m)
 
 
 def _start(across: Array, origin: Array, shape: Array) -> Array:

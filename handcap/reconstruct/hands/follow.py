@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -38,12 +39,17 @@ class FollowParams:
     cut_px: int = 224  # what the landmark network sees
     cuts: int = 3  # of one picture, until the hand lies in the cut as it should
     least_presence: float = 0.5
-    # Less sure than this, the network is asked again with the cut turned, and wider: its answers place the next cuts,
-    # so a wrong one leads to others, until the hand is lost.
+    # Less sure than this, or of the other side, or unlike what was expected, the network is asked again with the cut
+    # mirrored, turned, and wider: its answers place the next cuts, so a wrong one leads to others, until the hand is
+    # lost.
     sure_presence: float = 0.9
     turns_rad: tuple[float, ...] = (-0.52, 0.52)
     wider: float = 1.25
     less_sure: float = 0.05  # by which a cut that should fit better is worse
+    # Unlike what was expected, see `_apart`: a hand changes by 0.15 from picture to picture (median of six virtual
+    # takes), 0.3 to 0.5 once in twenty; 1 is another hand, or its other side.
+    other_shape: float = 0.4
+    as_good: float = 0.8  # as the first answer, the mirrored one counts as well
     least_inside: float = 0.6  # of the joints that must lie in a picture
     most_miss_rad: float = 0.03  # median between two views; beyond, they do not see one hand
     coast_s: float = 0.3  # for which a hand that is not recognised is still expected where it was
@@ -86,13 +92,14 @@ Row = dict[tuple[str, Side], Sighting]
 
 @dataclass(eq=False, slots=True)
 class Follower:
-    """Follows both hands; `step` takes the moments in their order."""
+    """Follows both hands; `step` takes the moments in their order, and asks about its cameras in `pool` at once."""
 
     detector: HandDetector
     mounts: Mapping[str, MountedCamera]
     sides: Sequence[Side]
     rows: int
     params: FollowParams = field(default_factory=FollowParams)
+    pool: Executor | None = None
     seen: list[Row] = field(init=False)  # by row of the take, what is known so far
     _tracks: dict[Side, _Track] = field(default_factory=dict)
     _past: deque[Moment] = field(default_factory=deque)
@@ -215,13 +222,11 @@ class Follower:
 
     def _expected(self, expected: Array, side: Side, moment: Moment) -> dict[str, Sighting]:
         """What every camera sees of the hand where it is expected, views of another hand left out."""
-        found: dict[str, Sighting] = {}
-        for camera in moment.pictures:
-            sighting = self._refined(camera, expected, moment)
-            if sighting is not None:
-                found[camera] = sighting
+        ask = map if self.pool is None else self.pool.map
+        answers = ask(lambda camera: self._refined(camera, expected, side, moment), moment.pictures)
+        found = {c: s for c, s in zip(moment.pictures, answers, strict=True) if s is not None}
         if len(found) > 1 and not agree(found, self.mounts, self.params.most_miss_rad):
-            found = self._reconciled(found, expected, moment)
+            found = self._reconciled(found, expected, side, moment)
         return {camera: s for camera, s in found.items() if not self._is_other(camera, side, s, moment)}
 
     def _within_reach(self, joints: Array, track: _Track | None, moment: Moment) -> bool:
@@ -256,7 +261,9 @@ class Follower:
         far, wanted = (np.linalg.norm(p.mean(axis=0) - eye) for p in (joints, before))
         return eye + (joints - eye) * (wanted / max(float(far), 1e-6))
 
-    def _reconciled(self, found: dict[str, Sighting], expected: Array, moment: Moment) -> dict[str, Sighting]:
+    def _reconciled(
+        self, found: dict[str, Sighting], expected: Array, side: Side, moment: Moment
+    ) -> dict[str, Sighting]:
         """Two views that are not of one hand: the one farther from what was expected is cut anew, by the other."""
 
         def surprise(camera: str) -> float:
@@ -265,7 +272,7 @@ class Follower:
 
         worse, better = sorted(found, key=surprise, reverse=True)[:2]
         kept = {better: found[better]}
-        again = self._refined(worse, self._placed(kept, moment), moment)
+        again = self._refined(worse, self._placed(kept, moment), side, moment)
         if again is not None:
             both = {c: kept[c] if c == better else again for c in found}
             if agree(both, self.mounts, self.params.most_miss_rad):
@@ -281,30 +288,50 @@ class Follower:
         p_cam = transform(inverse(moment.T_world_imu @ self.mounts[camera].T_imu_cam), joints)
         return p_cam / np.maximum(np.linalg.norm(p_cam, axis=1, keepdims=True), 1e-6)
 
-    def _refined(self, camera: str, joints: Array, moment: Moment) -> Sighting | None:
-        """What the network sees of the hand expected here, in the cut in which it is surest."""
+    def _refined(self, camera: str, joints: Array, side: Side, moment: Moment) -> Sighting | None:
+        """What the network sees of the hand expected here, in the cut that it answers best."""
         p, lens = self.params, self.mounts[camera].camera
         rays = self._rays(camera, joints, moment)
         pixel, valid = lens.project(rays)
         if (valid & lens.in_picture(pixel)).mean() < p.least_inside:
             return None
+        shape = (joints - joints.mean(axis=0)) @ (moment.T_world_imu @ self.mounts[camera].T_imu_cam)[:3, :3]
+
+        def worth(sighting: Sighting) -> float:
+            return sighting.presence * min(2 * sighting.belief(side), 1.0) * self._likeness(sighting, shape)
+
         view = VirtualView.upright(rays, p.cut_px)
         best = self._cut(camera, view, moment)
-        for other in (*(view.turned(turn) for turn in p.turns_rad), view.wider(p.wider)):
-            if best is not None and best.presence >= p.sure_presence:
+        others = [(view, True), *((view.turned(turn), False) for turn in p.turns_rad), (view.wider(p.wider), False)]
+        for other, mirrored in others:
+            if best is not None and worth(best) >= p.sure_presence:
                 break
-            again = self._cut(camera, other, moment)
-            if again is not None and (best is None or again.presence > best.presence):
+            again = self._cut(camera, other, moment, mirrored)
+            if again is not None and (best is None or worth(again) > worth(best)):
                 best = again
-        return best
+        if best is None:
+            return None
+        twin = self._answer(camera, VirtualView.upright(best.rays_cam, p.cut_px), moment, mirrored=True)
+        alike = twin is not None and worth(twin) > p.as_good * worth(best)
+        if twin is None or not alike or _apart(twin.relative_cam_m, best.relative_cam_m) > p.other_shape:
+            return best
+        rays = best.rays_cam + twin.rays_cam
+        shape_m = (best.relative_cam_m + twin.relative_cam_m) / 2
+        return replace(best, rays_cam=rays / np.linalg.norm(rays, axis=1, keepdims=True), relative_cam_m=shape_m)
 
-    def _cut(self, camera: str, view: VirtualView, moment: Moment) -> Sighting | None:
+    def _likeness(self, sighting: Sighting, shape: Array) -> float:
+        """1 for a hand as it was expected, less for one that stands otherwise: seen from its edge, it is soon taken
+        for one seen from the other side.
+        """
+        beyond = max(_apart(sighting.relative_cam_m, shape) / self.params.other_shape - 1, 0.0)
+        return 1 / (1 + beyond**2)
+
+    def _cut(self, camera: str, view: VirtualView, moment: Moment, mirrored: bool = False) -> Sighting | None:
         """What the network sees in a cut; cut again until hand and cut fit, or it is less sure."""
-        p, lens = self.params, self.mounts[camera].camera
+        p = self.params
         sighting: Sighting | None = None
         for _ in range(p.cuts):
-            found = self.detector.refine(view.cut(moment.pictures[camera], lens))
-            again = None if found.presence < p.least_presence else self._sighting(found, view, camera)
+            again = self._answer(camera, view, moment, mirrored)
             if again is None or (sighting is not None and again.presence < sighting.presence - p.less_sure):
                 return sighting
             sighting = again
@@ -313,6 +340,14 @@ class Follower:
                 break
             view = wanted
         return sighting
+
+    def _answer(self, camera: str, view: VirtualView, moment: Moment, mirrored: bool) -> Sighting | None:
+        picture = view.cut(moment.pictures[camera], self.mounts[camera].camera)
+        if mirrored:
+            found = self.detector.refine(np.ascontiguousarray(picture[:, ::-1])).mirrored(view.size_px)
+        else:
+            found = self.detector.refine(picture)
+        return None if found.presence < self.params.least_presence else self._sighting(found, view, camera)
 
     def _placed(self, found: Mapping[str, Sighting], moment: Moment) -> Array:
         """(21, 3) joints in the world."""
@@ -328,6 +363,12 @@ class Follower:
         if inside.mean() < self.params.least_inside:
             return None
         return Sighting(rays, found.relative_m @ view.R_cam_view.T, found.right, found.presence)
+
+
+def _apart(one: Array, other: Array) -> float:
+    """How unlike two shapes (21, 3) are, each about its middle and of size one; 2 at most."""
+    off = [shape - shape.mean(axis=0) for shape in (one, other)]
+    return float(np.linalg.norm(np.subtract(*(each / max(float(np.linalg.norm(each)), 1e-9) for each in off))))
 
 
 def holds_hands(follower: Follower, camera: str, pictures: Iterable[Picture]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from handcap import models
-from handcap.geometry import Array
 from handcap.reconstruct.hands.detector import JOINTS, Landmarks, Picture
 
 _RIGHT = "Right"  # what the network calls a right hand in a picture that is not mirrored
@@ -34,19 +34,14 @@ class MediapipeDetector:
     """
 
     def __init__(self) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
         weights = models.path(models.HAND_LANDMARKER)
         with zipfile.ZipFile(weights) as bundle:
-            content = bundle.read(_LANDMARKS)
+            self._landmarks = bundle.read(_LANDMARKS)
+        self._of_thread = threading.local()
         with _unheard():
             self._looker = _looker(str(weights))
             self.look(np.zeros((192, 192, 3), np.uint8))
-            # One thread: sums of several depend on their number in the last digits.
-            self._network: Any = Interpreter(model_content=content, num_threads=1)
-            self._network.allocate_tensors()
-        self._input: Any = self._network.get_input_details()[0]
-        self._outputs = {each["name"]: each["index"] for each in self._network.get_output_details()}
+            self._network()
 
     def __enter__(self) -> MediapipeDetector:
         return self
@@ -73,18 +68,27 @@ class MediapipeDetector:
     def refine(self, picture: Picture) -> Landmarks:
         import cv2
 
-        _, height, width, _ = self._input["shape"]
+        network = self._network()
+        _, height, width, _ = network.get_input_details()[0]["shape"]
         scale = np.array([picture.shape[1] / width, picture.shape[0] / height])
         if picture.shape[:2] != (height, width):
             picture = cv2.resize(picture, (int(width), int(height)), interpolation=cv2.INTER_AREA)
-        self._network.set_tensor(self._input["index"], picture[None].astype(np.float32) / 255)
-        self._network.invoke()
-        pixel = (self._output(_PIXEL).reshape(JOINTS, 3)[:, :2]) * scale - 0.5
-        right, presence = float(self._output(_RIGHTNESS)[0, 0]), float(self._output(_PRESENCE)[0, 0])
-        return Landmarks(pixel, self._output(_SHAPE).reshape(JOINTS, 3), right, presence)
+        network.set_tensor(network.get_input_details()[0]["index"], picture[None].astype(np.float32) / 255)
+        network.invoke()
+        out = {each["name"]: network.get_tensor(each["index"]) for each in network.get_output_details()}
+        pixel = (np.asarray(out[_PIXEL], float).reshape(JOINTS, 3)[:, :2]) * scale - 0.5
+        right, presence = float(out[_RIGHTNESS][0, 0]), float(out[_PRESENCE][0, 0])
+        return Landmarks(pixel, np.asarray(out[_SHAPE], float).reshape(JOINTS, 3), right, presence)
 
-    def _output(self, name: str) -> Array:
-        return np.asarray(self._network.get_tensor(self._outputs[name]), float)
+    def _network(self) -> Any:
+        """The landmark network of the calling thread."""
+        if not hasattr(self._of_thread, "network"):
+            from ai_edge_litert.interpreter import Interpreter
+
+            # One thread each: sums of several depend on their number in the last digits.
+            self._of_thread.network = Interpreter(model_content=self._landmarks, num_threads=1)
+            self._of_thread.network.allocate_tensors()
+        return self._of_thread.network
 
 
 @contextmanager

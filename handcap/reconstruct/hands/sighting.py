@@ -10,7 +10,7 @@ import numpy as np
 from handcap.geometry import Array, inverse
 from handcap.reconstruct.hands.fit import PALM, Views
 from handcap.reconstruct.hands.triangulate import misses_rad, triangulated
-from handcap.types import MountedCamera
+from handcap.types import MountedCamera, Side
 
 _LEAST_MEASURED = 3  # joints of the palm
 _UNSURE, _SURE, _LEAST_TRUST = 0.4, 0.95, 0.3  # presence at which a sighting is worth nothing, and all
@@ -33,6 +33,10 @@ class Sighting:
     right: float
     presence: float
     skin_m: Array = field(default_factory=lambda: np.full(21, np.nan))
+
+    def belief(self, side: Side) -> float:
+        """That it is a hand of this side, 0..1."""
+        return self.right if side == "right" else 1 - self.right
 
     @property
     def measured(self) -> bool:
