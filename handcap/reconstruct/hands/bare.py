@@ -44,12 +44,12 @@ class HandParams:
     least_pairs: int = 8  # to solve the wearer's bones
     bone_sigma: float = 0.02  # relative, of lengths solved from two views
     worn_sigma: float = 0.03  # of those that earlier takes of the session solved
-    look_sigma: float = 0.1  # of the size a hand seems to have in one picture
+    look_sigma: float = 0.06  # of the size a hand seems to have in one picture
     loose_sigma: float = 0.3  # before they are solved
     guess_sigma: float = 0.08  # of those of a usual adult
     # Per axis, of a hand where two cameras look: known no better, it is as good as unseen. On eight virtual takes
-    # (seeds 201 to 204, 331 to 334) the others were 10.5 mm off.
-    most_sigma_m: float = 0.016
+    # (seeds 201 to 204, 331 to 334) the others were 10.3 mm off.
+    most_sigma_m: float = 0.015
     longest_gap_s: float = 0.12
     shortest_s: float = 0.2  # a hand seen for less is a mistake
     jerk_m_s3: float = 25.0  # of a hand at housework
