@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -28,10 +29,11 @@ from handcap.reconstruct.helpers import nursery_ahead
 from handcap.reconstruct.jaw import jaw_width
 from handcap.reconstruct.judged import unnamed_gaps
 from handcap.reconstruct.result import field_params
+from handcap.reconstruct.rig_take import Recording
 from handcap.reconstruct.score import carried_errors_m, in_world_of, score
 from handcap.reconstruct.whole import solve_device
 from handcap.sim.gripper import T_CAM_TCP, tags
-from handcap.types import Frame, Gripper, JawReadings
+from handcap.types import Frame, Gripper, JawReadings, Stamps
 
 DERIVED = Path("derived/0001/reconstruct")
 LENS = KannalaBrandt4(640, 480, (212.4, 212.1, 318.2, 241.3, -0.015, 0.0042, -0.0018, 0.0002))
@@ -281,3 +283,27 @@ def test_a_device_that_some_of_its_pictures_cannot_place_is_placed_by_all(take: 
     assert solve_device(replace(some, all_pictures=None), "head", field_params()).chain is None
     chain = solve_device(some, "head", field_params()).chain
     assert chain is not None and len(chain.camera_t_ns) > 10 * len(some.stamps("head_left"))
+
+
+def test_a_gap_that_all_pictures_bridge_is_not_made_longer_by_using_half_of_them(take: Path) -> None:
+    recorded_session = session.read(take)
+    half, every = (
+        on_disk.recorded(recorded_session, recorded_session.take("0001"), every=k, share=False) for k in (2, 1)
+    )
+    lost = set(np.delete(every.stamps("head_left")[41:51], 8).tolist())  # 0.45 s without a picture; of half, 0.6 s
+
+    def without(recording: Recording) -> Recording:
+        def stamps(camera: str) -> Stamps:
+            return np.array([t for t in recording.stamps(camera).tolist() if t not in lost], np.int64)
+
+        def frames(camera: str, of: int = 1, only: Collection[int] | None = None) -> Iterator[Frame]:
+            wanted = set(stamps(camera)[::of].tolist())
+            return recording.frames(camera, only=wanted if only is None else wanted.intersection(only))
+
+        return replace(recording, stamps=stamps, frames=frames)
+
+    def causes(recording: Recording) -> list[str]:
+        return [cause.code for cause in solve_device(recording, "head", field_params()).judgement.causes]
+
+    assert "frames_missing" in causes(replace(without(half), all_pictures=None))
+    assert "frames_missing" not in causes(replace(without(half), all_pictures=lambda: without(every)))

@@ -293,6 +293,9 @@ def _report(
         | _hands_report(whole),
         "worn_bones": None if recording.worn is None else recording.worn.as_dict(),
         "undecodable_pictures": undecodable,
+        "late_pictures": {
+            camera: {"pictures": count, "most_s": most_s} for camera, (count, most_s) in take.late_pictures.items()
+        },
         "damage": [asdict(d) for d in take.damage],
         "inputs_sha256": take.raw_sha256(),
         "rig": {

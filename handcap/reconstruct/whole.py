@@ -66,10 +66,18 @@ def solve_device(
     recording: Recording, device: str, params: ReconstructParams, on_progress: Progress = lambda what, share: None
 ) -> Reconstruction:
     """One device by itself, in its own world; from every picture where some of them do not do."""
-    result = _solved(recording, device, params, on_progress)
-    if result.chain is not None or recording.all_pictures is None:
-        return result
+    if recording.all_pictures is None:
+        return _solved(recording, device, params, on_progress)
+    if not _gaps(recording, device, params) or _gaps(recording.all_pictures(), device, params):
+        result = _solved(recording, device, params, on_progress)
+        if result.chain is not None:
+            return result
     return _solved(recording.all_pictures(), device, params, on_progress)
+
+
+def _gaps(recording: Recording, device: str, params: ReconstructParams) -> bool:
+    """Whether pictures of the camera to follow come farther apart than is bridged."""
+    return len(verdict.picture_gaps(recording.stamps(recording.cameras[device]), params.verdict.longest_bridge_s)) > 0
 
 
 def _solved(recording: Recording, device: str, params: ReconstructParams, on_progress: Progress) -> Reconstruction:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -25,6 +25,7 @@ from handcap.session.clock_jumps import ClockJump, clock_jumps, pictures_mended,
 from handcap.session.folder import is_name, segment_files
 from handcap.session.inertial import ImuReader, of_boot, to_session_clock, together
 from handcap.session.journal import read_clock_fits
+from handcap.session.late_pictures import pictures_steadied
 from handcap.session.pictures import FORMATS, Packet, decode_picture, decode_video, is_key
 from handcap.session.take_index import Damage, TakeIndex
 from handcap.types import Frame, ImuSamples, JawReadings, Stamps
@@ -54,6 +55,8 @@ class Take:
         self._undecodable: dict[str, dict[int, None]] = {}
         self._imu_dropped: dict[str, int] = {}
         self._clocks: dict[str, tuple[Sequence[ClockJump], Stamps | None]] = {}
+        self._mended: dict[str, Stamps] = {}
+        self._late: dict[str, tuple[int, float]] = {}
 
     @cached_property
     def _index(self) -> TakeIndex:
@@ -112,13 +115,33 @@ class Take:
         return self._clocks[device]
 
     def _recorded_stamps(self, camera: str) -> Stamps:
-        """(n,) in the order of recording, without the jumps of its device's clock."""
-        stamps = np.array(self._index.stamps[self._camera_topic(camera)], np.int64)
-        mount = self.session.rig.cameras.get(camera)
-        return stamps if mount is None else pictures_mended(stamps, self.clock_jumps(mount.device))
+        """(n,) in the order of recording, without the jumps of its device's clock and without waits on the bus."""
+        if camera not in self._mended:
+            stamps = np.array(self._index.stamps[self._camera_topic(camera)], np.int64)
+            mount = self.session.rig.cameras.get(camera)
+            even = stamps if mount is None else pictures_mended(stamps, self.clock_jumps(mount.device))
+            steadied, late = pictures_steadied(even)
+            if late.any():
+                self._late[camera] = int(late.sum()), float((even - steadied).max() / NS_PER_S)
+                log.info(
+                    "take %s, camera %s: %d pictures were stamped up to %.0f ms late; put back onto the camera's beat",
+                    *(self.id, camera, late.sum(), 1e3 * self._late[camera][1]),
+                )
+            self._mended[camera] = steadied
+        return self._mended[camera]
+
+    @property
+    def late_pictures(self) -> Mapping[str, tuple[int, float]]:
+        """How many pictures of a camera were stamped late, and by how many seconds at most; all is read without it.
+        Of the cameras that were asked for so far.
+        """
+        return dict(sorted(self._late.items()))
 
     def camera_stamps(self, camera: str) -> Stamps:
-        """(n,) int64 stamps as recorded but for `clock_jumps`, camera clock, strictly increasing; none is decoded."""
+        """(n,) int64 stamps, camera clock, strictly increasing, as recorded but for `clock_jumps` and `late_pictures`.
+
+        No picture is decoded.
+        """
         stamps = self._recorded_stamps(camera).tolist()
         return np.fromiter((t for t, _ in _in_order((t, None) for t in stamps)), np.int64)
 
