@@ -31,8 +31,8 @@ def pictures_steadied(t_ns: Stamps) -> tuple[Stamps, NDArray[np.bool_]]:
         return t_ns, none
     late_ns = _after_the_beat_ns(t_ns)
     late, alike = late_ns > _LATE_NS, np.abs(np.diff(late_ns)) < _ALIKE_NS
-    run = np.lib.stride_tricks.sliding_window_view(np.r_[alike, False], _RUN - 1).all(axis=1)
-    if (run & late[: len(run)]).any():
+    runs = np.lib.stride_tricks.sliding_window_view(late[1:] & alike, _RUN - 1)
+    if runs.all(axis=1).any():
         return t_ns, none
     steady = np.abs(late_ns) <= _LATE_NS
     if not late.any() or steady.mean() < _LEAST_STEADY or (late_ns < -_LATE_NS).mean() > _MOST_EARLY:

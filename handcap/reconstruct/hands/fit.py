@@ -138,7 +138,7 @@ def fitted(views: Views, bones_m: Array, bone_sigma: Array | float, params: FitP
         weight = 1 / (1 + (miss / p.robust) ** 2)
         if np.abs(step).max() < 1e-5:
             break
-    cov = np.linalg.inv(H)
+    cov = np.asarray(np.linalg.inv(H), float)
     cost = np.where(views.seen[..., None], miss**2, 0.0).sum(axis=(1, 2)) / (21 * count)
     return Fitted(x, cov[:, :63, :63], cost, log_size, np.sqrt(cov[:, 69, 69]))
 
