@@ -10,7 +10,7 @@ at once: what both views see beside the shape counts as one joint, and its dispa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ PALM = [0, 1, 2, 5, 9, 13, 17]  # joints whose own skin is mostly what is seen b
 _FINGER_BONES, _HELD_BONES = 15, 24  # of `BONES`; the thumb's root comes nearer to the fingers' and goes away
 _ENDS: Array = np.eye(21)[BONES[:_HELD_BONES, 1]] - np.eye(21)[BONES[:_HELD_BONES, 0]]  # (24, 21): bone = ends @ joints
 _MOST_STEP_M, _MOST_TURN = 0.05, 0.3
+_AT_ONCE = 256  # moments: each has matrices of 70 by 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,12 @@ class Views:
     skin_m: Array
     trust: Array
 
+    def part(self, rows: slice) -> Views:
+        """Some of the moments."""
+        return Views(
+            self.origin, self.rays[rows], self.relative_m[rows], self.seen[rows], self.skin_m[rows], self.trust[rows]
+        )
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Fitted:
@@ -99,6 +106,13 @@ def fitted(views: Views, bones_m: Array, bone_sigma: Array | float, params: FitP
         bones_m: (26,) the wearer's lengths.
         bone_sigma: of their common scale, relative; one for all moments, or (n,).
     """
+    sigma = np.broadcast_to(bone_sigma, len(views.seen))
+    some = [slice(begin, begin + _AT_ONCE) for begin in range(0, len(sigma), _AT_ONCE)]
+    parts = [_fitted(views.part(rows), bones_m, sigma[rows], params) for rows in some]
+    return Fitted(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Fitted)))
+
+
+def _fitted(views: Views, bones_m: Array, bone_sigma: Array, params: FitParams) -> Fitted:
     p, count, n = params, views.seen.sum(axis=1), len(views.seen)
     sized = np.where(views.seen[..., None, None], at_size(views.relative_m, bones_m), 0.0)
     shape = sized.sum(axis=1) / count[:, None, None]
@@ -113,7 +127,7 @@ def fitted(views: Views, bones_m: Array, bone_sigma: Array | float, params: FitP
     beside = np.where(views.seen, views.trust, 0.0).max(axis=1) / p.joint_m**2
     loose = np.zeros((n, 7))
     loose[:] = np.r_[[p.turn_rad**-2] * 3, [1e-4] * 3, 0.0]
-    loose[:, 6] = np.asarray(bone_sigma) ** -2.0
+    loose[:, 6] = bone_sigma**-2.0
     weight, miss, H = np.ones(across.shape[:3]), np.zeros(across.shape[:3]), np.zeros((n, 70, 70))
     for _ in range(p.steps):
         far = np.maximum(np.linalg.norm(x[:, None] - views.origin[:, None], axis=-1), 0.05)
