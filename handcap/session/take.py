@@ -119,16 +119,20 @@ class Take:
         if camera not in self._mended:
             stamps = np.array(self._index.stamps[self._camera_topic(camera)], np.int64)
             mount = self.session.rig.cameras.get(camera)
-            even = stamps if mount is None else pictures_mended(stamps, self.clock_jumps(mount.device))
-            steadied, late = pictures_steadied(even)
-            if late.any():
-                self._late[camera] = int(late.sum()), float((even - steadied).max() / NS_PER_S)
-                log.info(
-                    "take %s, camera %s: %d pictures were stamped up to %.0f ms late; put back onto the camera's beat",
-                    *(self.id, camera, late.sum(), 1e3 * self._late[camera][1]),
-                )
-            self._mended[camera] = steadied
+            mended = stamps if mount is None else pictures_mended(stamps, self.clock_jumps(mount.device))
+            if mount is None or mount.plug is None or mount.plug.trigger is None:  # else its pulses tell
+                mended = self._steadied(camera, mended)
+            self._mended[camera] = mended
         return self._mended[camera]
+
+    def _steadied(self, camera: str, t_ns: Stamps) -> Stamps:
+        steadied, late = pictures_steadied(t_ns)
+        if late.any():
+            self._late[camera] = int(late.sum()), float((t_ns - steadied).max() / NS_PER_S)
+            count, most_ms = self._late[camera][0], 1e3 * self._late[camera][1]
+            what = "take %s, camera %s: %d pictures were stamped up to %.0f ms late; put back onto the camera's beat"
+            log.info(what, self.id, camera, count, most_ms)
+        return steadied
 
     @property
     def late_pictures(self) -> Mapping[str, tuple[int, float]]:
