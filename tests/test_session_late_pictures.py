@@ -47,7 +47,7 @@ def test_pictures_that_waited_are_put_where_they_were_taken(
     before, after = np.abs(stamped - exact) / 1e6, np.abs(found - exact) / 1e6
     assert (after <= np.maximum(before, 1.2)).all()  # ms; never worse than a stamp that nobody calls late
     if late.any():  # one that waited nearly as long as the next is due is not told from that
-        assert (after < 1.2).mean() > 0.97
+        assert (after < 2.0).mean() > 0.97
     assert (np.diff(found) > 0).all()
 
 
