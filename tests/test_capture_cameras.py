@@ -157,8 +157,10 @@ def test_pictures_are_stamped_as_they_arrive_and_the_report_says_so(tmp_path: Pa
             until_filmed(running, 20)
             running.end()
         sent = {data: t_ns for t_ns, data in filming.sent}
-    packets = list(session_store.read(tmp_path / "s").take(take).packets("head"))
-    late_s = np.array([(packet.t_ns - sent[packet.data]) / NS_PER_S for packet in packets])
+    written = session_store.read(tmp_path / "s").take(take)
+    arrived_ns = written.camera_stamps("head", as_recorded=True).tolist()
+    arrived = zip(arrived_ns, written.packets("head"), strict=True)
+    late_s = np.array([(t_ns - sent[packet.data]) / NS_PER_S for t_ns, packet in arrived])
     assert np.all(late_s > 0), "a picture cannot arrive before it was sent"
     told = session_store.read_report(tmp_path / f"s/derived/{take}/capture")["cameras"]["head"]
     assert told["given"] == {"format": "mjpeg", "size": list(SIZE), "rate_hz": None, "stamps": "arrival"}

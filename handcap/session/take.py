@@ -141,12 +141,14 @@ class Take:
         """
         return dict(sorted(self._late.items()))
 
-    def camera_stamps(self, camera: str) -> Stamps:
-        """(n,) int64 stamps, camera clock, strictly increasing, as recorded but for `clock_jumps` and `late_pictures`.
+    def camera_stamps(self, camera: str, as_recorded: bool = False) -> Stamps:
+        """(n,) int64 stamps, camera clock, strictly increasing; no picture is decoded.
 
-        No picture is decoded.
+        Args:
+            as_recorded: with `clock_jumps` and `late_pictures`, which are mended otherwise.
         """
-        stamps = self._recorded_stamps(camera).tolist()
+        mended = None if as_recorded else self._recorded_stamps(camera)
+        stamps = list(self._index.stamps[self._camera_topic(camera)]) if mended is None else mended.tolist()
         return np.fromiter((t for t, _ in _in_order((t, None) for t in stamps)), np.int64)
 
     def packets(self, camera: str) -> Iterator[Packet]:
