@@ -134,7 +134,7 @@ def test_faults_strike_what_they_name_in_the_recording(everything: Path) -> None
     np.testing.assert_array_equal(take.camera_stamps("right"), truth.camera_t_ns)
     late_ns = take.camera_stamps("head_left") - take.camera_stamps("head_right")
     assert np.all(late_ns >= 0) and late_ns.max() < 1_200_000  # put back onto the beat
-    assert take.late_pictures["head_left"][1] > 0.002
+    assert take.late_pictures("head_left")[1] > 0.002
 
 
 def test_a_rig_off_its_drawing_is_told_in_the_truth(everything: Path) -> None:

@@ -294,7 +294,10 @@ def _report(
         "worn_bones": None if recording.worn is None else recording.worn.as_dict(),
         "undecodable_pictures": undecodable,
         "late_pictures": {
-            camera: {"pictures": count, "most_s": most_s} for camera, (count, most_s) in take.late_pictures.items()
+            camera: {"pictures": count, "most_s": most_s}
+            for camera in recording.timed
+            for count, most_s in [take.late_pictures(camera)]
+            if count
         },
         "damage": [asdict(d) for d in take.damage],
         "inputs_sha256": take.raw_sha256(),

@@ -66,13 +66,13 @@ def solve_device(
     recording: Recording, device: str, params: ReconstructParams, on_progress: Progress = lambda what, share: None
 ) -> Reconstruction:
     """One device by itself, in its own world; from every picture where some of them do not do."""
-    if recording.all_pictures is None:
-        return _solved(recording, device, params, on_progress)
-    if not _gaps(recording, device, params) or _gaps(recording.all_pictures(), device, params):
-        result = _solved(recording, device, params, on_progress)
-        if result.chain is not None:
-            return result
-    return _solved(recording.all_pictures(), device, params, on_progress)
+    every = recording.all_pictures
+    if every is not None and _gaps(recording, device, params) and not _gaps(whole := every(), device, params):
+        return _solved(whole, device, params, on_progress)
+    result = _solved(recording, device, params, on_progress)
+    if result.chain is not None or every is None:
+        return result
+    return _solved(every(), device, params, on_progress)
 
 
 def _gaps(recording: Recording, device: str, params: ReconstructParams) -> bool:

@@ -8,7 +8,6 @@ or whose beat moves, as one that starts anew does.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from handcap.geometry import Array
 from handcap.types import Stamps
@@ -23,22 +22,21 @@ _NEAR_S = 2.0  # to either side, within which the beat is told: clocks wander
 _LOW = 5.0  # percentile of delays that is the beat
 
 
-def pictures_steadied(t_ns: Stamps) -> tuple[Stamps, NDArray[np.bool_]]:
-    """(n,) stamps of a camera in the order of recording, late ones put onto its beat, and (n,) which were late."""
-    none = np.zeros(len(t_ns), bool)
+def pictures_steadied(t_ns: Stamps) -> Stamps:
+    """(n,) stamps of a camera in the order of recording, late ones put onto its beat."""
     step = np.diff(t_ns)
     if len(t_ns) < _LEAST or (step <= 0).any():
-        return t_ns, none
+        return t_ns
     late_ns = _after_the_beat_ns(t_ns)
     late, alike = late_ns > _LATE_NS, np.abs(np.diff(late_ns)) < _ALIKE_NS
     runs = np.lib.stride_tricks.sliding_window_view(late[1:] & alike, _RUN - 1)
     if runs.all(axis=1).any():
-        return t_ns, none
+        return t_ns
     steady = np.abs(late_ns) <= _LATE_NS
     if not late.any() or steady.mean() < _LEAST_STEADY or (late_ns < -_LATE_NS).mean() > _MOST_EARLY:
-        return t_ns, none
+        return t_ns
     out = t_ns - np.where(late, np.rint(late_ns), 0).astype(np.int64)
-    return (out, late) if (np.diff(out) > 0).all() else (t_ns, none)
+    return out if (np.diff(out) > 0).all() else t_ns
 
 
 def _after_the_beat_ns(t_ns: Stamps) -> Array:

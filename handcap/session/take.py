@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -121,25 +121,16 @@ class Take:
             mount = self.session.rig.cameras.get(camera)
             mended = stamps if mount is None else pictures_mended(stamps, self.clock_jumps(mount.device))
             if mount is None or mount.plug is None or mount.plug.trigger is None:  # else its pulses tell
-                mended = self._steadied(camera, mended)
+                late_ns = mended - pictures_steadied(mended)
+                self._late[camera] = int(np.count_nonzero(late_ns)), float(late_ns.max(initial=0) / NS_PER_S)
+                mended = mended - late_ns
             self._mended[camera] = mended
         return self._mended[camera]
 
-    def _steadied(self, camera: str, t_ns: Stamps) -> Stamps:
-        steadied, late = pictures_steadied(t_ns)
-        if late.any():
-            self._late[camera] = int(late.sum()), float((t_ns - steadied).max() / NS_PER_S)
-            count, most_ms = self._late[camera][0], 1e3 * self._late[camera][1]
-            what = "take %s, camera %s: %d pictures were stamped up to %.0f ms late; put back onto the camera's beat"
-            log.info(what, self.id, camera, count, most_ms)
-        return steadied
-
-    @property
-    def late_pictures(self) -> Mapping[str, tuple[int, float]]:
-        """How many pictures of a camera were stamped late, and by how many seconds at most; all is read without it.
-        Of the cameras that were asked for so far.
-        """
-        return dict(sorted(self._late.items()))
+    def late_pictures(self, camera: str) -> tuple[int, float]:
+        """How many pictures of a camera were stamped late, and by how many seconds at most; all is read without it."""
+        self._recorded_stamps(camera)
+        return self._late.get(camera, (0, 0.0))
 
     def camera_stamps(self, camera: str, as_recorded: bool = False) -> Stamps:
         """(n,) int64 stamps, camera clock, strictly increasing; no picture is decoded.
@@ -147,8 +138,8 @@ class Take:
         Args:
             as_recorded: with `clock_jumps` and `late_pictures`, which are mended otherwise.
         """
-        mended = None if as_recorded else self._recorded_stamps(camera)
-        stamps = list(self._index.stamps[self._camera_topic(camera)]) if mended is None else mended.tolist()
+        recorded = self._index.stamps[self._camera_topic(camera)]
+        stamps = (recorded if as_recorded else self._recorded_stamps(camera)).tolist()
         return np.fromiter((t for t, _ in _in_order((t, None) for t in stamps)), np.int64)
 
     def packets(self, camera: str) -> Iterator[Packet]:

@@ -312,12 +312,9 @@ class Follower:
         if best is None:
             return None
         twin = self._answer(camera, VirtualView.upright(best.rays_cam, p.cut_px), moment, mirrored=True)
-        alike = twin is not None and worth(twin) > p.as_good * worth(best)
-        if twin is None or not alike or _apart(twin.relative_cam_m, best.relative_cam_m) > p.other_shape:
+        if twin is None or worth(twin) <= p.as_good * worth(best):
             return best
-        rays = best.rays_cam + twin.rays_cam
-        shape_m = (best.relative_cam_m + twin.relative_cam_m) / 2
-        return replace(best, rays_cam=rays / np.linalg.norm(rays, axis=1, keepdims=True), relative_cam_m=shape_m)
+        return best if _apart(twin.relative_cam_m, best.relative_cam_m) > p.other_shape else _mean(best, twin)
 
     def _likeness(self, sighting: Sighting, shape: Array) -> float:
         """1 for a hand as it was expected, less for one that stands otherwise: seen from its edge, it is soon taken
@@ -363,6 +360,13 @@ class Follower:
         if inside.mean() < self.params.least_inside:
             return None
         return Sighting(rays, found.relative_m @ view.R_cam_view.T, found.right, found.presence)
+
+
+def _mean(one: Sighting, other: Sighting) -> Sighting:
+    """The first, its joints in the middle of both."""
+    rays = one.rays_cam + other.rays_cam
+    shape_m = (one.relative_cam_m + other.relative_cam_m) / 2
+    return replace(one, rays_cam=rays / np.linalg.norm(rays, axis=1, keepdims=True), relative_cam_m=shape_m)
 
 
 def _apart(one: Array, other: Array) -> float:
