@@ -78,6 +78,12 @@ def test_a_camera_without_a_beat_stays_as_it_is(seed: int) -> None:
     np.testing.assert_array_equal(pictures_steadied(t_ns), t_ns)
 
 
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=60, unique=True))
+def test_stamps_that_no_camera_makes_are_left(stamps: list[int]) -> None:
+    t_ns = np.array(sorted(stamps), np.int64)
+    np.testing.assert_array_equal(pictures_steadied(t_ns), t_ns)
+
+
 def test_a_take_over_a_busy_bus_is_read_as_it_was_taken_and_says_so(tmp_path: Path) -> None:
     busy, quiet = tmp_path / "busy", tmp_path / "quiet"
     params = sim.SimulationParams(faults=(Fault("usb_jitter", 2.0, 5.0, "head"),))

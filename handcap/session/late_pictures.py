@@ -54,9 +54,8 @@ def _after_the_beat_ns(t_ns: Stamps) -> Array:
     # The line under the delays: an expectile, those above it counting little.
     A, off = np.stack([np.ones(len(t)), beat - beat.mean()], axis=1), np.zeros(len(t))
     for _ in range(_ROUNDS):
-        weight = np.where(off > 0, 1 / (1 + (off / _ALIKE_NS) ** 2), 1.0)
-        line = np.linalg.solve(A.T * weight @ A, A.T @ (weight * t))
-        off = t - A @ line
+        root = np.where(off > 0, 1 / np.hypot(1, off / _ALIKE_NS), 1.0)  # of the weight
+        off = t - A @ np.linalg.lstsq(root[:, None] * A, root * t, rcond=None)[0]
     near = min(2 * round(_NEAR_S * 1e9 / period_ns) + 1, len(t))
     return off - np.asarray(percentile_filter(off, _LOW, size=near, mode="nearest"), float)
 
