@@ -8,9 +8,10 @@ while a hand is lost, and a hand found late is followed back to where it came in
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -88,6 +89,7 @@ class _Track:
 
 
 Row = dict[tuple[str, Side], Sighting]
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(eq=False, slots=True)
@@ -222,9 +224,8 @@ class Follower:
 
     def _expected(self, expected: Array, side: Side, moment: Moment) -> dict[str, Sighting]:
         """What every camera sees of the hand where it is expected, views of another hand left out."""
-        ask = map if self.pool is None else self.pool.map
-        answers = ask(lambda camera: self._refined(camera, expected, side, moment), moment.pictures)
-        found = {c: s for c, s in zip(moment.pictures, answers, strict=True) if s is not None}
+        answers = self._of_each(moment.pictures, lambda camera: self._refined(camera, expected, side, moment))
+        found = {camera: sighting for camera, sighting in answers.items() if sighting is not None}
         if len(found) > 1 and not agree(found, self.mounts, self.params.most_miss_rad):
             found = self._reconciled(found, expected, side, moment)
         return {camera: s for camera, s in found.items() if not self._is_other(camera, side, s, moment)}
@@ -241,19 +242,26 @@ class Follower:
 
     def _with_skin(self, found: Mapping[str, Sighting], expected: Array, moment: Moment) -> dict[str, Sighting]:
         """Sightings that say how far the hand is, where another camera made a picture of this moment."""
-        out = dict(found)
         if len(moment.pictures) < 2:
-            return out
+            return dict(found)
         about = self._placed(found, moment) if len(found) > 1 else expected
-        for camera, sighting in found.items():
+
+        def measured(camera: str) -> Sighting:
             other = next(c for c in moment.pictures if c != camera)
             mounts = self.mounts[camera], self.mounts[other]
             eye = (moment.T_world_imu @ mounts[0].T_imu_cam)[:3, 3]
             far_m = float(np.linalg.norm(about.mean(axis=0) - eye))
             pictures = moment.pictures[camera], moment.pictures[other]
-            skin_m = skin_distance(pictures, mounts, sighting.rays_cam, far_m, self.params.skin)
-            out[camera] = replace(sighting, skin_m=skin_m)
-        return out
+            skin_m = skin_distance(pictures, mounts, found[camera].rays_cam, far_m, self.params.skin)
+            return replace(found[camera], skin_m=skin_m)
+
+        return self._of_each(found, measured)
+
+    def _of_each(self, cameras: Iterable[str], ask: Callable[[str], _Answer]) -> dict[str, _Answer]:
+        """What is asked about each camera, in their order."""
+        cameras = list(cameras)
+        answers = map(ask, cameras) if self.pool is None else self.pool.map(ask, cameras)
+        return dict(zip(cameras, answers, strict=True))
 
     def _at_distance(self, camera: str, joints: Array, before: Array, moment: Moment) -> Array:
         """The joints as far from the only camera that sees them as they were before: it hardly sees how far."""

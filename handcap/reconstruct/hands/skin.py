@@ -9,7 +9,6 @@ Semiglobal Matching and Mutual Information, PAMI 2008, by OpenCV.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -98,8 +97,8 @@ def _rectified(base: Array, towards: Array) -> Array:
     return np.stack([base, np.cross(z, base), z], axis=1)
 
 
-@cache
 def _matcher(disparities: int) -> Any:
+    """One of its own for each call: a matcher keeps what it works in."""
     import cv2
 
     return cv2.StereoSGBM.create(
