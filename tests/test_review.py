@@ -25,9 +25,11 @@ from hypothesis import strategies as st
 from handcap import session as session_store
 from handcap.errors import FormatError, ReviewError
 from handcap.formats.rrd import export_rrd
+from handcap.geometry import transform
 from handcap.review import find_takes, open_viewer, replay, serve, write_replay
 from handcap.review.colours import GOOD, POOR, UNKNOWN, traffic
-from handcap.review.material import gather
+from handcap.review.material import BareHand, Tool, gather
+from handcap.review.overlay import fingers, jaws, projected
 from handcap.review.plots import speed_m_s, thinned
 from handcap.review.words import drawable, verdict_text
 from handcap.types import ImuSamples
@@ -47,7 +49,14 @@ def test_grippers_are_shown_with_their_jaws(demo: tuple[Path, subprocess.Complet
     assert done.returncode == 0, done.stderr
     entities = _entities(folder / "replay.rrd")
     for side in ("left", "right"):
-        for path in (f"world/{side}/path", f"world/{side}/tool", f"world/{side}/tool/fingers", f"plots/jaw/{side}"):
+        over = f"world/head/camera/lens/{side}_gripper"
+        for path in (
+            f"world/{side}/path",
+            f"world/{side}/tool",
+            f"world/{side}/tool/fingers",
+            f"plots/jaw/{side}",
+            over,
+        ):
             assert f"/take_0001/{path}" in entities
 
 
@@ -60,6 +69,34 @@ def test_bare_hands_are_shown_as_skeletons_where_they_were_seen(session: Path, t
     )
     write_replay(find_takes([session]), tmp_path / "a.rrd")
     assert "LineStrips3D:strips" in _entities(tmp_path / "a.rrd")["/take_0001/world/left_hand/skeleton"]
+
+
+def test_hands_are_drawn_over_the_picture_where_the_lens_sees_them(session: Path) -> None:
+    material = gather(session_store.read(session), "0001")
+    head, mount = material.head, material.mount
+    assert head is not None
+    ahead = np.array([0.0, 0.0, 0.5]) + np.outer(np.linspace(-0.05, 0.05, 21), [1.0, 0.5, 0.0])
+    joints = transform((head.T_world_body @ mount.T_imu_cam)[:, None], ahead)
+    joints[::3] = np.nan
+    drawn = projected(fingers(BareHand(head, joints)), head, mount)
+    assert [len(row) for row in drawn] == [0 if k % 3 == 0 or not seen else 5 for k, seen in enumerate(head.tracked)]
+    tips = [row[1][-1] for row in drawn if row]
+    np.testing.assert_allclose(tips, np.tile(mount.camera.project(ahead[8])[0], (len(tips), 1)), atol=1e-6)
+    behind = projected(fingers(BareHand(head, joints - 2 * (joints - head.T_world_body[:, None, :3, 3]))), head, mount)
+    assert not any(behind)
+
+
+def test_a_gripper_is_drawn_over_the_picture_between_two_of_its_poses_and_not_across_a_gap(session: Path) -> None:
+    material = gather(session_store.read(session), "0001")
+    head, mount = material.head, material.mount
+    assert head is not None
+    in_head = np.eye(4)
+    in_head[:3, 3] = mount.T_imu_cam[:3] @ [0.0, 0.0, 0.4, 1.0]
+    held = replace(head, T_world_body=head.T_world_body @ in_head, tracked=np.arange(len(head)) != len(head) // 2)
+    held = replace(held, t_ns=head.t_ns - 3_000_000)
+    drawn = projected(jaws(Tool(held, np.full(len(head), 0.02)), head.t_ns), head, mount)
+    missing = [k for k, row in enumerate(drawn) if not row and head.tracked[k]]
+    assert missing == [len(head) // 2 - 1, len(head) // 2, len(head) - 1]
 
 
 def test_the_real_recording_is_shown_with_everything_a_reviewer_needs(mh01_session: Path, tmp_path: Path) -> None:

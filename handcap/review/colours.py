@@ -12,7 +12,7 @@ GOOD, POOR = (70, 200, 120), (235, 70, 60)
 MAP_POINT = (150, 160, 175)
 PLANES = {"floor": (150, 130, 110), "surface": (90, 150, 220), "overhead": (140, 140, 150)}
 UNKNOWN = (130, 130, 130)
-SIDES = {"left": (240, 170, 70), "right": (190, 120, 240)}
+SIDES = {"left": (60, 215, 230), "right": (190, 120, 240)}
 # Green, yellow, red: told apart by brightness too.
 _RAMP = np.array([[0.0, *GOOD], [0.5, 245, 210, 70], [1.0, *POOR]])
 

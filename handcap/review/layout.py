@@ -59,7 +59,7 @@ def _page(page: Page) -> Any:
     space = rrb.Spatial3DView(
         name="path (green: certain, red: not), map, camera",
         origin=f"{root}/world",
-        contents=["$origin/**", f"- {lens}/residuals"],
+        contents=["$origin/**", f"- {lens}/**", f"+ {lens}", f"+ {lens}/picture"],
         background=_DARK,
         eye_controls=_eye(material),
         line_grid=rrb.LineGrid3D(visible=True, spacing=_grid_m(material), color=(90, 95, 105, 90)),

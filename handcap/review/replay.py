@@ -12,6 +12,7 @@ from typing import Any
 from handcap.errors import ReviewError
 from handcap.review.layout import Page, blueprint
 from handcap.review.material import Material, gather
+from handcap.review.overlay import log_overlay
 from handcap.review.pictures import log_pictures, log_residuals
 from handcap.review.plots import log_plots
 from handcap.review.space import log_space
@@ -108,6 +109,7 @@ def _record(
             log_space(rec, root, material, params.sigma_limit_m)
             pages.append(Page(root, material, log_plots(rec, root, material)))
             log_residuals(rec, root, material)
+            log_overlay(rec, root, material)
             log_pictures(rec, root, material)
         rec.send_blueprint(blueprint(pages))
     finally:

@@ -12,8 +12,8 @@ from handcap.review.material import BareHand, Material, Tool
 from handcap.types import Trajectory
 
 _LONGEST_PATH = 4000  # segments; more cannot be told apart on a screen
-_FINGER_M, _FINGER_LONG_M = 0.012, 0.08  # about what grippers have; drawn, not measured
-_FINGERS = [[0, *range(first, first + 4)] for first in (1, 5, 9, 13, 17)]  # from the wrist out, MediaPipe's order
+_FINGER_M, FINGER_LONG_M = 0.012, 0.08  # about what grippers have; drawn, not measured
+FINGERS = [[0, *range(first, first + 4)] for first in (1, 5, 9, 13, 17)]  # from the wrist out, MediaPipe's order
 AXIS_M = 0.15  # of the workspace's axes, as drawn
 _FAR_EXTENTS = 12.0  # map points farther than so many extents of the path are left out: they only shrink the view
 
@@ -86,9 +86,9 @@ def _log_tool(rec: Any, path: str, material: Material, tool: Tool, colour: tuple
         rr.Transform3D.columns(translation=T[:, :3, 3], quaternion=quat_xyzw, scale=hidden),
     )
     half = np.nan_to_num(tool.width_m) / 2 + _FINGER_M / 2
-    sizes = np.tile([_FINGER_M / 2, _FINGER_M / 2, _FINGER_LONG_M / 2], (2 * len(half), 1))
+    sizes = np.tile([_FINGER_M / 2, _FINGER_M / 2, FINGER_LONG_M / 2], (2 * len(half), 1))
     centres = np.zeros((len(half), 2, 3))
-    centres[:, 0, 0], centres[:, 1, 0], centres[:, :, 2] = -half, half, -_FINGER_LONG_M / 2
+    centres[:, 0, 0], centres[:, 1, 0], centres[:, :, 2] = -half, half, -FINGER_LONG_M / 2
     rec.log(f"{path}/tool/fingers", rr.Boxes3D.from_fields(colors=[colour], fill_mode="solid"), static=True)
     rec.send_columns(
         f"{path}/tool/fingers",
@@ -102,14 +102,14 @@ def _log_hand(rec: Any, path: str, material: Material, hand: BareHand, colour: t
     import rerun as rr
 
     seen = np.isfinite(hand.joints_world[:, 0, 0])
-    strips = [row[finger].astype(np.float32) for row in hand.joints_world[seen] for finger in _FINGERS]
+    strips = [row[finger].astype(np.float32) for row in hand.joints_world[seen] for finger in FINGERS]
     if not strips:
         return
     rec.log(f"{path}/skeleton", rr.LineStrips3D.from_fields(colors=[colour], radii=[0.003]), static=True)
     rec.send_columns(
         f"{path}/skeleton",
         [rr.TimeColumn("take", duration=material.on_timeline(hand.poses.t_ns))],
-        rr.LineStrips3D.columns(strips=strips).partition(np.where(seen, len(_FINGERS), 0)),
+        rr.LineStrips3D.columns(strips=strips).partition(np.where(seen, len(FINGERS), 0)),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from handcap.causes import GRIPPERS, HANDS, Cause, Language
 from handcap.review.material import Material
 from handcap.session import Session, read_report
+from handcap.types import Trajectory
 
 _VERDICTS: Mapping[Language, Mapping[str, str]] = {
     "en": {"ok": "good", "partial": "partly good", "refused": "refused", "": "not reconstructed yet"},
@@ -21,6 +22,7 @@ _LABELS: Mapping[str, Mapping[Language, str]] = {
     "proposed": {"en": "Proposed by the program; a person decides.", "zh": "由程序建议,由人决定。"},
     "good": {"en": "good pieces", "zh": "完好片段"},
     "posed": {"en": "pictures with a pose", "zh": "有位姿的图片"},
+    "placed": {"en": "placed", "zh": "有位姿"},
     "length": {"en": "length, path", "zh": "时长、路径"},
     "reprojection": {"en": "reprojection error", "zh": "重投影误差"},
     "sigma": {"en": "largest position σ", "zh": "最大位置 σ"},
@@ -73,7 +75,7 @@ def verdict_text(material: Material, lang: Language) -> str:
     for cause in _causes(report):
         text, mend = _cause(cause, lang)
         lines += [f"- **{_whose(cause, lang)}{text}**{_when(cause)}", f"  → {mend}"]
-    lines += ["", *_numbers(material, word)]
+    lines += ["", *_numbers(material, word, lang)]
     task = material.take.session.meta.task
     lines += [""] if task is None else ["", f"{word['task']}: {task}"]
     if material.take.session.meta.origin == "simulation":
@@ -108,7 +110,14 @@ def _when(cause: Mapping[str, Any]) -> str:
     return "" if span is None else f" ({span[0]:.1f}–{span[1]:.1f} s)"
 
 
-def _numbers(material: Material, word: Mapping[str, str]) -> list[str]:
+def _placed(poses: Trajectory, word: Mapping[str, str]) -> str:
+    """In how many pictures a gripper or hand has a pose, and the typical sigma of its position."""
+    text = f"{int(poses.tracked.sum())} / {len(poses)} {word['placed']}"
+    sigma_m = np.sqrt(np.trace(poses.cov[poses.tracked][:, 3:, 3:], axis1=1, axis2=2))
+    return f"{text}, σ {1e3 * np.median(sigma_m):.1f} mm" if len(sigma_m) and np.isfinite(sigma_m).all() else text
+
+
+def _numbers(material: Material, word: Mapping[str, str], lang: Language) -> list[str]:
     """Table of what a reviewer judges by, as far as it is known."""
     report, head = material.report, material.head
     numbers: Mapping[str, Any] = report.get("numbers") or {}
@@ -126,6 +135,11 @@ def _numbers(material: Material, word: Mapping[str, str]) -> list[str]:
     if head is not None and np.isfinite(head.cov[head.tracked]).all() and head.tracked.any():
         worst = np.sqrt(np.trace(head.cov[head.tracked][:, 3:, 3:], axis1=1, axis2=2).max())
         rows.append((word["sigma"], f"{1e3 * worst:.1f} mm"))
+    rows += [
+        (names[f"{side}_{part}"][lang].strip().rstrip(":").rstrip(":"), _placed(body.poses, word))
+        for part, names, bodies in (("tcp", GRIPPERS, material.tools), ("hand", HANDS, material.hands))
+        for side, body in bodies.items()
+    ]
     offset_s = (report.get("time_offset_s") or {}).get(material.camera)
     if offset_s is not None:
         sigma_s = (report.get("time_offset_sigma_s") or {}).get(material.camera)
