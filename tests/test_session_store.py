@@ -120,6 +120,23 @@ def test_repeated_and_backward_stamps_are_dropped_and_counted(tmp_path: Path, pi
     np.testing.assert_array_equal(take.camera_stamps("head"), [0, 10, 20, 30, 40])
 
 
+@pytest.mark.parametrize(("gyro", "accel"), [(0.1, 1e4), (150.0, 9.8), (20.0, 9.8)])
+def test_a_sample_misread_on_the_bus_is_left_out_and_a_wrong_unit_is_not(
+    tmp_path: Path, gyro: float, accel: float
+) -> None:
+    def samples(spikes: list[int]) -> tuple[int, int]:
+        rates, forces = np.full((400, 3), 0.1), np.full((400, 3), 5.0)
+        rates[spikes, 1], forces[spikes, 2] = gyro, accel
+        folder = tmp_path / f"{len(spikes)}"
+        with new_session(folder) as session, session.start_take() as take:
+            take.add_imu_si("left", np.arange(400) * 5_000_000, rates, forces)
+        take_read = read(folder).take("0001")
+        return len(take_read.imu("left")), take_read.imu_dropped("left")
+
+    assert samples([200]) == (399, 1)
+    assert samples(list(range(400))) == (400, 0)
+
+
 def test_raw_counts_of_a_board_come_out_in_si_on_the_session_clock(tmp_path: Path) -> None:
     batch = ImuBatch(
         first_sample_t_ns=5_000_000_000,

@@ -15,6 +15,10 @@ from handcap.wire.handcap_pb2 import Envelope, ImuSI
 
 # Beyond any sensor's range, even of one read in deg/s or mg for rad/s or m/s²: a number that is no measurement.
 _MOST_RAD_S, _MOST_M_S2 = 5e3, 2e4
+# Beyond the range of any worn sensor (4000 °/s, 32 g): once in a while, a word misread on the bus; often, a unit.
+_RANGE_RAD_S, _RANGE_M_S2 = 100.0, 400.0
+_RARE, _TELLING = 0.01, 20  # share of samples; how many tell once in a while from often
+_ALONE_RAD_S = 15.0  # by which no hand turns faster in one sample than just before and after
 
 
 class ImuReader:
@@ -27,7 +31,7 @@ class ImuReader:
         stamps: to be read instead of those of ready samples, in the order of recording.
 
     Attributes:
-        dropped: samples left out because their stamps repeat or run back, or their numbers are none.
+        dropped: samples left out because their stamps repeat or run back, or their numbers are none, or are spikes.
     """
 
     def __init__(
@@ -85,11 +89,24 @@ class ImuReader:
         """The samples collected so far."""
         t_ns, gyro, accel = (np.concatenate(columns) for columns in zip(*self._parts, strict=True))
         self._parts, self._count = [], 0
+        spike = _misread(gyro, accel)
+        if 0 < np.count_nonzero(spike) <= max(2, _RARE * len(t_ns)) and len(t_ns) >= _TELLING:
+            self.dropped += int(np.count_nonzero(spike))
+            t_ns, gyro, accel = t_ns[~spike], gyro[~spike], accel[~spike]
         if self._calibration is not None:
             gyro, accel = self._calibration.corrected(gyro, accel)
         if self._R is not None:
             gyro, accel = gyro @ self._R.T, accel @ self._R.T
         return ImuSamples(t_ns, gyro, accel)
+
+
+def _misread(gyro: Array, accel: Array) -> NDArray[np.bool_]:
+    """(n,) samples that no worn sensor feels, by their size, or by a turn that the next sample has forgotten."""
+    out = (np.abs(gyro) > _RANGE_RAD_S).any(axis=1) | (np.abs(accel) > _RANGE_M_S2).any(axis=1)
+    step = np.diff(gyro, axis=0)
+    there, back = step[:-1], step[1:]
+    out[1:-1] |= ((np.minimum(np.abs(there), np.abs(back)) > _ALONE_RAD_S) & (there * back < 0)).any(axis=1)
+    return out
 
 
 def of_boot(fits: Sequence[ClockFit], boot_id: int) -> list[ClockFit]:
