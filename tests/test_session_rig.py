@@ -143,6 +143,12 @@ not_affine[3] = [0.1, 0, 0, 1]
         ),
         (put("grippers", value={"left": {"tags": [TAG, TAG]}}), "listed twice", "gripper"),
         (put("grippers", value={"left": {"tags": [{**TAG, "size_m": -1}]}}), "grippers.left.tags.0.size_m", "gripper"),
+        (put("grippers", value={"left": {"tags": [{**TAG, "size_m": 30}]}}), "grippers.left.tags.0.size_m", "gripper"),
+        (
+            put("grippers", value={"left": {"width": {"encoder": {"metres_per_rad": 20.0, "zero_rad": 0.0}}}}),
+            "grippers.left.width.encoder.metres_per_rad",
+            "gripper",
+        ),
         (put("devices", value={"../x": {}}), "devices.../x", "rig"),
         (drop("devices"), "devices", "rig"),
         (put("version", value="one"), "version", "rig"),

@@ -205,17 +205,17 @@ class _Camera(_Part):
 class _Tag(_Part):
     family: TagFamily
     id: Annotated[int, Field(ge=0, le=586)]
-    size_m: Positive
+    size_m: Annotated[float, _within(1e-3, 1, "m")]
     body: TagBody = "tcp"
     T_body_tag: Pose
 
 
 class _Encoder(_Part):
-    metres_per_rad: Finite
-    zero_rad: Finite
+    metres_per_rad: Annotated[float, _within(-0.5, 0.5, "m/rad")]
+    zero_rad: Annotated[float, _within(-100, 100, "rad")]
     eccentricity_rad: Annotated[float, Field(ge=0, lt=0.2)] = 0.0
     eccentricity_phase_rad: Finite = 0.0
-    noise_rad: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    noise_rad: Annotated[float, _within(0, 1, "rad")] = 0.0
 
     @model_validator(mode="after")
     def _check_turns(self) -> _Encoder:
