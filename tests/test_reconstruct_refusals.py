@@ -20,6 +20,7 @@ from handcap.reconstruct.eyes import Eye
 from handcap.reconstruct.inputs import blind_causes, check_inputs, without_frozen
 from handcap.reconstruct.limits import Refused, VerdictParams
 from handcap.reconstruct.sync import VisualTurns
+from handcap.reconstruct.verdict import blind_pictures
 from handcap.session import SessionClock, SessionMeta
 from handcap.types import Device, Frame, ImuSamples, MountedCamera, Rig
 
@@ -249,6 +250,25 @@ def test_a_gyroscope_is_not_called_silent_because_lamps_flicker_before_a_device_
     check_inputs(turns, ImuSamples(t_ns, gyro, force), VerdictParams())
     with pytest.raises(Refused, match="gyro_silent"):
         check_inputs(turns, ImuSamples(t_ns, gyro / 57.3, force), VerdictParams())
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize(("grey", "points", "shows_nothing"), [(2.0, 15, True), (90.0, 3, True), (90.0, 57, False)])
+def test_pictures_that_show_nothing_are_the_same_ones_at_half_the_rate(
+    every: int, grey: float, points: int, shows_nothing: bool
+) -> None:
+    def turns(bad: list[slice]) -> VisualTurns:
+        stamps = 50_000_000 * np.arange(80, dtype=np.int64)
+        rows, light, found = np.zeros(80, bool), np.full(80, 90.0), np.full(80, 150)
+        for some in bad:
+            light[some], found[some] = grey, points
+        whole = VisualTurns(stamps, np.zeros((80, 3)), light, found, rows, np.ones((8, 8), bool))
+        return whole.part(slice(None, None, every))
+
+    gone = blind_pictures(turns([slice(20, 24), slice(40, 42), slice(76, 80)]), VerdictParams())
+    expected = np.zeros(80, bool)
+    expected[20:24] = expected[76:80] = shows_nothing  # a fifth of a second; a tenth is a blink
+    np.testing.assert_array_equal(gone, expected[::every])
 
 
 def test_a_camera_that_sends_one_picture_again_and_again_while_it_is_turned_shows_nothing() -> None:

@@ -126,7 +126,7 @@ def blind_causes(
         return [Cause("camera_frozen", measured=float((stamps[-1] - stamps[0]) / 1e9), limit=params.longest_blink_s)]
     light = float(np.median(turns.brightness[rows]))
     points = float(np.median(turns.points[rows]))
-    if light < params.dark_level and points < 4 * params.min_points:
+    if light < params.dark_level and points < params.min_points_dark:
         return [Cause("too_dark", measured=light, limit=params.dark_level)]
     if light > params.bright_level:
         return [Cause("too_bright", measured=light, limit=params.bright_level)]

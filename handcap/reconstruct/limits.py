@@ -19,6 +19,7 @@ class VerdictParams:
     min_imu_rate_hz: float = 50.0
     dark_level: float = 12.0
     bright_level: float = 243.0
+    min_points_dark: int = 60  # of a dark picture, most of whose points are noise
     min_points: int = 15
     most_blind: float = 0.8  # share of pictures without points beyond which nothing is tried
     fast_deg_s: float = 180.0
@@ -41,7 +42,7 @@ class VerdictParams:
     max_scale_sigma_pct: float = 5.0
     max_position_sigma_m: float = 0.15
     min_marks: int = 8  # landmarks seen from a keyframe, for it to count as tracked
-    longest_blink_s: float = 0.1  # of pictures without points that is no cover over the lens
+    longest_blink_s: float = 0.125  # of pictures without points that is no cover over the lens
     moves_rad_s: float = 0.1  # a device that turns so fast sees another picture every time
     longest_bridge_s: float = 0.5  # without sight; the IMU alone stays within about a centimetre
     shortest_span_s: float = 1.0  # of a stretch worth keeping

@@ -108,9 +108,13 @@ def tracked_pictures(
 
 def blind_pictures(turns: VisualTurns, params: VerdictParams) -> NDArray[np.bool_]:
     """(f,) pictures that show nothing, in runs too long to be a blink: the IMU may bridge the pose, not the picture."""
-    blind = turns.points < params.min_points
+    t_ns = turns.camera_t_ns
+    dark = turns.brightness < params.dark_level
+    blind = turns.points < np.where(dark, params.min_points_dark, params.min_points)
+    # Each lasts until the next one, so that half the pictures tell the same.
+    until_ns = np.append(t_ns[1:], t_ns[-1] + int(np.median(np.diff(t_ns))))
     for a, b in runs(blind):
-        if turns.camera_t_ns[b] - turns.camera_t_ns[a] < params.longest_blink_s * 1e9:
+        if until_ns[b] - t_ns[a] < params.longest_blink_s * 1e9:
             blind[a : b + 1] = False
     return blind
 
