@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from handcap.causes import Cause
 from handcap.geometry import adjoint, inverse, se3, se3_exp, se3_log, yaw_rotation
-from handcap.reconstruct.joining import by_pose, joined
+from handcap.reconstruct.joining import joined
+from handcap.reconstruct.pieces import by_pose
 from handcap.reconstruct.result import Reconstruction
 from handcap.reconstruct.rig_take import BodyResult, Recording, Whole
 from handcap.reconstruct.stretches import Stretch, StretchParams, stretches

@@ -8,7 +8,7 @@ Where that picture has no pose in one of the two, the next stretch is found in t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,90 +16,26 @@ from numpy.typing import NDArray
 
 from handcap.causes import Cause, Verdict
 from handcap.clock import seconds
-from handcap.geometry import Array, se3, transform, vertical_part
+from handcap.geometry import transform
 from handcap.reconstruct.find_room import NotFound, find
 from handcap.reconstruct.hands import HandJudgement, HandResult
-from handcap.reconstruct.inputs import runs
 from handcap.reconstruct.jaw import JawWidth
+from handcap.reconstruct.joined_verdict import (
+    added,
+    drifting_causes,
+    merged_causes,
+    merged_numbers,
+    root_mean_square,
+    touching,
+    without,
+)
+from handcap.reconstruct.pieces import Piece, Placed, by_pose
 from handcap.reconstruct.result import MapPoints, Reconstruction, Residuals
-from handcap.reconstruct.rig_take import BodyResult, Recording, Spans, Whole, body_of
+from handcap.reconstruct.rig_take import BodyResult, Recording, Whole, body_of
 from handcap.reconstruct.room import Room
-from handcap.reconstruct.shared import follow
 from handcap.reconstruct.stretches import Stretch
 from handcap.reconstruct.verdict import Judgement
 from handcap.types import Stamps, Trajectory
-
-_COUNTED = {
-    *("imu_samples", "keyframes", "keyframes_registered", "start_keyframes", "landmarks", "stations"),
-    *("observations", "joined_tracks", "path_m", "tag_sightings"),
-}
-_TOUCH_S = 0.15  # spans less than a few pictures apart are one
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Placed:
-    """A stretch in the take's world.
-
-    Attributes:
-        T_world_own: (4, 4) its own world, z up in both.
-        cov: (4, 4) of yaw, x, y, z: the truth less the estimate.
-        by: "pose" of a picture that both see, "room", or "start" of the first.
-    """
-
-    T_world_own: Array
-    cov: Array
-    by: str
-
-    def moved(self, rows: Trajectory) -> Trajectory:
-        """Rows of a body in the take's world."""
-        T = self.T_world_own @ rows.T_world_body
-        follows = follow(T, self.T_world_own)
-        return replace(rows, T_world_body=T, cov=rows.cov + follows @ self.cov @ np.swapaxes(follows, 1, 2))
-
-
-def by_pose(before: Trajectory, after: Trajectory) -> Placed | None:
-    """Where a world lies by the first picture that has a pose in both; None where none has.
-
-    Args:
-        before: in the take's world.
-        after: of the same body, in the world to be placed, whose origin its first pose is.
-    """
-    both = np.intersect1d(before.camera_t_ns[before.tracked], after.camera_t_ns[after.tracked])
-    if not len(both):
-        return None
-    i, j = (int(np.searchsorted(rows.camera_t_ns, both[0])) for rows in (before, after))
-    T_here, T_there = before.T_world_body[i], after.T_world_body[j]
-    turn = vertical_part(T_here[:3, :3] @ T_there[:3, :3].T)
-    T = se3(turn, T_here[:3, 3] - turn @ T_there[:3, 3])
-    # What the pose's own error does to yaw and shift, the shift being that of the origin.
-    R, z = T_here[:3, :3], np.array([0.0, 0.0, 1.0])
-    by_error = np.zeros((4, 6))
-    by_error[0, :3] = z @ R
-    by_error[1:, :3] = -np.outer(np.cross(z, T_here[:3, 3] - T[:3, 3]), z @ R)
-    by_error[1:, 3:] = R
-    return Placed(T, by_error @ before.cov[i] @ by_error.T, "pose")
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Piece:
-    """One stretch: what became of it, where it lies in the take's world, and when it was, s from the first picture."""
-
-    whole: Whole
-    stretch: Stretch
-    at: Placed | None
-    start_s: float
-    end_s: float
-    is_last: bool
-
-    def keeps(self, camera_t_ns: Stamps) -> NDArray[np.bool_]:
-        """Which stamps are its own to tell."""
-        before_end = (camera_t_ns < self.stretch.end_ns) | self.is_last
-        return (camera_t_ns >= self.stretch.start_ns) & before_end
-
-    def shifted(self, spans: Spans) -> list[tuple[float, float]]:
-        """Its own spans on the take's time, as far as they are its to tell."""
-        out = [(self.start_s + a, self.start_s + b) for a, b in spans]
-        return [(a, b if self.is_last else min(b, self.end_s)) for a, b in out if a < self.end_s]
 
 
 def joined(
@@ -114,14 +50,14 @@ def joined(
     device = next(iter(recording.cameras))
     anchor = body_of(device)
     first_ns = int(recording.stamps(recording.cameras[device])[0])
-    pieces: list[_Piece] = []
+    pieces: list[Piece] = []
     path: Trajectory | None = None  # of the anchor, as far as it is placed
     room: Room | None = None
     for whole, stretch in zip(parts, where, strict=True):
         start_s, end_s = (float(seconds(t_ns, first_ns)) for t_ns in (stretch.start_ns, stretch.end_ns))
         own, own_room = whole.bodies.get(anchor), whole.devices[device].room
         at = None if own is None else _placed(own.poses, own_room, path, room)
-        pieces.append(_Piece(whole, stretch, at, start_s, end_s, len(pieces) == len(parts) - 1))
+        pieces.append(Piece(whole, stretch, at, start_s, end_s, len(pieces) == len(parts) - 1))
         if at is not None and own is not None:
             rows = at.moved(own.poses)
             path = rows if path is None else _continued(path.where(path.camera_t_ns < stretch.start_ns), rows)
@@ -129,17 +65,17 @@ def joined(
     kept = [piece for piece in pieces if piece.at is not None]
     names = dict.fromkeys(name for piece in kept for name in piece.whole.bodies)
     bodies = {name: _body(pieces, name, recording) for name in names}
-    causes = _causes(pieces, lambda whole: whole.causes)
+    causes = merged_causes(pieces, lambda whole: whole.causes)
     causes += [
         Cause("tracking_lost", anchor, (piece.start_s, piece.end_s), piece.end_s - piece.start_s, 0.0)
         for piece in pieces
         if piece.at is None and piece.whole.bodies
     ]
-    drifting = _drifting(bodies[anchor].poses, first_ns, most_sigma_m) if bodies else []
+    drifting = drifting_causes(bodies[anchor].poses, first_ns, most_sigma_m) if bodies else []
     causes += drifting
-    spans_ok_s = _touching([span for piece in kept for span in piece.shifted(piece.whole.spans_ok_s)])
+    spans_ok_s = touching([span for piece in kept for span in piece.shifted(piece.whole.spans_ok_s)])
     for cause in drifting:
-        spans_ok_s = _without(spans_ok_s, cause.span_s or (0.0, 0.0))
+        spans_ok_s = without(spans_ok_s, cause.span_s or (0.0, 0.0))
     verdict: Verdict = "partial" if spans_ok_s else "refused"
     if spans_ok_s and not causes and all(whole.verdict == "ok" for whole in parts):
         verdict = "ok"
@@ -152,8 +88,8 @@ def joined(
             for each, camera in recording.cameras.items()
         },
         bodies if spans_ok_s else {},
-        {name: _numbers([piece.whole.numbers.get(name, {}) for piece in kept]) for name in names},
-        _added([whole.seconds for whole in parts]),
+        {name: merged_numbers([piece.whole.numbers.get(name, {}) for piece in kept]) for name in names},
+        added([whole.seconds for whole in parts]),
         {
             name: _hand(pieces, name, recording.stamps(recording.cameras["head"]))
             for name in dict.fromkeys(name for piece in kept for name in piece.whole.hands)
@@ -198,7 +134,7 @@ def _with_room(known: Room | None, own: Room | None, at: Placed) -> Room | None:
 
 
 def _stacked(
-    pieces: Sequence[_Piece],
+    pieces: Sequence[Piece],
     of: Callable[[Whole, Placed], Mapping[str, NDArray[Any]] | None],
     stamps: Stamps | None = None,
     clock_ns: int = 0,
@@ -241,7 +177,7 @@ def _trajectory(body: str, columns: Mapping[str, NDArray[Any]]) -> Trajectory:
     return Trajectory(body, *(columns[name] for name in _ROWS))
 
 
-def _body(pieces: Sequence[_Piece], name: str, recording: Recording) -> BodyResult:
+def _body(pieces: Sequence[Piece], name: str, recording: Recording) -> BodyResult:
     device = next(device for device in recording.cameras if body_of(device) == name)
     kept = [piece for piece in pieces if piece.at is not None and name in piece.whole.bodies]
     first = kept[0].whole.bodies[name]
@@ -265,15 +201,15 @@ def _body(pieces: Sequence[_Piece], name: str, recording: Recording) -> BodyResu
     ok = [piece.whole.bodies[name].verdict == "ok" for piece in kept]
     return BodyResult(
         "ok" if all(ok) and len(kept) == len(pieces) else "partial",
-        _touching([span for piece in kept for span in piece.shifted(piece.whole.bodies[name].spans_ok_s)]),
+        touching([span for piece in kept for span in piece.shifted(piece.whole.bodies[name].spans_ok_s)]),
         _trajectory(name, rows),
         _trajectory(first.dense.body, _stacked(pieces, samples, clock_ns=clock_ns)),
-        (_root_mean_square([sigma[0] for sigma in sigmas]), _root_mean_square([sigma[1] for sigma in sigmas])),
+        (root_mean_square([sigma[0] for sigma in sigmas]), root_mean_square([sigma[1] for sigma in sigmas])),
         jaw,
     )
 
 
-def _device(pieces: Sequence[_Piece], device: str, camera_t_ns: Stamps, room: Room | None) -> Reconstruction:
+def _device(pieces: Sequence[Piece], device: str, camera_t_ns: Stamps, room: Room | None) -> Reconstruction:
     """A device's own part in the report; of the first, what its map holds."""
     each = [piece.whole.devices[device] for piece in pieces]
     offsets = [
@@ -283,7 +219,7 @@ def _device(pieces: Sequence[_Piece], device: str, camera_t_ns: Stamps, room: Ro
     offset_s = float(np.array([offset for offset, _ in offsets]) @ weight / weight.sum()) if offsets else None
     ok = [r.judgement.verdict == "ok" for r in each]
     refused = [r.judgement.verdict == "refused" for r in each]
-    numbers = _numbers([r.judgement.numbers for r in each])
+    numbers = merged_numbers([r.judgement.numbers for r in each])
     # What two stretches see at their seam counts once.
     numbers |= {"pictures": len(camera_t_ns), "length_s": float(seconds(camera_t_ns[-1:], int(camera_t_ns[0]))[0])}
     numbers["stretches"] = [
@@ -298,8 +234,8 @@ def _device(pieces: Sequence[_Piece], device: str, camera_t_ns: Stamps, room: Ro
     ]
     judgement = Judgement(
         "ok" if all(ok) else "refused" if all(refused) else "partial",
-        tuple(_causes(pieces, lambda whole: whole.devices[device].judgement.causes)),
-        _touching([s for piece, r in zip(pieces, each, strict=True) for s in piece.shifted(r.judgement.spans_ok_s)]),
+        tuple(merged_causes(pieces, lambda whole: whole.devices[device].judgement.causes)),
+        touching([s for piece, r in zip(pieces, each, strict=True) for s in piece.shifted(r.judgement.spans_ok_s)]),
         np.concatenate([r.judgement.tracked for r in each]),
         numbers,
     )
@@ -315,7 +251,7 @@ def _device(pieces: Sequence[_Piece], device: str, camera_t_ns: Stamps, room: Ro
         map_points=_map([(piece.at, r.map_points) for piece, r in marks]),
         residuals=_residuals([(piece, r.residuals) for piece, r in marks]),
         room=room,
-        seconds=_added([r.seconds for r in each]),
+        seconds=added([r.seconds for r in each]),
         mounts={name: mount for r in each for name, mount in r.mounts.items()},
         unfit=tuple(dict.fromkeys(name for r in each for name in r.unfit)),
     )
@@ -335,7 +271,7 @@ def _map(found: Sequence[tuple[Placed | None, MapPoints | None]]) -> MapPoints |
     )
 
 
-def _residuals(found: Sequence[tuple[_Piece, Residuals | None]]) -> Residuals | None:
+def _residuals(found: Sequence[tuple[Piece, Residuals | None]]) -> Residuals | None:
     parts = [(left, piece.keeps(left.camera_t_ns)) for piece, left in found if left is not None]
     if not parts:
         return None
@@ -347,7 +283,7 @@ def _residuals(found: Sequence[tuple[_Piece, Residuals | None]]) -> Residuals | 
     )
 
 
-def _hand(pieces: Sequence[_Piece], name: str, stamps: Stamps) -> HandResult:
+def _hand(pieces: Sequence[Piece], name: str, stamps: Stamps) -> HandResult:
     own = ("joint_sigma_m", "confidence", "views")
 
     def columns(whole: Whole, at: Placed) -> dict[str, NDArray[Any]] | None:
@@ -365,11 +301,11 @@ def _hand(pieces: Sequence[_Piece], name: str, stamps: Stamps) -> HandResult:
         rows["joint_sigma_m"],
         rows["confidence"],
         rows["views"],
-        _numbers([hand.numbers for hand in found]),
+        merged_numbers([hand.numbers for hand in found]),
     )
 
 
-def _hand_judgement(pieces: Sequence[_Piece], name: str) -> HandJudgement:
+def _hand_judgement(pieces: Sequence[Piece], name: str) -> HandJudgement:
     told = [(piece, piece.whole.hand_judgements[name]) for piece in pieces if name in piece.whole.hand_judgements]
     verdict = told[0][1].verdict
     if any(each.verdict != verdict for _, each in told):
@@ -380,89 +316,7 @@ def _hand_judgement(pieces: Sequence[_Piece], name: str) -> HandJudgement:
 
     return HandJudgement(
         verdict,
-        tuple(_causes(pieces, causes)),
-        _touching([span for piece, each in told for span in piece.shifted(each.spans_ok_s)]),
-        _numbers([each.numbers for _, each in told]),
+        tuple(merged_causes(pieces, causes)),
+        touching([span for piece, each in told for span in piece.shifted(each.spans_ok_s)]),
+        merged_numbers([each.numbers for _, each in told]),
     )
-
-
-def _causes(pieces: Sequence[_Piece], of: Callable[[Whole], Sequence[Cause]]) -> list[Cause]:
-    """Each once where every stretch has it throughout, else with the spans in which it holds."""
-    said: dict[tuple[str, str | None], list[tuple[_Piece, Cause]]] = {}
-    for piece in pieces:
-        for cause in of(piece.whole):
-            said.setdefault((cause.code, cause.body), []).append((piece, cause))
-    out: list[Cause] = []
-    for some in said.values():
-        if all(cause.span_s is None for _, cause in some) and len({piece.start_s for piece, _ in some}) == len(pieces):
-            out.append(_worst([cause for _, cause in some]))
-            continue
-        spans = [
-            (span, cause)
-            for piece, cause in some
-            for span in (piece.shifted((cause.span_s,)) if cause.span_s else [(piece.start_s, piece.end_s)])
-        ]
-        for a, b in _touching([span for span, _ in spans]):
-            inside = [cause for (start_s, _), cause in spans if a <= start_s <= b]
-            worst = _worst(inside)
-            lasted = all(_says_how_long(cause) for cause in inside)
-            out.append(replace(worst, span_s=(a, b), measured=b - a if lasted else worst.measured))
-    return out
-
-
-def _drifting(poses: Trajectory, first_ns: int, most_sigma_m: float) -> list[Cause]:
-    """Where the head's place is known worse than that."""
-    sigma_m = np.sqrt(np.trace(poses.cov[:, 3:, 3:], axis1=1, axis2=2))
-    t_s = seconds(poses.camera_t_ns, first_ns)
-    return [
-        Cause("drifting", poses.body, (float(t_s[a]), float(t_s[b])), float(sigma_m[a : b + 1].max()), most_sigma_m)
-        for a, b in runs(poses.tracked & (sigma_m > most_sigma_m))
-    ]
-
-
-def _without(spans: Spans, hole: tuple[float, float]) -> Spans:
-    pieces = [piece for a, b in spans for piece in ((a, min(b, hole[0])), (max(a, hole[1]), b))]
-    return tuple((a, b) for a, b in pieces if b > a)
-
-
-def _says_how_long(cause: Cause) -> bool:
-    span = cause.span_s
-    return span is not None and cause.measured is not None and abs(cause.measured - (span[1] - span[0])) < 0.2
-
-
-def _worst(causes: Sequence[Cause]) -> Cause:
-    return max(causes, key=lambda cause: 0.0 if cause.measured is None else abs(cause.measured - (cause.limit or 0.0)))
-
-
-def _touching(spans: Sequence[tuple[float, float]]) -> Spans:
-    """Spans in order, those that touch made one."""
-    out: list[tuple[float, float]] = []
-    for a, b in sorted(spans):
-        if out and a <= out[-1][1] + _TOUCH_S:
-            out[-1] = (out[-1][0], max(out[-1][1], b))
-        else:
-            out.append((a, b))
-    return tuple(out)
-
-
-def _numbers(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What is counted added up, the mean of what is measured in all; anything else is left to the stretches."""
-    out: dict[str, Any] = {}
-    for name in dict.fromkeys(name for numbers in each for name in numbers):
-        values = [numbers[name] for numbers in each if isinstance(numbers.get(name), int | float)]
-        if name in _COUNTED and values:
-            out[name] = sum(values)
-        elif len(values) == len(each):
-            out[name] = all(values) if isinstance(values[0], bool) else float(np.mean(values))
-        elif values and len(values) == sum(name in numbers for numbers in each):
-            out[name] = float(np.mean(values))
-    return out
-
-
-def _added(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: sum(s.get(name, 0.0) for s in each) for name in dict.fromkeys(name for s in each for name in s)}
-
-
-def _root_mean_square(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.sqrt(np.mean(np.square(known)))) if known else None
