@@ -86,7 +86,7 @@ def _page(page: Page) -> Any:
         if name in page.ranges
     ]
     left = picture if material.head is None else rrb.Vertical(space, picture, row_shares=[55, 45])
-    right = rrb.Vertical(words, *plots, row_shares=[44, *([12] * len(plots))])
+    right = rrb.Vertical(words, *plots, row_shares=[62, *([12] * len(plots))])
     return rrb.Horizontal(left, right, column_shares=[60, 40], name=root)
 
 
