@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from handcap.causes import Cause
-from handcap.geometry import adjoint, inverse, se3, se3_exp, se3_log, yaw_rotation
+from handcap.geometry import adjoint, inverse, se3, se3_exp, se3_log, transform, yaw_rotation
+from handcap.reconstruct.hands import HandJudgement, HandResult
+from handcap.reconstruct.hands.worn import worn_bones
 from handcap.reconstruct.joining import joined
 from handcap.reconstruct.pieces import by_pose
 from handcap.reconstruct.result import Reconstruction
@@ -167,3 +169,30 @@ def test_places_that_are_known_too_badly_in_the_end_are_drifting():
     parts[0] = replace(parts[0], bodies={"head": replace(body, poses=replace(body.poses, cov=cov))})
     whole = joined(_RECORDING, parts, _WHERE, most_sigma_m=0.15)
     assert whole.verdict == "refused" and {cause.code for cause in whole.causes} == {"drifting"}
+
+
+def _with_hand(part: Whole, bones_m: float | None) -> Whole:
+    """A stretch whose left hand is 0.4 m ahead of the head, its bones solved if `bones_m` is given."""
+    poses = replace(part.bodies["head"].poses, body="left_hand")
+    joints = transform(poses.T_world_body, np.array([0.4, 0.1, -0.2]))[:, None] * np.ones((1, 21, 1))
+    n, solved = len(poses), bones_m is not None
+    numbers = {
+        "seen": 1.0, "bones_solved": float(solved), "bones_m": [bones_m or 0.9] * 20, "bones_sigma_m": [0.002] * 20
+    }  # fmt: skip
+    hand = HandResult(poses, joints, np.full((n, 21), 0.01), np.ones(n), np.full(n, 2), numbers)
+    span = part.spans_ok_s
+    return replace(
+        part, hands={"left_hand": hand}, hand_judgements={"left_hand": HandJudgement("ok", (), span, numbers)}
+    )
+
+
+def test_hands_of_stretches_are_one_hand_whose_bones_are_those_that_were_solved():
+    bones = (0.03, None, 0.05)
+    parts = [_with_hand(_solved(s, k), b) for k, (s, b) in enumerate(zip(_WHERE, bones, strict=True))]
+    hand = joined(_RECORDING, parts, _WHERE).hands["left_hand"]
+    expected = transform(_PATH.T_world_body, np.array([0.4, 0.1, -0.2]))
+    np.testing.assert_allclose(hand.joints_world, expected[:, None] * np.ones((1, 21, 1)), atol=1e-9)
+    report = {"bodies": {"left_hand": {"numbers": dict(hand.numbers)}}}
+    worn = worn_bones({"0001": report})
+    assert worn is not None
+    np.testing.assert_allclose(worn.lengths_m, 0.04)

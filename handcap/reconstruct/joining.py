@@ -301,8 +301,15 @@ def _hand(pieces: Sequence[Piece], name: str, stamps: Stamps) -> HandResult:
         rows["joint_sigma_m"],
         rows["confidence"],
         rows["views"],
-        merged_numbers([hand.numbers for hand in found]),
+        merged_numbers([hand.numbers for hand in found]) | _bones([hand.numbers for hand in found]),
     )
+
+
+def _bones(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The wearer's bones, the mean of the stretches that solved them, or of all where none did."""
+    solved = [numbers for numbers in each if numbers["bones_solved"] == 1.0]
+    bones = {name: np.mean([n[name] for n in solved or each], axis=0).tolist() for name in ("bones_m", "bones_sigma_m")}
+    return {"bones_solved": float(bool(solved)), **bones}
 
 
 def _hand_judgement(pieces: Sequence[Piece], name: str) -> HandJudgement:
