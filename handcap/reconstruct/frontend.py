@@ -1,9 +1,12 @@
-"""Pictures to feature tracks: pyramidal Lucas–Kanade led by the gyroscope."""
+"""Pictures to feature tracks: pyramidal Lucas–Kanade led by the gyroscope.
+
+Where the view was cut off for a while and comes back, features go on under their old ids.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -13,10 +16,9 @@ from scipy.spatial.transform import Rotation
 
 from handcap.cameras import Camera
 from handcap.geometry import Array
+from handcap.reconstruct.remembered import Grey, Memory, MemoryParams, Points, View
 from handcap.types import Frame, Stamps
 
-Grey = NDArray[Any]  # uint8, as OpenCV returns it
-Points = NDArray[Any]  # (n, 2) float32, as OpenCV returns it
 PredictRotation = Callable[[int, int], Array]  # two camera stamps to R_cam1_cam0 (3, 3)
 
 
@@ -35,6 +37,7 @@ class FrontendParams:
     min_ransac_points: int = 20
     hypotheses: int = 60
     seed: int = 0
+    memory: MemoryParams = field(default_factory=MemoryParams)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -106,7 +109,8 @@ def track(
             survived.append(np.nan)
             seen.append((np.zeros(0, np.int64), np.zeros((0, 2))))
         else:
-            survived.append(tracker.advance(tracker.shrink(frame.image), predict(last_ns, frame.t_ns)))
+            turn = predict(last_ns, frame.t_ns)
+            survived.append(tracker.advance(tracker.shrink(frame.image), turn, frame.t_ns))
             seen.append((tracker.ids.copy(), tracker.full_size_pixels()))
             last_ns = frame.t_ns
         on_frame(n)
@@ -138,6 +142,7 @@ class _Tracker:
         self.points = np.zeros((0, 2), np.float32)
         self._next_id = 0
         self._picture: Grey | None = None
+        self._memory = Memory(params.memory)
         self._random = np.random.default_rng(params.seed)
 
     def shrink(self, image: Grey) -> Grey:
@@ -148,33 +153,50 @@ class _Tracker:
     def full_size_pixels(self) -> Array:
         return (self.points.astype(np.float64) + 0.5) / self.factor - 0.5
 
-    def advance(self, picture: Grey, R_new_old: Array) -> float:
+    def advance(self, picture: Grey, R_new_old: Array, t_ns: int) -> float:
         """Take in the next picture; returns the share of features that survived, NaN if there were none."""
         share = np.nan
         if self._picture is not None and len(self.points):
-            found, kept = self._follow(self._picture, picture, R_new_old)
+            found, kept = self._follow(self._picture, self.points, picture, R_new_old)
             share = float(kept.mean())
             self.points, self.ids = found[kept], self.ids[kept]
         self._picture = picture
+        self._memory.turned(R_new_old)
+        if self._memory.is_cut_off(self.ids):
+            self._recall(picture, t_ns)
         if len(self.points) < self.params.refill_below * self.params.points:
             self._refill(picture)
+        self._memory.keep(View(t_ns, picture, self.ids, self.points))
         return share
 
-    def _follow(self, old: Grey, new: Grey, R_new_old: Array) -> tuple[Points, NDArray[np.bool_]]:
-        rays_old, _ = self.camera.unproject(self.points)
+    def _recall(self, picture: Grey, t_ns: int) -> None:
+        """Features of a view from before it was cut off are alive again, where this is the same view."""
+        for view in self._memory.to_try(t_ns):
+            found, kept = self._follow(view.picture, view.points, picture, view.R_now_then)
+            kept &= ~np.isin(view.ids, self.ids)
+            if not self._memory.is_same(kept):
+                continue
+            near = np.linalg.norm(self.points[:, None] - found[None, kept], axis=2) < self.params.spacing_px
+            alone = ~near.any(axis=1)
+            self.points = np.concatenate([self.points[alone], found[kept]])
+            self.ids = np.concatenate([self.ids[alone], view.ids[kept]])
+            return
+
+    def _follow(self, old: Grey, points: Points, new: Grey, R_new_old: Array) -> tuple[Points, NDArray[np.bool_]]:
+        rays_old, _ = self.camera.unproject(points)
         turned = rays_old @ R_new_old.T
         guess, in_lens = self.camera.project(turned)
-        guess = np.where(in_lens[:, None], guess, self.points).astype(np.float32)
+        guess = np.where(in_lens[:, None], guess, points).astype(np.float32)
         options: dict[str, Any] = {
             "winSize": (self.params.window_px, self.params.window_px),
             "maxLevel": self.params.levels,
             "flags": cv2.OPTFLOW_USE_INITIAL_FLOW,
             "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01),
         }
-        found, ok, _ = cv2.calcOpticalFlowPyrLK(old, new, self.points, guess.copy(), **options)
-        back, ok_back, _ = cv2.calcOpticalFlowPyrLK(new, old, found, self.points.copy(), **options)
+        found, ok, _ = cv2.calcOpticalFlowPyrLK(old, new, points, guess.copy(), **options)
+        back, ok_back, _ = cv2.calcOpticalFlowPyrLK(new, old, found, points.copy(), **options)
         kept = (ok[:, 0] == 1) & (ok_back[:, 0] == 1)
-        kept &= np.linalg.norm(back - self.points, axis=1) < self.params.return_px
+        kept &= np.linalg.norm(back - points, axis=1) < self.params.return_px
         kept &= self._usable(found)
         rays_new, valid = self.camera.unproject(found)
         kept &= valid

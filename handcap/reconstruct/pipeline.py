@@ -123,6 +123,7 @@ class _Work:
         )
         with self.log.step("refining", 0.7):
             best = better.solve(started.states, seen, fine.dt_imu_cam_s, self.params.first_rounds)
+            best = better.with_known_points(best, seen, self.params.first_rounds)
             best = better.with_mounts_checked(best, lambda best: best.seen, self.params.first_rounds)
         if self.params.twice:
             best = self._twice(better, best)

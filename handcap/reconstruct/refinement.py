@@ -15,6 +15,7 @@ from handcap.causes import Cause
 from handcap.clock import nanoseconds
 from handcap.geometry import Array
 from handcap.reconstruct import bundle, landmarks, merge, mounts
+from handcap.reconstruct.adopt import adopted
 from handcap.reconstruct.eyes import Eyes
 from handcap.reconstruct.inertial import Preintegrator, States
 from handcap.reconstruct.landmarks import Landmarks, Observations
@@ -148,6 +149,17 @@ class Refinement:
             self._integrator = Preintegrator(self._imu, self._device.imu, scale)
             return False
         return abs(step) < params.offset_converged_s
+
+    def with_known_points(self, best: Optimum, seen: Observations, rounds: int) -> Optimum:
+        """Solved again with tracks that have no depth, of all that was `seen`, at points that are known, if any are."""
+        first = self.eyes.eyes[0].mount
+        T_world_cam = best.states.T_world_imu @ first.T_imu_cam
+        seen = self.eyes.moved_back(seen, best.states)
+        more = adopted(seen, best.seen, best.marks, T_world_cam, first.camera, self._params.adopt)
+        if more is None:
+            return best
+        self._numbers["adopted_views"] = len(more) - len(best.seen)
+        return self.solve(best.states, more, best.offset_s, rounds)
 
     def joined(self, best: Optimum) -> Observations:
         """What `best` has seen, tracks of one point as one."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from handcap.geometry import Array
 from handcap.reconstruct import bundle, landmarks, sfm, sync
+from handcap.reconstruct.adopt import AdoptParams
 from handcap.reconstruct.align import AlignParams
 from handcap.reconstruct.carried import CarriedParams
 from handcap.reconstruct.chain import Chain
@@ -57,6 +58,7 @@ class ReconstructParams:
     session_map: SessionMapParams = field(default_factory=SessionMapParams)
     relocalise: RelocaliseParams = field(default_factory=RelocaliseParams)
     tie: TieParams = field(default_factory=TieParams)
+    adopt: AdoptParams = field(default_factory=AdoptParams)
     carried: CarriedParams = field(default_factory=CarriedParams)
     jaw: JawParams = field(default_factory=JawParams)
     eyes: EyesParams = field(default_factory=EyesParams)
