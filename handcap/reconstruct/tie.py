@@ -10,13 +10,14 @@ parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from handcap.clock import NS_PER_S, apart_ns, nanoseconds
 from handcap.geometry import (
@@ -30,7 +31,6 @@ from handcap.geometry import (
     yaw_rotation,
 )
 from handcap.reconstruct.chain import Chain
-from handcap.reconstruct.inertial import States
 from handcap.reconstruct.landmarks import Observations
 from handcap.reconstruct.noise import pixel_noise
 from handcap.reconstruct.sightings import Corners, Sightings, TieParams, corners_of, how_many, poses_at, propose
@@ -141,11 +141,11 @@ def _solve(
 ) -> Tied:
     before = {"head": head, **grippers}
     unknowns = _Unknowns(before, corners)
-    root = _prior_root(before, unknowns, params)
+    prior = _Prior.of(before, unknowns, params)
     pivot = {d: chain.states.T_world_imu[:, :3, 3].mean(axis=0) for d, chain in grippers.items()}
     x = np.zeros(unknowns.size)
     numbers: dict[str, dict[str, float]] = {d: {} for d in grippers}
-    information = np.eye(root.shape[1])
+    factor: Any = np.eye(prior.size)
     now: dict[str, Chain] = dict(before)
     settled = dict.fromkeys(grippers, (np.inf, 0.0))
     used_ns: dict[str, Stamps] = {}
@@ -155,14 +155,14 @@ def _solve(
         for device, found in corners.items():
             off = _nuisances(unknowns, device, x)
             parts = [_linearised(c, now["head"], now[device], pivot[device], off) for c in found]
-            kept, sigma, factor = _gated(found, [part.residual for part in parts], params)
+            kept, sigma, lasting = _gated(found, [part.residual for part in parts], params)
             used_ns[device] = np.unique(np.concatenate([c.t_ns[keep] for c, keep in zip(found, kept, strict=True)]))
             numbers[device] = {
                 "tag_sightings": float(sum(k.sum() for k in kept) // 4),
                 "tag_sigma_px": sigma,
-                "tag_variance_factor": factor,
+                "tag_variance_factor": lasting,
             }
-            weight = 1 / (sigma**2 * factor)
+            weight = 1 / (sigma**2 * lasting)
             for part, keep, c in zip(parts, kept, found, strict=True):
                 if not keep.any():
                     continue
@@ -171,21 +171,18 @@ def _solve(
                 J, residual = whiten @ J, whiten @ part.residual[keep].ravel()
                 normal += weight * (J.T @ J).toarray()
                 gradient += weight * (J.T @ (residual + J @ x))
-        information = np.eye(root.shape[1]) + root.T @ normal @ root
-        x = root @ np.linalg.solve(information, root.T @ gradient)
+        factor = cholesky(np.eye(prior.size) + prior.around(normal), lower=True, overwrite_a=True)
+        x = prior.times(cho_solve((factor, True), prior.transposed_times(gradient)))
         found_now = {d: (numbers[d]["tag_sigma_px"], numbers[d]["tag_sightings"]) for d in grippers}
         if all(sigma > 0.98 * settled[d][0] and used <= settled[d][1] for d, (sigma, used) in found_now.items()):
             break
         settled = found_now
     now = _corrected(before, x, unknowns, pivot)
-    spread = root @ np.linalg.inv(information) @ root.T
-    carry = _carry(now, unknowns, pivot)
-    joint = carry @ spread @ carry.T
-    joint = (joint + joint.T) / 2
     chains: dict[str, Chain] = {}
     for device, chain in now.items():
-        a, n = unknowns.start[device], len(chain.states)
-        own = joint[a : a + 6 * n, a : a + 6 * n].reshape(n, 6, n, 6)
+        n = len(chain.states)
+        half = prior.rows(_carry(chain, device, unknowns, pivot), factor)
+        own = (half.T @ half).reshape(n, 6, n, 6)
         uncertainty = PoseUncertainty(own, chain.joint.dt_step_s, chain.joint.dt_sigma_s)
         chains[device] = _regained(replace(chain, joint=uncertainty), used_ns.get(device), params)
         if device in numbers:
@@ -219,25 +216,68 @@ def _nuisances(unknowns: _Unknowns, device: str, x: Array) -> _Nuisances:
     return _Nuisances(float(x[at + 4]), float(x[at + 5]), shifts[:count], shifts[count:])
 
 
-def _prior_root(chains: Mapping[str, Chain], unknowns: _Unknowns, params: TieParams) -> Array:
-    """A square root L of what is known beforehand: x = L y with y of unit covariance."""
-    blocks: list[tuple[int, Array]] = []
-    for device, chain in chains.items():
-        size = 6 * len(chain.states)
-        values, axes = np.linalg.eigh(chain.joint.cov.reshape(size, size))
-        keep = values > 1e-12 * max(float(values[-1]), 1e-12)
-        blocks.append((unknowns.start[device], axes[:, keep] * np.sqrt(values[keep])))
-    loose = [np.pi, 10.0, 10.0, 10.0, params.clock_sigma_s, params.edge_sigma_px]
-    for device, at in unknowns.tie.items():
-        shifts = [params.shift_sigma_px] * (2 * unknowns.corners[device])
-        asides = np.repeat(np.hypot(params.aside_sigma_px, unknowns.mounts_px[device]), 2)
-        blocks.append((at, np.diag([*loose, *shifts, *asides])))
-    out = np.zeros((unknowns.size, sum(block.shape[1] for _, block in blocks)))
-    column = 0
-    for at, block in blocks:
-        out[at : at + len(block), column : column + block.shape[1]] = block
-        column += block.shape[1]
-    return out
+@dataclass(frozen=True, eq=False, slots=True)
+class _Prior:
+    """What is known beforehand, x = L y with y of unit covariance: a block of L for each chain and each tie.
+
+    Attributes:
+        blocks: by first row of x, (r, c) each; rows and columns follow one another.
+    """
+
+    blocks: Sequence[tuple[int, Array]]
+
+    @staticmethod
+    def of(chains: Mapping[str, Chain], unknowns: _Unknowns, params: TieParams) -> _Prior:
+        blocks: list[tuple[int, Array]] = []
+        for device, chain in chains.items():
+            size = 6 * len(chain.states)
+            values, axes = np.linalg.eigh(chain.joint.cov.reshape(size, size))
+            keep = values > 1e-12 * max(float(values[-1]), 1e-12)
+            blocks.append((unknowns.start[device], axes[:, keep] * np.sqrt(values[keep])))
+        loose = [np.pi, 10.0, 10.0, 10.0, params.clock_sigma_s, params.edge_sigma_px]
+        for device, at in unknowns.tie.items():
+            shifts = [params.shift_sigma_px] * (2 * unknowns.corners[device])
+            asides = np.repeat(np.hypot(params.aside_sigma_px, unknowns.mounts_px[device]), 2)
+            blocks.append((at, np.diag([*loose, *shifts, *asides])))
+        return _Prior(blocks)
+
+    @property
+    def size(self) -> int:
+        """Of y."""
+        return sum(block.shape[1] for _, block in self.blocks)
+
+    def _parts(self) -> Iterator[tuple[slice, slice, Array]]:
+        """Rows of x, columns of y and the block between them."""
+        column = 0
+        for at, block in self.blocks:
+            yield slice(at, at + len(block)), slice(column, column + block.shape[1]), block
+            column += block.shape[1]
+
+    def around(self, normal: Array) -> Array:
+        """(c, c) lower half of Lᵀ N L, N (r, r) symmetric; two grippers have nothing in common but the head."""
+        out = np.zeros((self.size, self.size))
+        for row, column, block in self._parts():
+            for other_row, other, beside in self._parts():
+                some = normal[row, other_row]
+                if other.start <= column.start and some.any():
+                    out[column, other] = block.T @ some @ beside
+        return out
+
+    def times(self, y: Array) -> Array:
+        """(r,) L y."""
+        return np.concatenate([block @ y[column] for _, column, block in self._parts()])
+
+    def transposed_times(self, x: Array) -> Array:
+        """(c,) Lᵀ x."""
+        return np.concatenate([block.T @ x[row] for row, _, block in self._parts()])
+
+    def rows(self, carried: Mapping[int, Array], factor: Array) -> Array:
+        """(c, m) V with Vᵀ V the covariance of Σ A x[at:], (m, k) A by `at`, where `factor` of Lᵀ N L + 1 is lower."""
+        L_t = np.zeros((self.size, len(next(iter(carried.values())))))
+        for row, column, block in self._parts():
+            if (A := carried.get(row.start)) is not None:
+                L_t[column] = block[: A.shape[1]].T @ A.T
+        return solve_triangular(factor, L_t, lower=True, overwrite_b=True)
 
 
 def _corrected(
@@ -371,14 +411,14 @@ def _stacked(
     return sparse.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
 
 
-def _carry(now: Mapping[str, Chain], unknowns: _Unknowns, pivot: Mapping[str, Array]) -> Array:
-    """(d, size) from the unknowns to the errors of all keyframes in the head's world, in which a gripper's errs too."""
-    out = np.zeros((unknowns.poses, unknowns.size))
-    out[:, : unknowns.poses] = np.eye(unknowns.poses)
-    for device, at in unknowns.tie.items():
-        states: States = now[device].states
+def _carry(chain: Chain, device: str, unknowns: _Unknowns, pivot: Mapping[str, Array]) -> dict[int, Array]:
+    """From unknowns, by the first of them, to the errors of a device's keyframes in the head's world, in which a
+    gripper's own world errs too.
+    """
+    states = chain.states
+    out = {unknowns.start[device]: np.eye(6 * len(states))}
+    if device in unknowns.tie:
         about = se3(np.eye(3), pivot[device])
         A = adjoint(inverse(states.T_world_imu) @ about)  # a turn about the pivot, in the body's axes
-        a = unknowns.start[device]
-        out[a : a + 6 * len(states), at : at + 4] = A[:, :, 2:].reshape(-1, 4)
+        out[unknowns.tie[device]] = A[:, :, 2:].reshape(-1, 4)
     return out
