@@ -48,10 +48,12 @@ shifts = hnp.arrays(float, 3, elements=st.floats(-5, 5))
     st.floats(1.0, 100.0),
     st.floats(0.0, 5.0),
     st.integers(0, 2**40),
+    st.sampled_from([1, 3]),
 )
-def test_every_picture_belongs_to_one_stretch(count, longest_s, length_s, beyond_s, start_ns):
+def test_every_picture_belongs_to_one_stretch(count, longest_s, length_s, beyond_s, start_ns, devices):
     camera_t_ns = start_ns + np.arange(count) * 50_000_000
-    found = stretches(camera_t_ns, StretchParams(longest_s, length_s, beyond_s))
+    limits = (longest_s, length_s, 1e9, 1.0) if devices == 1 else (1e9, 1.0, longest_s, length_s)
+    found = stretches(camera_t_ns, StretchParams(*limits, beyond_s), devices)
     owners = sum(((camera_t_ns >= s.start_ns) & (camera_t_ns < s.end_ns)).astype(int) for s in found)
     assert (owners == 1).all()
     assert all(s.seen_ns >= s.end_ns and s.start_ns in camera_t_ns for s in found)

@@ -199,7 +199,7 @@ def _run_take(
         recording = replace(recording, worn=worn_bones(recording.earlier.reports))
     start = time.perf_counter()
     followed = recording.stamps(next(iter(recording.cameras.values())))
-    where = stretches(followed, params.stretches)
+    where = stretches(followed, params.stretches, len(recording.cameras))
     undecodable: dict[str, int] = {}
     if len(where) > 1:
 
