@@ -151,6 +151,14 @@ def test_a_stretch_that_is_refused_leaves_rows_without_poses_and_says_when():
     np.testing.assert_allclose(whole.spans_ok_s, [(0.0, 1.4)])
 
 
+def test_a_span_that_ends_soon_after_a_cut_is_kept_and_a_short_one_by_itself_is_not():
+    parts = [_solved(s, k) for k, s in enumerate(_WHERE)]
+    lost = (Cause("tracking_lost", "head", (0.1, 0.3), 0.2, 0.5),)
+    parts[1] = replace(parts[1], verdict="partial", causes=lost, spans_ok_s=((0.0, 0.1), (0.4, 0.45), (0.6, 0.65)))
+    whole = joined(_RECORDING, parts, _WHERE, least_s=0.5)
+    np.testing.assert_allclose(whole.spans_ok_s, [(0.0, 0.85), (1.35, 0.05 * (_COUNT - 1))])
+
+
 def test_what_all_stretches_say_is_said_once():
     doubt = Cause("mount_moved", "head", None, 1.0, 0.3)
     parts = [_solved(s, k, (replace(doubt, measured=1.0 + k),)) for k, s in enumerate(_WHERE)]

@@ -125,7 +125,9 @@ def _solve_stretch(job: Job, say: Say) -> None:
     assert isinstance(job.what, Stretch)
     recording, take = _opened(job)
     some = replace(recording.part(job.what.start_ns, job.what.seen_ns), worn=job.worn)
-    whole = reconstruct_whole(some, job.params, lambda what, share: say((what, share)))
+    # A span too short to keep may go on in the next stretch.
+    params = replace(job.params, verdict=replace(job.params.verdict, shortest_span_s=0.0))
+    whole = reconstruct_whole(some, params, lambda what, share: say((what, share)))
     first = next(iter(whole.devices))
     # Joint covariances are large, and only the first device's map is wanted.
     devices = {

@@ -70,15 +70,15 @@ def _worst(causes: Sequence[Cause]) -> Cause:
     return max(causes, key=lambda cause: 0.0 if cause.measured is None else abs(cause.measured - (cause.limit or 0.0)))
 
 
-def touching(spans: Sequence[tuple[float, float]]) -> Spans:
-    """Spans in order, those that touch made one."""
+def touching(spans: Sequence[tuple[float, float]], least_s: float = 0.0) -> Spans:
+    """Spans in order, those that touch made one, and then those of at least some length."""
     out: list[tuple[float, float]] = []
     for a, b in sorted(spans):
         if out and a <= out[-1][1] + _TOUCH_S:
             out[-1] = (out[-1][0], max(out[-1][1], b))
         else:
             out.append((a, b))
-    return tuple(out)
+    return tuple((a, b) for a, b in out if b - a >= least_s)
 
 
 def merged_numbers(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -39,13 +39,18 @@ from handcap.types import Stamps, Trajectory
 
 
 def joined(
-    recording: Recording, parts: Sequence[Whole], where: Sequence[Stretch], most_sigma_m: float = np.inf
+    recording: Recording,
+    parts: Sequence[Whole],
+    where: Sequence[Stretch],
+    most_sigma_m: float = np.inf,
+    least_s: float = 0.0,
 ) -> Whole:
     """The whole take from its stretches, in order; one that fits nowhere is left without poses.
 
     Args:
         most_sigma_m: of a position that is good enough: what no stretch says of itself may be true of all that lead
             there together.
+        least_s: length of a good span that is worth keeping.
     """
     device = next(iter(recording.cameras))
     anchor = body_of(device)
@@ -64,7 +69,7 @@ def joined(
             room = _with_room(room, own_room, at)
     kept = [piece for piece in pieces if piece.at is not None]
     names = dict.fromkeys(name for piece in kept for name in piece.whole.bodies)
-    bodies = {name: _body(pieces, name, recording) for name in names}
+    bodies = {name: _body(pieces, name, recording, least_s) for name in names}
     causes = merged_causes(pieces, lambda whole: whole.causes)
     causes += [
         Cause("tracking_lost", anchor, (piece.start_s, piece.end_s), piece.end_s - piece.start_s, 0.0)
@@ -73,7 +78,7 @@ def joined(
     ]
     drifting = drifting_causes(bodies[anchor].poses, first_ns, most_sigma_m) if bodies else []
     causes += drifting
-    spans_ok_s = touching([span for piece in kept for span in piece.shifted(piece.whole.spans_ok_s)])
+    spans_ok_s = touching([span for piece in kept for span in piece.shifted(piece.whole.spans_ok_s)], least_s)
     for cause in drifting:
         spans_ok_s = without(spans_ok_s, cause.span_s or (0.0, 0.0))
     verdict: Verdict = "partial" if spans_ok_s else "refused"
@@ -84,7 +89,7 @@ def joined(
         tuple(causes),
         spans_ok_s,
         {
-            each: _device(pieces, each, recording.stamps(camera), room if each == device else None)
+            each: _device(pieces, each, recording.stamps(camera), room if each == device else None, least_s)
             for each, camera in recording.cameras.items()
         },
         bodies if spans_ok_s else {},
@@ -177,7 +182,7 @@ def _trajectory(body: str, columns: Mapping[str, NDArray[Any]]) -> Trajectory:
     return Trajectory(body, *(columns[name] for name in _ROWS))
 
 
-def _body(pieces: Sequence[Piece], name: str, recording: Recording) -> BodyResult:
+def _body(pieces: Sequence[Piece], name: str, recording: Recording, least_s: float) -> BodyResult:
     device = next(device for device in recording.cameras if body_of(device) == name)
     kept = [piece for piece in pieces if piece.at is not None and name in piece.whole.bodies]
     first = kept[0].whole.bodies[name]
@@ -201,7 +206,7 @@ def _body(pieces: Sequence[Piece], name: str, recording: Recording) -> BodyResul
     ok = [piece.whole.bodies[name].verdict == "ok" for piece in kept]
     return BodyResult(
         "ok" if all(ok) and len(kept) == len(pieces) else "partial",
-        touching([span for piece in kept for span in piece.shifted(piece.whole.bodies[name].spans_ok_s)]),
+        touching([span for piece in kept for span in piece.shifted(piece.whole.bodies[name].spans_ok_s)], least_s),
         _trajectory(name, rows),
         _trajectory(first.dense.body, _stacked(pieces, samples, clock_ns=clock_ns)),
         (root_mean_square([sigma[0] for sigma in sigmas]), root_mean_square([sigma[1] for sigma in sigmas])),
@@ -209,7 +214,9 @@ def _body(pieces: Sequence[Piece], name: str, recording: Recording) -> BodyResul
     )
 
 
-def _device(pieces: Sequence[Piece], device: str, camera_t_ns: Stamps, room: Room | None) -> Reconstruction:
+def _device(
+    pieces: Sequence[Piece], device: str, camera_t_ns: Stamps, room: Room | None, least_s: float
+) -> Reconstruction:
     """A device's own part in the report; of the first, what its map holds."""
     each = [piece.whole.devices[device] for piece in pieces]
     offsets = [
@@ -235,7 +242,9 @@ def _device(pieces: Sequence[Piece], device: str, camera_t_ns: Stamps, room: Roo
     judgement = Judgement(
         "ok" if all(ok) else "refused" if all(refused) else "partial",
         tuple(merged_causes(pieces, lambda whole: whole.devices[device].judgement.causes)),
-        touching([s for piece, r in zip(pieces, each, strict=True) for s in piece.shifted(r.judgement.spans_ok_s)]),
+        touching(
+            [s for piece, r in zip(pieces, each, strict=True) for s in piece.shifted(r.judgement.spans_ok_s)], least_s
+        ),
         np.concatenate([r.judgement.tracked for r in each]),
         numbers,
     )

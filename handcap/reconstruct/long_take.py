@@ -44,5 +44,7 @@ def reconstruct_long(
     undecodable = {
         camera: {t_ns for part in parts for t_ns in part.undecodable[camera]} for camera in recording.cameras.values()
     }
-    whole = joined(recording, [part.result for part in parts], where, params.max_position_sigma_m)
+    whole = joined(
+        recording, [part.result for part in parts], where, params.max_position_sigma_m, params.shortest_span_s
+    )
     return whole, undecodable
