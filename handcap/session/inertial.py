@@ -102,7 +102,7 @@ class ImuReader:
 
 def _misread(gyro: Array, accel: Array) -> NDArray[np.bool_]:
     """(n,) samples that no worn sensor feels, by their size, or by a turn that the next sample has forgotten."""
-    out = (np.abs(gyro) > _RANGE_RAD_S).any(axis=1) | (np.abs(accel) > _RANGE_M_S2).any(axis=1)
+    out = np.asarray((np.abs(gyro) > _RANGE_RAD_S).any(axis=1) | (np.abs(accel) > _RANGE_M_S2).any(axis=1), bool)
     step = np.diff(gyro, axis=0)
     there, back = step[:-1], step[1:]
     out[1:-1] |= ((np.minimum(np.abs(there), np.abs(back)) > _ALONE_RAD_S) & (there * back < 0)).any(axis=1)
