@@ -221,7 +221,7 @@ class _Tracker:
         return out
 
     def _usable(self, points: Points) -> NDArray[np.bool_]:
-        cell = np.rint(points).astype(int)
+        cell = np.rint(np.clip(np.nan_to_num(points, nan=-1.0), -1.0, 1e6)).astype(int)  # some are followed to nowhere
         inside = (cell >= 1).all(axis=1) & (cell[:, 0] < self.camera.width - 1) & (cell[:, 1] < self.camera.height - 1)
         x, y = np.where(inside[:, None], cell, 0).T
         return inside & (self.field[y, x] > 0)
