@@ -7,10 +7,9 @@ a known point lies, while that point is not seen otherwise, is that point.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from handcap.cameras import Camera
@@ -69,11 +68,7 @@ def adopted(
         return None
     found = loose.where(np.isin(loose.track, np.array(list(label), np.int64)))
     named = np.array([label[int(t)] for t in found.track], np.int64)
-    return ordered([known, Observations(found.keyframe, named, *_rest(found))])
-
-
-def _rest(seen: Observations) -> tuple[Array, Array, Array, NDArray[np.int64]]:
-    return seen.pixel, seen.ray, seen.recorded_px, seen.camera
+    return ordered([known, replace(found, track=named)])
 
 
 def _matches(tracks_px: Array, points_px: Array, params: AdoptParams) -> list[tuple[int, int]]:

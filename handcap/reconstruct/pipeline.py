@@ -111,8 +111,10 @@ class _Work:
         with self.log.step("following features", 0.1):
             tracks = self._track(coarse, turns)
         with self.log.step("choosing keyframes", 0.35):
-            key_tracks, seen = self._keyframes(tracks, coarse)
-        starter = Starter(self.eyes[0], self.imu, self.device, self.params, self.log, key_tracks, seen, coarse)
+            key_tracks, seen, R_start_cam = self._keyframes(tracks, coarse)
+        starter = Starter(
+            self.eyes[0], self.imu, self.device, self.params, self.log, key_tracks, seen, coarse, R_start_cam
+        )
         started = starter.in_room(self.rooms) if self.rooms else starter.from_pictures()
         fine = started.fine
         self._check_clock_prior(fine)
@@ -217,8 +219,11 @@ class _Work:
             lambda n: self.log.on_progress("following features", 0.1 + 0.25 * n / max(count, 1)),
         )
 
-    def _keyframes(self, tracks: Tracks, coarse: sync.CoarseSync) -> tuple[Tracks, landmarks.Observations]:
-        """Keyframes within the IMU's span, and what they see. Raises Refused for a camera that did not move."""
+    def _keyframes(self, tracks: Tracks, coarse: sync.CoarseSync) -> tuple[Tracks, landmarks.Observations, Array]:
+        """Keyframes within the IMU's span, what they see, and (n, 3, 3) how the gyroscope has turned their camera.
+
+        Raises Refused for a camera that did not move.
+        """
         margin = nanoseconds(0.005 + 5 * min(coarse.sigma_s, 0.002))
         t_imu = to_imu_clock(tracks.camera_t_ns, coarse.dt_imu_cam_s)
         start_ns, end_ns = self._imu_stretch(t_imu)
@@ -232,16 +237,15 @@ class _Work:
             )
         chosen = inside[choose_keyframes(tracks.of_frames(inside), self.params.keyframes)]
         recorded = tracks.of_frames(chosen)
-        key_tracks = self._shutter(coarse).turned_back(recorded)
+        gyro = GyroRotation(self.imu, coarse.gyro_bias)
+        key_tracks = RollingShutter(self.mount, gyro, coarse.dt_imu_cam_s).turned_back(recorded)
         ray, _ = self.mount.camera.unproject(key_tracks.pixel)
-        R_start_cam = self._gyro_rotations(key_tracks.camera_t_ns, coarse)
+        turned = gyro.at(key_tracks.camera_t_ns, coarse.dt_imu_cam_s).as_matrix()
+        R_start_cam = turned @ self.mount.T_imu_cam[:3, :3]
         parallax = neighbour_parallax(key_tracks, ray, R_start_cam, lag=min(8, len(chosen) - 1))
         shift_deg, parallax_deg = inputs.check_motion(key_tracks, ray, R_start_cam, parallax, self.params.verdict)
         self.log.numbers.update(keyframes=len(chosen), view_shift_deg=shift_deg, parallax_deg=parallax_deg)
-        return key_tracks, landmarks.observations(key_tracks, self.mount.camera, recorded.pixel)
-
-    def _shutter(self, coarse: sync.CoarseSync) -> RollingShutter:
-        return RollingShutter(self.mount, GyroRotation(self.imu, coarse.gyro_bias), coarse.dt_imu_cam_s)
+        return key_tracks, landmarks.observations(key_tracks, self.mount.camera, recorded.pixel), R_start_cam
 
     def _imu_stretch(self, t_imu: Stamps) -> tuple[int, int]:
         """First and last IMU stamp of the stretch between long gaps that holds the most pictures."""
@@ -250,10 +254,6 @@ class _Work:
         held = [int(np.sum((t_imu >= a) & (t_imu <= b))) for a, b in zip(first, last, strict=True)]
         best = int(np.argmax(held))
         return int(first[best]), int(last[best])
-
-    def _gyro_rotations(self, camera_t_ns: Stamps, coarse: sync.CoarseSync) -> Array:
-        gyro = GyroRotation(self.imu, coarse.gyro_bias)
-        return gyro.at(camera_t_ns, coarse.dt_imu_cam_s).as_matrix() @ self.mount.T_imu_cam[:3, :3]
 
     def _check_clock_prior(self, fine: sync.FineSync) -> None:
         """Forgets what an earlier take says of the offset where this one's start denies it."""

@@ -45,6 +45,7 @@ class Starter:
     Args:
         key_tracks, seen: of the keyframes alone, and what they see.
         coarse: offset and gyroscope's bias so far.
+        R_start_cam: (n, 3, 3) of each keyframe, by the gyroscope, from where it began.
     """
 
     def __init__(
@@ -57,16 +58,17 @@ class Starter:
         key_tracks: Tracks,
         seen: landmarks.Observations,
         coarse: sync.CoarseSync,
+        R_start_cam: Array,
     ) -> None:
         self._pictures, self._mount, self._imu, self._params, self._log = eye.pictures, eye.mount, imu, params, log
-        self._tracks, self._seen, self._coarse = key_tracks, seen, coarse
+        self._tracks, self._seen, self._coarse, self._R_start_cam = key_tracks, seen, coarse, R_start_cam
         self._integrator = Preintegrator(imu, device.imu)
 
     def from_pictures(self) -> Started:
         """From structure from motion over some stretch. Raises Refused."""
         p, tracks, camera = self._params, self._tracks, self._mount.camera
         ray, _ = camera.unproject(tracks.pixel)
-        windows = starting_windows(tracks, ray, self._gyro_rotations(), p.start_keyframes)
+        windows = starting_windows(tracks, ray, self._R_start_cam, p.start_keyframes)
         most = unaligned = 0
         windows = windows[: p.start_attempts]
         # Every other keyframe takes a third of the time and mostly does; the rest is found when growing. Where a thing
@@ -105,12 +107,6 @@ class Starter:
                 return Started(*self._grown(index, *metric), placed)
         raise Refused(Cause("no_initialisation", measured=float(most), limit=8.0))
 
-    def _gyro_rotations(self) -> Array:
-        """(n, 3, 3) from each keyframe's camera to where the gyroscope began."""
-        gyro = GyroRotation(self._imu, self._coarse.gyro_bias)
-        at = gyro.at(self._tracks.camera_t_ns, self._coarse.dt_imu_cam_s).as_matrix()
-        return at @ self._mount.T_imu_cam[:3, :3]
-
     def _grown(
         self, index: NDArray[np.int64], states: States, fine: sync.FineSync, sigma_px: float
     ) -> tuple[States, sync.FineSync]:
@@ -138,7 +134,7 @@ class Starter:
         return relocalise(
             ((number[f.t_ns], f.image) for f in self._pictures(number)),
             self._seen,
-            self._gyro_rotations(),
+            self._R_start_cam,
             up_in_start(self._imu.accel_imu, gyro.at(self._imu.t_ns).as_matrix()),
             self._mount.camera,
             earlier.room,

@@ -10,14 +10,14 @@ parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg import cho_solve, cholesky
 
 from handcap.clock import NS_PER_S, apart_ns, nanoseconds
 from handcap.geometry import (
@@ -30,6 +30,7 @@ from handcap.geometry import (
     transform,
     yaw_rotation,
 )
+from handcap.reconstruct.block_root import BlockRoot
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.landmarks import Observations
 from handcap.reconstruct.noise import pixel_noise
@@ -121,7 +122,6 @@ class _Unknowns:
         for device, chain in chains.items():
             self.start[device] = at
             at += 6 * len(chain.states)
-        self.poses = at
         self.tie: dict[str, int] = {}
         self.corners = {device: how_many(found) for device, found in corners.items()}
         self.seers = {device: len(found) for device, found in corners.items()}
@@ -141,7 +141,7 @@ def _solve(
 ) -> Tied:
     before = {"head": head, **grippers}
     unknowns = _Unknowns(before, corners)
-    prior = _Prior.of(before, unknowns, params)
+    prior = _prior(before, unknowns, params)
     pivot = {d: chain.states.T_world_imu[:, :3, 3].mean(axis=0) for d, chain in grippers.items()}
     x = np.zeros(unknowns.size)
     numbers: dict[str, dict[str, float]] = {d: {} for d in grippers}
@@ -216,68 +216,20 @@ def _nuisances(unknowns: _Unknowns, device: str, x: Array) -> _Nuisances:
     return _Nuisances(float(x[at + 4]), float(x[at + 5]), shifts[:count], shifts[count:])
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Prior:
-    """What is known beforehand, x = L y with y of unit covariance: a block of L for each chain and each tie.
-
-    Attributes:
-        blocks: by first row of x, (r, c) each; rows and columns follow one another.
-    """
-
-    blocks: Sequence[tuple[int, Array]]
-
-    @staticmethod
-    def of(chains: Mapping[str, Chain], unknowns: _Unknowns, params: TieParams) -> _Prior:
-        blocks: list[tuple[int, Array]] = []
-        for device, chain in chains.items():
-            size = 6 * len(chain.states)
-            values, axes = np.linalg.eigh(chain.joint.cov.reshape(size, size))
-            keep = values > 1e-12 * max(float(values[-1]), 1e-12)
-            blocks.append((unknowns.start[device], axes[:, keep] * np.sqrt(values[keep])))
-        loose = [np.pi, 10.0, 10.0, 10.0, params.clock_sigma_s, params.edge_sigma_px]
-        for device, at in unknowns.tie.items():
-            shifts = [params.shift_sigma_px] * (2 * unknowns.corners[device])
-            asides = np.repeat(np.hypot(params.aside_sigma_px, unknowns.mounts_px[device]), 2)
-            blocks.append((at, np.diag([*loose, *shifts, *asides])))
-        return _Prior(blocks)
-
-    @property
-    def size(self) -> int:
-        """Of y."""
-        return sum(block.shape[1] for _, block in self.blocks)
-
-    def _parts(self) -> Iterator[tuple[slice, slice, Array]]:
-        """Rows of x, columns of y and the block between them."""
-        column = 0
-        for at, block in self.blocks:
-            yield slice(at, at + len(block)), slice(column, column + block.shape[1]), block
-            column += block.shape[1]
-
-    def around(self, normal: Array) -> Array:
-        """(c, c) lower half of Lᵀ N L, N (r, r) symmetric; two grippers have nothing in common but the head."""
-        out = np.zeros((self.size, self.size))
-        for row, column, block in self._parts():
-            for other_row, other, beside in self._parts():
-                some = normal[row, other_row]
-                if other.start <= column.start and some.any():
-                    out[column, other] = block.T @ some @ beside
-        return out
-
-    def times(self, y: Array) -> Array:
-        """(r,) L y."""
-        return np.concatenate([block @ y[column] for _, column, block in self._parts()])
-
-    def transposed_times(self, x: Array) -> Array:
-        """(c,) Lᵀ x."""
-        return np.concatenate([block.T @ x[row] for row, _, block in self._parts()])
-
-    def rows(self, carried: Mapping[int, Array], factor: Array) -> Array:
-        """(c, m) V with Vᵀ V the covariance of Σ A x[at:], (m, k) A by `at`, where `factor` of Lᵀ N L + 1 is lower."""
-        L_t = np.zeros((self.size, len(next(iter(carried.values())))))
-        for row, column, block in self._parts():
-            if (A := carried.get(row.start)) is not None:
-                L_t[column] = block[: A.shape[1]].T @ A.T
-        return solve_triangular(factor, L_t, lower=True, overwrite_b=True)
+def _prior(chains: Mapping[str, Chain], unknowns: _Unknowns, params: TieParams) -> BlockRoot:
+    """What is known beforehand: a block for each chain and each tie."""
+    blocks: list[tuple[int, Array]] = []
+    for device, chain in chains.items():
+        size = 6 * len(chain.states)
+        values, axes = np.linalg.eigh(chain.joint.cov.reshape(size, size))
+        keep = values > 1e-12 * max(float(values[-1]), 1e-12)
+        blocks.append((unknowns.start[device], axes[:, keep] * np.sqrt(values[keep])))
+    loose = [np.pi, 10.0, 10.0, 10.0, params.clock_sigma_s, params.edge_sigma_px]
+    for device, at in unknowns.tie.items():
+        shifts = [params.shift_sigma_px] * (2 * unknowns.corners[device])
+        asides = np.repeat(np.hypot(params.aside_sigma_px, unknowns.mounts_px[device]), 2)
+        blocks.append((at, np.diag([*loose, *shifts, *asides])))
+    return BlockRoot(blocks)
 
 
 def _corrected(

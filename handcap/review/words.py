@@ -136,7 +136,7 @@ def _numbers(material: Material, word: Mapping[str, str], lang: Language) -> lis
         worst = np.sqrt(np.trace(head.cov[head.tracked][:, 3:, 3:], axis1=1, axis2=2).max())
         rows.append((word["sigma"], f"{1e3 * worst:.1f} mm"))
     rows += [
-        (names[f"{side}_{part}"][lang].strip().rstrip(":").rstrip(":"), _placed(body.poses, word))
+        (names[f"{side}_{part}"][lang].rstrip(": "), _placed(body.poses, word))
         for part, names, bodies in (("tcp", GRIPPERS, material.tools), ("hand", HANDS, material.hands))
         for side, body in bodies.items()
     ]
