@@ -21,10 +21,10 @@ from handcap import session as session_store
 from handcap.causes import LANGUAGES
 from handcap.clock import seconds
 from handcap.formats.tum import read_tum
-from handcap.geometry import se3, so3_exp
+from handcap.geometry import interpolate_poses, se3, so3_exp, transform
 from handcap.reconstruct import Reconstruction, bundle, reconstruct_take, refinement, run_session
 from handcap.reconstruct.eyes import Eye
-from handcap.reconstruct.score import score
+from handcap.reconstruct.score import score, yaw_alignment
 from handcap.session import SessionClock, SessionMeta
 from handcap.types import Device, Frame, ImuSamples, MountedCamera, Rig, Trajectory
 
@@ -124,6 +124,18 @@ def test_halves_that_cannot_be_solved_do_not_cost_the_take(take, monkeypatch):
     result = take.reconstruct()
     assert result.judgement.verdict == "ok" and result.chain is not None
     assert result.judgement.numbers["split_half_m"] is None
+
+
+def test_the_covariance_of_the_flight_is_as_large_as_its_errors(mh01_session, truth):
+    _, head = read(mh01_session)
+    rows = head.tracked_only()
+    rows = rows.where((rows.t_ns >= truth.t_ns[0]) & (rows.t_ns <= truth.t_ns[-1]))
+    T_truth = interpolate_poses(truth.t_ns, truth.T_world_body, rows.t_ns)
+    p = transform(yaw_alignment(T_truth[0], rows.T_world_body[0]), T_truth[:, :3, 3])
+    error = np.einsum("nji,nj->ni", rows.T_world_body[:, :3, :3], p - rows.T_world_body[:, :3, 3])
+    truth_m = 0.002  # of the laser tracker, at both ends
+    cov = rows.cov[:, 3:, 3:] + 2 * truth_m**2 * np.eye(3)
+    assert 0.2 <= np.mean(np.einsum("ni,nij,nj->n", error, np.linalg.inv(cov), error)) / 3 <= 3
 
 
 def test_the_imu_rate_path_passes_through_the_pictures_poses(mh01_session, truth):
