@@ -71,6 +71,15 @@ def test_bare_hands_are_shown_as_skeletons_where_they_were_seen(session: Path, t
     assert "LineStrips3D:strips" in _entities(tmp_path / "a.rrd")["/take_0001/world/left_hand/skeleton"]
 
 
+def test_a_hand_of_another_run_than_its_head_is_named(session: Path) -> None:
+    folder = session / "derived" / "0001" / "reconstruct"
+    head = session_store.read_trajectory(folder / "head.parquet")
+    short = replace(head, body="left_hand").where(slice(0, len(head) - 3))
+    session_store.write_trajectory(folder / "left_hand.parquet", short, {"joints_world": np.zeros((len(short), 63))})
+    with pytest.raises(ReviewError, match=f"{len(head) - 3} rows where head.parquet has {len(head)}"):
+        gather(session_store.read(session), "0001")
+
+
 def test_hands_are_drawn_over_the_picture_where_the_lens_sees_them(session: Path) -> None:
     material = gather(session_store.read(session), "0001")
     head, mount = material.head, material.mount

@@ -121,7 +121,7 @@ def gather(session: Session, take_id: str) -> Material:
         report,
         head,
         {side: tool for side in SIDES if (tool := _tool(folder / f"{side}_tcp.parquet")) is not None},
-        {side: hand for side in SIDES if (hand := _hand(folder / f"{side}_hand.parquet")) is not None},
+        {side: hand for side in SIDES if (hand := _hand(folder / f"{side}_hand.parquet", head)) is not None},
         _map_points(folder / "map.parquet"),
         _residuals(folder / "residuals.parquet"),
         dt_ns,
@@ -149,10 +149,13 @@ def _tool(path: Path) -> Tool | None:
     return None if columns is None else Tool(read_trajectory(path), np.asarray(columns[0], float))
 
 
-def _hand(path: Path) -> BareHand | None:
+def _hand(path: Path, head: Trajectory | None) -> BareHand | None:
     columns = _columns(path, ["joints_world"])
-    if columns is None:
+    if columns is None or head is None:
         return None
+    if len(columns[0]) != len(head):
+        what = f"has {len(columns[0])} rows where head.parquet has {len(head)}: they are of different runs"
+        raise ReviewError(what, where=path, mend="run `handcap reconstruct` again")
     rows = [np.full(63, np.nan) if row is None else row for row in columns[0]]
     return BareHand(read_trajectory(path), np.array(rows, float).reshape(-1, 21, 3))
 
