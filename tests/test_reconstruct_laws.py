@@ -14,6 +14,7 @@ from handcap.measure.gyro import GyroRotation, running_product
 from handcap.reconstruct.align import AlignParams, align
 from handcap.reconstruct.bridge import bridge_covariance, bridge_poses
 from handcap.reconstruct.inertial import Preintegrator, States, predict
+from handcap.reconstruct.knocks import Knocks
 from handcap.reconstruct.sync import CoarseSync, VisualTurns, coarse_offset, refine_offset
 from handcap.reconstruct.uncertainty import PoseUncertainty
 from handcap.types import ImuSamples
@@ -184,7 +185,7 @@ def test_covariance_between_keyframes_is_sound_and_at_keyframes_their_own(seed):
     motion, t_ns = HeadMotion.drawn(seed), times(1.0, 0.2)
     states, joint = motion.states(t_ns), random_uncertainty(6, seed)
     at_ns = times(1.0, 0.01)
-    cov = bridge_covariance(states, joint, motion.poses(at_ns), at_ns, IDEAL)
+    cov = bridge_covariance(states, joint, motion.poses(at_ns), at_ns, IDEAL, Knocks(motion.imu(1.0)))
     np.testing.assert_array_equal(cov, np.swapaxes(cov, 1, 2))
     assert np.linalg.eigvalsh(cov).min() > 0
     own = np.array([joint.of_pose(i) for i in range(6)])
@@ -194,12 +195,50 @@ def test_covariance_between_keyframes_is_sound_and_at_keyframes_their_own(seed):
 def test_poses_known_exactly_leave_only_the_imus_noise_between_them():
     motion, t_ns = HeadMotion.drawn(4), times(1.0, 0.2)
     joint = PoseUncertainty(np.zeros((6, 6, 6, 6)), 0.0, 1e-4)
-    cov = bridge_covariance(
-        motion.states(t_ns), joint, motion.poses(t_ns[:-1] + 100_000_000), t_ns[:-1] + 100_000_000, IDEAL
-    )
+    at_ns = t_ns[:-1] + 100_000_000
+    cov = bridge_covariance(motion.states(t_ns), joint, motion.poses(at_ns), at_ns, IDEAL, Knocks(motion.imu(1.0)))
     sigma_rad = IDEAL.gyro_noise_density * np.sqrt(0.2) / 2  # Brownian bridge at its middle
     np.testing.assert_allclose(np.sqrt(cov[:, range(3), range(3)]), sigma_rad, rtol=1e-9)
     assert np.sqrt(cov[:, 5, 5]).max() < 1e-4
+
+
+def misread(imu, at_s, gyro_rad_s, accel_m_s2):
+    """The samples, one of them off by so much along all axes."""
+    k = int(np.searchsorted(imu.t_ns, START_NS + round(at_s * 1e9)))
+    gyro, accel = imu.gyro_imu.copy(), imu.accel_imu.copy()
+    gyro[k] += gyro_rad_s
+    accel[k] += accel_m_s2
+    return ImuSamples(imu.t_ns, gyro, accel)
+
+
+@settings(max_examples=25)
+@given(seeds, st.floats(0.05, 0.95), st.floats(20, 300), st.floats(5, 30), st.sampled_from([100.0, 200.0, 400.0]))
+def test_what_a_misread_sample_adds_stays_within_what_the_chain_leaves_open(seed, at_s, accel, gyro, rate_hz):
+    imu = HeadMotion.drawn(seed).imu(1.0, rate_hz)
+    t_ns, zero = times(1.0, 0.1), np.zeros(3)
+    for a_ns, b_ns in zip(t_ns[:-1], t_ns[1:], strict=True):
+        good, bad = (
+            Preintegrator(each, IDEAL).between(int(a_ns), int(b_ns), zero, zero)
+            for each in (imu, misread(imu, at_s, gyro, accel))
+        )
+        off = np.r_[
+            so3_log(good.deltaRij().matrix().T @ bad.deltaRij().matrix()),
+            bad.deltaPij() - good.deltaPij(),
+            bad.deltaVij() - good.deltaVij(),
+        ]
+        sigma = np.sqrt(np.diag(bad.preintMeasCov()))[:9]
+        assert (np.abs(off) <= 3 * sigma + 1e-9).all(), off / sigma
+
+
+@given(seeds, st.sampled_from([100.0, 200.0, 1000.0]))
+def test_no_head_that_sways_knocks(seed, rate_hz):
+    imu, t_ns = HeadMotion.drawn(seed).imu(3.0, rate_hz), times(3.0, 0.05)
+    assert not Knocks(imu).density(t_ns[:-1], t_ns[1:]).any()
+
+
+def test_pictures_beside_a_knock_are_told():
+    imu, t_ns = misread(HeadMotion.drawn(3).imu(1.0, 200.0), 0.42, 0.0, 60.0), times(1.0, 0.05)
+    np.testing.assert_array_equal(np.flatnonzero(Knocks(imu).beside(t_ns)), [8, 9])
 
 
 def visual_turns(motion, camera_t_ns, dt_s, noise_rad=0.0, seed=0):

@@ -199,6 +199,12 @@ def test_a_view_that_changes_fast_gets_more_keyframes():
     assert len(busy) > 1.8 * len(calm)
 
 
+def test_a_knock_gets_a_keyframe_on_either_side():
+    t_ns, knocked = 50_000_000 * np.arange(41), np.isin(np.arange(41), [9, 10])
+    chosen = choose_keyframes(tracks_of(t_ns, [list(range(20))] * 41), knocked=knocked)
+    np.testing.assert_array_equal(chosen, [0, 4, 8, 9, 10, 14, 18, 22, 26, 30, 34, 38, 40])
+
+
 def key_tracks(T_world_cam, camera) -> tuple[Tracks, np.ndarray]:
     """All points seen from each pose, as the front end lists them, and their rays."""
     seen = sights(T_world_cam, camera, points_ahead(T_world_cam, 150))

@@ -116,6 +116,20 @@ def test_the_flight_is_followed_whole_metric_upright_and_in_time(mh01_session, t
     assert 0 < report["time_offset_sigma_s"]["head"] < 0.0005
 
 
+def test_a_flight_that_is_knocked_every_second_is_followed_as_well(take, truth):
+    imu, ring_s = take.imu, 0.005 * np.arange(12)
+    gyro, accel = imu.gyro_imu.copy(), imu.accel_imu.copy()
+    for k in range(100, len(imu) - 12, 200):  # 73 Hz, gone in 40 ms, as a struck frame rings
+        ring = np.exp(-ring_s / 0.012) * np.cos(2 * np.pi * 73 * ring_s + k)
+        axis = np.random.default_rng(k).normal(size=(2, 3))
+        accel[k : k + 12] += 80 * ring[:, None] * axis[0]
+        gyro[k : k + 12] += 5 * ring[:, None] * axis[1]
+    result = replace(take, imu=ImuSamples(imu.t_ns, gyro, accel)).reconstruct()
+    assert result.judgement.verdict == "ok" and result.chain is not None
+    found = score(truth, result.chain.pictures("head"))
+    assert found.coverage == 1 and found.ate_m.rmse <= 0.008
+
+
 def test_halves_that_cannot_be_solved_do_not_cost_the_take(take, monkeypatch):
     def unsolvable(*_):
         raise bundle.Unsolvable("indeterminate")

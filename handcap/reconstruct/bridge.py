@@ -9,6 +9,7 @@ from handcap.clock import seconds
 from handcap.geometry import Array, adjoint, inverse, se3, so3_exp, so3_log
 from handcap.measure.gyro import running_product
 from handcap.reconstruct.inertial import GRAVITY_WORLD, States
+from handcap.reconstruct.knocks import Knocks
 from handcap.reconstruct.uncertainty import PoseUncertainty
 from handcap.types import ImuModel, ImuSamples, Stamps
 
@@ -105,12 +106,15 @@ def _counted(count: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def bridge_covariance(
-    states: States, uncertainty: PoseUncertainty, T_world_imu: Array, at_ns: Stamps, model: ImuModel
+    states: States, uncertainty: PoseUncertainty, T_world_imu: Array, at_ns: Stamps, model: ImuModel, knocks: Knocks
 ) -> Array:
     """Covariance (m, 6, 6) of bridged poses: both ends' joint covariance carried over, plus the IMU's noise between.
 
     The end keyframes weigh in linearly with time. The noise of a bridge pinned at both ends of an interval h is
     σ_g² h s(1-s) in rotation and σ_a² h³ (s(1-s))³ / 3 in position, s the share of the interval gone by.
+
+    Args:
+        knocks: in the samples that bridge.
     """
     i = np.clip(np.searchsorted(states.t_ns, at_ns, side="right") - 1, 0, len(states) - 2)
     h = (states.t_ns[i + 1] - states.t_ns[i]) / 1e9
@@ -123,8 +127,9 @@ def bridge_covariance(
     half = A @ ij @ np.swapaxes(C, 1, 2)
     cov = A @ ii @ np.swapaxes(A, 1, 2) + C @ jj @ np.swapaxes(C, 1, 2) + half + np.swapaxes(half, 1, 2)
     bow = s * (1 - s)
-    rotation = model.gyro_noise_density**2 * h * bow
-    position = model.accel_noise_density**2 * h**3 * bow**3 / 3
+    knocked = knocks.density(states.t_ns[:-1], states.t_ns[1:])[i]
+    rotation = (model.gyro_noise_density**2 + knocked[:, 0] ** 2) * h * bow
+    position = (model.accel_noise_density**2 + knocked[:, 1] ** 2) * h**3 * bow**3 / 3
     cov[:, range(3), range(3)] += rotation[:, None]
     cov[:, range(3, 6), range(3, 6)] += position[:, None]
     return (cov + np.swapaxes(cov, 1, 2)) / 2

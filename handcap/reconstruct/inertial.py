@@ -9,8 +9,9 @@ import gtsam
 import numpy as np
 from numpy.typing import NDArray
 
-from handcap.clock import seconds
+from handcap.clock import NS_PER_S, seconds
 from handcap.geometry import GRAVITY_M_S2, Array, se3, so3_exp
+from handcap.reconstruct.knocks import Knocks
 from handcap.types import ImuModel, ImuSamples, Stamps
 
 # No part small enough to wear is better; a file that says so must not stiffen the solver.
@@ -68,7 +69,8 @@ class Preintegrator:
     """Preintegrates one IMU between any two times (Forster et al. 2017, with biases as random walks).
 
     Each interval between samples is integrated with the mean of its ends; the edges are interpolated, so that keyframes
-    need not fall on samples. An interval that holds a gap in the samples gets noise that makes it all but free.
+    need not fall on samples. An interval over a gap in the samples gets noise that makes it all but free, one with a
+    knock in it as much more as that leaves open.
     """
 
     def __init__(self, imu: ImuSamples, model: ImuModel, noise_scale: float = 1.0) -> None:
@@ -78,6 +80,7 @@ class Preintegrator:
         self.start_ns, self.end_ns = int(imu.t_ns[0]), int(imu.t_ns[-1])
         period_s = float(np.median(np.diff(self._t_s)))
         self._gap_start_s = self._t_s[:-1][np.diff(self._t_s) > _GAP_PERIODS * period_s]
+        self._knocks, self._model, self._noise_scale = Knocks(imu), model, noise_scale
         self._params = _noise(model, noise_scale)
         self._params_over_gap = _noise(model, noise_scale, _GAP_GYRO_DENSITY, _GAP_ACCEL_DENSITY)
 
@@ -97,10 +100,18 @@ class Preintegrator:
         accel_mid = accel_bias + np.einsum("kij,kj->ki", half_turn, accel_mid - accel_bias)
         bias = gtsam.imuBias.ConstantBias(accel_bias, gyro_bias)
         gap = np.any((self._gap_start_s >= t[0] - 1e-9) & (self._gap_start_s < b)) if self._gap_start_s.size else False
-        out = gtsam.PreintegratedCombinedMeasurements(self._params_over_gap if gap else self._params, bias)
+        params = self._params_over_gap if gap else self._params
+        knocked = self._knocks.density(np.array([t0_ns]), np.array([t1_ns]))[0]
+        if knocked.any() and not gap:
+            params = _noise(self._model, self._noise_scale, *knocked)
+        out = gtsam.PreintegratedCombinedMeasurements(params, bias)
         for k in np.flatnonzero(step > 1e-9):
             out.integrateMeasurement(accel_mid[k], gyro_mid[k], float(step[k]))
         return out
+
+    def speed_left_open(self, t_ns: Stamps) -> Array:
+        """(n - 1,) by how much knocks between neighbouring times (n,) may change the speed unnoticed, m/s."""
+        return self._knocks.density(t_ns[:-1], t_ns[1:])[:, 1] * np.sqrt(np.diff(t_ns) / NS_PER_S)
 
     def chain(self, states: States) -> list[gtsam.PreintegratedCombinedMeasurements]:
         """One per pair of neighbouring states, each about the bias of its first."""

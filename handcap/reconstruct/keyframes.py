@@ -21,8 +21,14 @@ class KeyframeParams:
     shared: float = 0.6  # a new keyframe once fewer than this share of the last one's features is still alive
 
 
-def choose_keyframes(tracks: Tracks, params: KeyframeParams | None = None) -> Indices:
-    """Picture indices, ascending; always the first and the last."""
+def choose_keyframes(
+    tracks: Tracks, params: KeyframeParams | None = None, knocked: NDArray[np.bool_] | None = None
+) -> Indices:
+    """Picture indices, ascending; always the first and the last.
+
+    Args:
+        knocked: (n,) pictures just before or after a knock, across which the IMU bridges badly.
+    """
     params = params or KeyframeParams()
     t, ends = tracks.camera_t_ns, np.searchsorted(tracks.frame, np.arange(len(tracks.camera_t_ns) + 1))
     ids = [tracks.track[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
@@ -31,6 +37,8 @@ def choose_keyframes(tracks: Tracks, params: KeyframeParams | None = None) -> In
         gap_s = (t[i] - t[last]) / NS_PER_S
         # 5 % early: a camera at 20 Hz whose stamps jitter must not slip to every fifth picture.
         due = gap_s >= 0.95 * params.period_s
+        if not due and gap_s >= params.min_period_s and knocked is not None:
+            due = knocked[i]
         if not due and gap_s >= params.min_period_s and len(ids[last]):
             due = np.isin(ids[last], ids[i], assume_unique=True).mean() < params.shared
         if due or i == len(t) - 1:

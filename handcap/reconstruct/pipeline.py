@@ -19,6 +19,7 @@ from handcap.reconstruct.finish import Finish
 from handcap.reconstruct.frontend import Tracks, rotation_predictor, track
 from handcap.reconstruct.inertial import Preintegrator
 from handcap.reconstruct.keyframes import choose_keyframes, neighbour_parallax
+from handcap.reconstruct.knocks import Knocks
 from handcap.reconstruct.limits import Refused
 from handcap.reconstruct.refinement import Optimum, Refinement
 from handcap.reconstruct.result import Progress, Reconstruction, ReconstructParams
@@ -235,7 +236,8 @@ class _Work:
             raise Refused(
                 Cause("no_pictures", measured=float(len(inside)), limit=float(self.params.verdict.min_pictures))
             )
-        chosen = inside[choose_keyframes(tracks.of_frames(inside), self.params.keyframes)]
+        knocked = Knocks(self.imu).beside(t_imu[inside])
+        chosen = inside[choose_keyframes(tracks.of_frames(inside), self.params.keyframes, knocked)]
         recorded = tracks.of_frames(chosen)
         gyro = GyroRotation(self.imu, coarse.gyro_bias)
         key_tracks = RollingShutter(self.mount, gyro, coarse.dt_imu_cam_s).turned_back(recorded)
