@@ -27,6 +27,7 @@ class JawEncoder:
         eccentricity_rad: amplitude of the error that a magnet off its axis adds once per turn.
         eccentricity_phase_rad: angle at which that error is zero and growing.
         noise_rad: standard deviation of a reading.
+        opening_sigma_m: what the calibration leaves of an opening, standard deviation; None where it does not say.
     """
 
     metres_per_rad: float = 0.020
@@ -34,6 +35,7 @@ class JawEncoder:
     eccentricity_rad: float = 0.0
     eccentricity_phase_rad: float = 0.0
     noise_rad: float = 0.0
+    opening_sigma_m: float | None = None
 
     def __post_init__(self) -> None:
         assert self.metres_per_rad != 0

@@ -26,7 +26,7 @@ from handcap.measure.tags import find_tags, square_corners
 from handcap.reconstruct import recorded as on_disk
 from handcap.reconstruct import run_session
 from handcap.reconstruct.helpers import nursery_ahead
-from handcap.reconstruct.jaw import jaw_width
+from handcap.reconstruct.jaw import JawParams, jaw_width
 from handcap.reconstruct.judged import unnamed_gaps
 from handcap.reconstruct.result import field_params
 from handcap.reconstruct.rig_take import Recording
@@ -87,7 +87,8 @@ def test_jaws_are_read_to_a_third_of_a_millimetre_and_know_it(take: Path) -> Non
         found, exact = (pq.read_table(take / folder / f"{side}_tcp.parquet") for folder in (DERIVED, Path("truth")))
         off_m = np.abs(found["width_m"].to_numpy() - exact["width_m"].to_numpy())
         assert np.nanmax(off_m) <= 3e-4
-        assert np.mean(off_m < 2 * found["width_sigma_m"].to_numpy()) > 0.9
+        sigma_m = found["width_sigma_m"].to_numpy()
+        assert np.mean(off_m < 2 * sigma_m) > 0.9 and 0.5 < np.mean(off_m < sigma_m) < 0.9
 
 
 @pytest.mark.slow
@@ -225,6 +226,14 @@ def test_jaws_are_read_from_whatever_there_is(hidden: set[str], gripper: Gripper
     off_m = np.abs(width.width_m - OPENING_M)
     assert np.isfinite(off_m).mean() > 0.95 and np.nanmax(off_m) < 3e-4
     assert width.causes == ()
+
+
+@pytest.mark.parametrize("told_m", [None, 0.0, 2e-5, 3e-4])
+def test_jaws_are_known_as_well_as_the_surer_of_tags_and_encoder_was_calibrated(told_m: float | None) -> None:
+    gripper = replace(GRIPPER, encoder=replace(ENCODER, opening_sigma_m=told_m))
+    width = jaw_width(fingers_seen(), STAMPS, 0.0, LENS, gripper, readings())
+    surest_m = min(JawParams().calibration_m, np.inf if told_m is None else told_m)
+    assert (width.sigma_m >= 0.99 * surest_m).all() and (width.sigma_m < max(1.3 * surest_m, 3e-5)).all()
 
 
 def test_jaws_that_nothing_tells_of_are_unknown_and_named() -> None:

@@ -22,7 +22,7 @@ class JawParams:
     """What is known of jaws beforehand."""
 
     every: int = 1  # of how many pictures one is searched for tags
-    calibration_m: float = 5e-5  # what gauge blocks leave
+    calibration_m: float = 5e-5  # what gauge blocks leave of tags, and of an encoder that does not say
     least_tag_m: float = 2e-5  # scatter of one picture's tags, at best
     longest_gap_s: float = 0.05  # between encoder readings
     most_disagreement_m: float = 1.5e-3  # of tags and encoder: printed fingers bend by less
@@ -71,14 +71,12 @@ def jaw_width(
     tags_m, tags_sigma = _from_tags(seen_m, params)
     picture_t_ns = camera_t_ns + nanoseconds(dt_imu_cam_s)
     read_m, read_sigma = _from_encoder(readings, picture_t_ns, gripper.encoder, tags_m, tags_sigma, params)
-    weight = np.stack([1 / tags_sigma**2, 1 / read_sigma**2])  # sigma is infinite where there is nothing
-    both = np.stack([np.nan_to_num(tags_m), np.nan_to_num(read_m)])
-    total = weight.sum(axis=0)
-    known = total > 0
-    width = np.full(len(camera_t_ns), np.nan)
-    sigma = np.full(len(camera_t_ns), np.nan)
-    width[known] = (weight * both).sum(axis=0)[known] / total[known]
-    sigma[known] = np.hypot(1 / np.sqrt(total[known]), params.calibration_m)
+    told = None if gripper.encoder is None else gripper.encoder.opening_sigma_m
+    width, sigma = _together(
+        np.stack([tags_m, read_m]),
+        np.stack([tags_sigma, read_sigma]),
+        np.array([params.calibration_m, params.calibration_m if told is None else told]),
+    )
     apart = np.abs(tags_m - read_m)
     apart_m = float(np.nanmedian(apart)) if np.isfinite(apart).any() else 0.0
     numbers = {
@@ -87,11 +85,31 @@ def jaw_width(
         "jaw_disagreement_mm": 1e3 * apart_m,
     }
     causes: list[Cause] = []
-    if not known.any():
+    if not np.isfinite(width).any():
         causes.append(Cause("jaw_unseen"))
     elif apart_m > params.most_disagreement_m:
         causes.append(Cause("jaw_disagrees", measured=1e3 * apart_m, limit=1e3 * params.most_disagreement_m))
     return JawWidth(width, sigma, tuple(causes), numbers)
+
+
+def _together(width_m: Array, scatter_m: Array, calibration_m: Array) -> tuple[Array, Array]:
+    """(f,) opening and its sigma from what several instruments say, NaN where none does.
+
+    Instruments scatter each by itself; what their calibrations leave may have one source, the same blocks, and adds up.
+
+    Args:
+        width_m: (m, f), NaN where an instrument is silent.
+        scatter_m: (m, f) standard deviations, infinite there.
+        calibration_m: (m,) standard deviations.
+    """
+    weight = 1 / (scatter_m**2 + calibration_m[:, None] ** 2)
+    total = weight.sum(axis=0)
+    known = total > 0
+    share = weight / np.where(known, total, 1.0)
+    scatter = share * np.where(np.isfinite(scatter_m), scatter_m, 0.0)
+    width = (share * np.nan_to_num(width_m)).sum(axis=0)
+    sigma = np.hypot(np.linalg.norm(scatter, axis=0), calibration_m @ share)
+    return np.where(known, width, np.nan), np.where(known, sigma, np.nan)
 
 
 def _by_finger(frames: Iterable[Frame], camera_t_ns: Stamps, camera: Camera, gripper: Gripper) -> Array:

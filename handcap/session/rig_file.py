@@ -216,6 +216,7 @@ class _Encoder(_Part):
     eccentricity_rad: Annotated[float, Field(ge=0, lt=0.2)] = 0.0
     eccentricity_phase_rad: Finite = 0.0
     noise_rad: Annotated[float, _within(0, 1, "rad")] = 0.0
+    opening_sigma_m: Annotated[float, _within(0, 0.1, "m")] | None = None
 
     @model_validator(mode="after")
     def _check_turns(self) -> _Encoder:

@@ -14,7 +14,7 @@ _BATCH = 10  # samples in one message
 
 
 def drawn(rng: np.random.Generator) -> JawEncoder:
-    """One specimen: printed linkage ±1 %, magnet glued on at any angle and a little off axis."""
+    """One specimen, known exactly: printed linkage ±1 %, magnet glued on at any angle and a little off axis."""
     nominal = JawEncoder()
     return JawEncoder(
         metres_per_rad=nominal.metres_per_rad * (1 + 0.01 * float(rng.standard_normal())),
@@ -22,6 +22,7 @@ def drawn(rng: np.random.Generator) -> JawEncoder:
         eccentricity_rad=abs(float(rng.normal(0, np.deg2rad(0.4)))),
         eccentricity_phase_rad=float(rng.uniform(0, 2 * np.pi)),
         noise_rad=float(np.deg2rad(0.043)),
+        opening_sigma_m=0.0,
     )
 
 

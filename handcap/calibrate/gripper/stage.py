@@ -177,7 +177,7 @@ def _part(
         if found is not None
     }
     verdict, causes = judge_jaws(measured, list(figures.values()), params.judge)
-    values, sigma = _values(measured, session.rig.grippers[side])
+    values, sigma = _values(measured, session.rig.grippers[side], figures.get("encoder"))
     first_ns = int(record.picture_t_ns[0]) if len(record.picture_t_ns) else int(record.readings.t_ns[0])
     details = _details(measured, figures, compare_moving(record, measured), first_ns)
     part = replace(
@@ -191,12 +191,14 @@ def _part(
     return part, (measured, figures)
 
 
-def _values(jaws: GaugedJaws, gripper: Gripper) -> tuple[dict[str, Any], dict[str, Any]]:
+def _values(jaws: GaugedJaws, gripper: Gripper, by_encoder: Figures | None) -> tuple[dict[str, Any], dict[str, Any]]:
     fit, model = jaws.fit, jaws.model
     found = {(tag.family, tag.id): tag for tag in fit.tags}
     values: dict[str, Any] = {
         "T_cam_tcp": fit.T_cam_tcp,
-        "encoder": None if fit.encoder is None else asdict(fit.encoder) | {"noise_rad": jaws.noise_rad},
+        "encoder": None
+        if fit.encoder is None
+        else asdict(fit.encoder) | {"noise_rad": jaws.noise_rad, "opening_sigma_m": _opening_sigma_m(by_encoder)},
         "tags": [_told(found.get((tag.family, tag.id), tag)) for tag in gripper.tags],
     }
     sd = np.sqrt(np.diag(fit.cov))
@@ -233,6 +235,13 @@ def encoder_numbers(jaws: GaugedJaws, at: Unknowns) -> Array:
     turned = wave * np.exp(-1j * jaws.fit.encoder.eccentricity_phase_rad)
     metres = model.drawn.metres_per_rad / (1 + model.params.slope * slope)
     return np.array([metres, zero, abs(wave), np.angle(turned)])
+
+
+def _opening_sigma_m(figures: Figures | None) -> float | None:
+    """Of an opening in use: what the parameters leave, and how far the gauges stay off the fitted curve."""
+    if figures is None or not np.isfinite(figures.sigma_m).any():
+        return None
+    return float(np.hypot(np.nanmax(figures.sigma_m), np.nan_to_num(figures.linearity_m.value)))
 
 
 def _encoder_sigma(jaws: GaugedJaws) -> dict[str, float | None]:
