@@ -23,7 +23,7 @@ from handcap.reconstruct.hands.detector import Landmarks, Picture
 from handcap.reconstruct.hands.distance import held_distance
 from handcap.reconstruct.hands.fit import FitParams, Views, fitted
 from handcap.reconstruct.hands.flesh import depth_m
-from handcap.reconstruct.hands.follow import Follower, Moment
+from handcap.reconstruct.hands.follow import Follower, Moment, _Track  # pyright: ignore[reportPrivateUsage]
 from handcap.reconstruct.hands.sighting import Sighting
 from handcap.reconstruct.hands.smooth import smoothed, stretches
 from handcap.reconstruct.hands.triangulate import triangulated
@@ -170,6 +170,20 @@ def test_what_the_network_sees_to_one_side_of_a_joint_it_sees_to_the_other_in_th
     beside_m = np.where(np.arange(21)[:, None] == 8, [0.006, 0.0, 0.0], 0.0)
     sighting = _seen_by(_Network(joints, beside_m, 0.95, 0.05), joints)
     np.testing.assert_allclose(sighting.relative_cam_m, joints - joints.mean(axis=0), atol=1e-9)
+
+
+@pytest.mark.parametrize("order", [("left", "right"), ("right", "left")])
+def test_a_hand_hidden_behind_the_other_does_not_take_its_place(order: tuple[Side, Side]) -> None:
+    joints, sides = _hand(), {"left": -2.0, "right": 6.0}
+    ramp = np.tile(np.linspace(0, 255, 640).astype(np.uint8)[None, :, None], (480, 1, 3))
+    network = _Network(joints, np.zeros((21, 3)), 0.9, 0.1)
+    follower = Follower(network, {"head": MountedCamera("head", LENS, np.eye(4))}, order, 1)
+    before = {side: _Track(joints, np.zeros(3), 0, belief) for side, belief in sides.items()}
+    follower._tracks.update(before)  # pyright: ignore[reportPrivateUsage]
+    follower.step(Moment(0, 50_000_000, {"head": ramp}, np.eye(4)))
+    assert set(follower.seen[0]) == {("head", "right")}
+    tracks = follower._tracks  # pyright: ignore[reportPrivateUsage]
+    assert tracks["left"] is before["left"] and tracks["right"].t_ns == 50_000_000
 
 
 def test_a_right_hand_that_the_network_takes_for_a_left_one_is_looked_at_again() -> None:

@@ -103,18 +103,22 @@ class Follower:
     params: FollowParams = field(default_factory=FollowParams)
     pool: Executor | None = None
     seen: list[Row] = field(init=False)  # by row of the take, what is known so far
+    _support: list[dict[Side, float]] = field(init=False)  # by row, log odds with which each side was followed there
     _tracks: dict[Side, _Track] = field(default_factory=dict)
+    _before: dict[Side, _Track] = field(default_factory=dict)  # this moment
     _past: deque[Moment] = field(default_factory=deque)
     _looked_ns: int | None = None
     _looks: int = 0
 
     def __post_init__(self) -> None:
         self.seen = [{} for _ in range(self.rows)]
+        self._support = [{} for _ in range(self.rows)]
 
     def step(self, moment: Moment) -> None:
         """What is seen at one time is added to `seen`, and what that says of the moments before."""
         due = self._looked_ns is None or moment.t_ns - self._looked_ns >= self.params.look_every_s * 1e9
         lost: list[Side] = []
+        self._before = dict(self._tracks)
         for side in self.sides:
             track = self._tracks.get(side)
             coasts = track is not None and moment.t_ns - track.t_ns <= self.params.coast_s * 1e9
@@ -194,10 +198,11 @@ class Follower:
         """The hand at another moment, later or earlier; None where it is not recognised."""
         apart_s = (moment.t_ns - track.t_ns) / 1e9
         expected = track.joints + track.velocity * (apart_s if abs(apart_s) <= self.params.coast_s else 0.0)
-        found = self._expected(expected, side, moment)
+        support = identity.supports(track.belief, side)
+        found = self._expected(expected, side, support, moment)
         if not found and np.any(expected != track.joints):  # it may have stopped
             expected = track.joints
-            found = self._expected(expected, side, moment)
+            found = self._expected(expected, side, support, moment)
         if not found:
             return None
         right = float(np.mean([s.right for s in found.values()]))
@@ -211,7 +216,9 @@ class Follower:
         if not self._within_reach(joints, None if apart_s == 0.0 else track, moment):
             return None
         for camera, sighting in found.items():
+            self._take_over(camera, side, sighting, moment)
             self.seen[moment.row][camera, side] = sighting
+        self._support[moment.row][side] = identity.supports(belief, side)
         if apart_s != 0.0 and max(s.presence for s in found.values()) < self.params.sure_presence:
             # The next cuts are for a hand as it was surely seen.
             joints = track.joints + (joints - track.joints).mean(axis=0)
@@ -222,13 +229,14 @@ class Follower:
         velocity *= min(1.0, self.params.most_speed_m_s / max(float(np.linalg.norm(velocity)), 1e-6))
         return _Track(joints, velocity, moment.t_ns, belief)
 
-    def _expected(self, expected: Array, side: Side, moment: Moment) -> dict[str, Sighting]:
-        """What every camera sees of the hand where it is expected, views of another hand left out."""
+    def _expected(self, expected: Array, side: Side, support: float, moment: Moment) -> dict[str, Sighting]:
+        """What every camera sees of the hand where it is expected, views of a hand surer to be the other left out."""
         answers = self._of_each(moment.pictures, lambda camera: self._refined(camera, expected, side, moment))
         found = {camera: sighting for camera, sighting in answers.items() if sighting is not None}
         if len(found) > 1 and not agree(found, self.mounts, self.params.most_miss_rad):
             found = self._reconciled(found, expected, side, moment)
-        return {camera: s for camera, s in found.items() if not self._is_other(camera, side, s, moment)}
+        surer = {of for of, other in self._support[moment.row].items() if of != side and other >= support}
+        return {camera: s for camera, s in found.items() if not self._claimed(camera, s, moment) & surer}
 
     def _within_reach(self, joints: Array, track: _Track | None, moment: Moment) -> bool:
         """Whether a hand can be there, and can have come there from where it was."""
@@ -287,10 +295,24 @@ class Follower:
                 return both
         return kept
 
-    def _is_other(self, camera: str, side: Side, sighting: Sighting, moment: Moment) -> bool:
-        """Whether this is the hand that the other side follows already in this picture."""
-        others = [s for (c, of), s in self.seen[moment.row].items() if c == camera and of != side]
-        return any(identity.same_hand(sighting.rays_cam, other.rays_cam) for other in others)
+    def _claimed(self, camera: str, sighting: Sighting, moment: Moment) -> set[Side]:
+        """The sides that follow this very hand in this picture."""
+        out: set[Side] = set()
+        for (other_camera, side), other in self.seen[moment.row].items():
+            if other_camera == camera and identity.same_hand(sighting.rays_cam, other.rays_cam):
+                out.add(side)
+        return out
+
+    def _take_over(self, camera: str, side: Side, sighting: Sighting, moment: Moment) -> None:
+        """Takes a hand from the other side that took it for its own, less sure."""
+        for of in self._claimed(camera, sighting, moment) - {side}:
+            del self.seen[moment.row][camera, of]
+            if any(other == of for _, other in self.seen[moment.row]):
+                continue
+            del self._support[moment.row][of]
+            if of in self._tracks and self._tracks[of].t_ns == moment.t_ns:
+                del self._tracks[of]
+                self._tracks |= {each: track for each, track in self._before.items() if each == of}
 
     def _rays(self, camera: str, joints: Array, moment: Moment) -> Array:
         p_cam = transform(inverse(moment.T_world_imu @ self.mounts[camera].T_imu_cam), joints)

@@ -25,9 +25,14 @@ def supports(belief: float, side: Side) -> float:
 
 
 def same_hand(one: Array, other: Array) -> bool:
-    """Whether two sets of rays (21, 3) lie on one hand: they coincide joint by joint, as crossing hands do not."""
+    """Whether two sets of rays (21, 3) lie on one hand.
+
+    They coincide joint by joint, as crossing hands do not; or, one of them taken for a hand of the other side, finger
+    upon thumb, about the same middle: of two hands so behind each other only one is seen.
+    """
     size = float(np.linalg.norm(np.ptp(one, axis=0)))
-    return float(np.median(np.linalg.norm(one - other, axis=1))) < 0.2 * size
+    apart = float(np.median(np.linalg.norm(one - other, axis=1)))
+    return apart < 0.2 * size or float(np.linalg.norm(one.mean(axis=0) - other.mean(axis=0))) < 0.1 * size
 
 
 def assigned(right: Sequence[float], centre_x: Sequence[float], free: Sequence[Side]) -> dict[Side, int]:
