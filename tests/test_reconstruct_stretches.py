@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from handcap.causes import Cause
 from handcap.geometry import adjoint, inverse, se3, se3_exp, se3_log, transform, yaw_rotation
-from handcap.reconstruct.hands import HandJudgement, HandResult
+from handcap.reconstruct.hands import HandJudgement, HandLimits, HandResult
 from handcap.reconstruct.hands.worn import worn_bones
 from handcap.reconstruct.joining import joined
 from handcap.reconstruct.pieces import by_pose
@@ -206,3 +207,23 @@ def test_hands_of_stretches_are_one_hand_whose_bones_are_those_that_were_solved(
     worn = worn_bones({"0001": report})
     assert worn is not None
     np.testing.assert_allclose(worn.lengths_m, 0.04)
+
+
+def test_a_hand_that_hides_in_one_stretch_is_lost_there_and_seen_in_most_of_the_take():
+    parts = [_with_hand(_solved(stretch, k), None) for k, stretch in enumerate(_WHERE)]
+    hand = parts[1].hands["left_hand"]
+    hidden = replace(
+        hand,
+        poses=replace(hand.poses, tracked=np.zeros(len(hand.poses), bool)),
+        joint_sigma_m=np.full_like(hand.joint_sigma_m, np.nan),
+        views=np.zeros_like(hand.views),
+    )
+    never = HandJudgement("refused", (Cause("hand_never_seen", "left_hand"),), ())
+    parts[1] = replace(parts[1], hands={"left_hand": hidden}, hand_judgements={"left_hand": never})
+    whole = joined(_RECORDING, parts, _WHERE, hand_limits=HandLimits(longest_unseen_s=0.2))
+    told = whole.hand_judgements["left_hand"]
+    assert told.verdict == "partial" and [cause.code for cause in told.causes] == ["hand_lost"]
+    away_s = (_WHERE[1].end_ns - _WHERE[1].start_ns) / 1e9
+    (cause,) = told.causes
+    assert cause.measured == pytest.approx(away_s, abs=0.11)
+    assert told.numbers["seen"] == pytest.approx(1 - away_s / (0.05 * _COUNT), abs=0.03)

@@ -18,7 +18,7 @@ from handcap.causes import Cause, Verdict
 from handcap.clock import seconds
 from handcap.geometry import transform
 from handcap.reconstruct.find_room import NotFound, find
-from handcap.reconstruct.hands import HandJudgement, HandResult
+from handcap.reconstruct.hands import HandLimits, HandResult, judged_hand
 from handcap.reconstruct.jaw import JawWidth
 from handcap.reconstruct.joined_verdict import (
     added,
@@ -44,6 +44,7 @@ def joined(
     where: Sequence[Stretch],
     most_sigma_m: float = np.inf,
     least_s: float = 0.0,
+    hand_limits: HandLimits | None = None,
 ) -> Whole:
     """The whole take from its stretches, in order; one that fits nowhere is left without poses.
 
@@ -51,6 +52,7 @@ def joined(
         most_sigma_m: of a position that is good enough: what no stretch says of itself may be true of all that lead
             there together.
         least_s: length of a good span that is worth keeping.
+        hand_limits: of bare hands, judged anew: one that hides in one stretch may be seen in most of the take.
     """
     device = next(iter(recording.cameras))
     anchor = body_of(device)
@@ -84,6 +86,16 @@ def joined(
     verdict: Verdict = "partial" if spans_ok_s else "refused"
     if spans_ok_s and not causes and all(whole.verdict == "ok" for whole in parts):
         verdict = "ok"
+    hands = {
+        name: _hand(pieces, name, recording.stamps(recording.cameras["head"]))
+        for name in dict.fromkeys(name for piece in kept for name in piece.whole.hands)
+    }
+    head, hand_limits = bodies.get("head"), hand_limits or HandLimits()
+    hands_told = {
+        name: judged_hand(name, hands.get(name), head.poses.camera_t_ns, head.poses.tracked, hand_limits)
+        for name in dict.fromkeys(name for whole in parts for name in whole.hand_judgements)
+        if head is not None
+    }
     return Whole(
         verdict,
         tuple(causes),
@@ -95,14 +107,8 @@ def joined(
         bodies if spans_ok_s else {},
         {name: merged_numbers([piece.whole.numbers.get(name, {}) for piece in kept]) for name in names},
         added([whole.seconds for whole in parts]),
-        {
-            name: _hand(pieces, name, recording.stamps(recording.cameras["head"]))
-            for name in dict.fromkeys(name for piece in kept for name in piece.whole.hands)
-        },
-        {
-            name: _hand_judgement(pieces, name)
-            for name in dict.fromkeys(name for whole in parts for name in whole.hand_judgements)
-        },
+        hands,
+        hands_told,
     )
 
 
@@ -304,13 +310,16 @@ def _hand(pieces: Sequence[Piece], name: str, stamps: Stamps) -> HandResult:
 
     rows = _stacked(pieces, columns, stamps)
     found = [piece.whole.hands[name] for piece in pieces if name in piece.whole.hands]
+    numbers = [hand.numbers for hand in found]
+    poses = _trajectory(found[0].poses.body, rows)
+    seen = {"seen": float(poses.tracked.mean()), "two_views": float(np.mean(rows["views"] > 1))}
     return HandResult(
-        _trajectory(found[0].poses.body, rows),
+        poses,
         rows["joints_world"],
         rows["joint_sigma_m"],
         rows["confidence"],
         rows["views"],
-        merged_numbers([hand.numbers for hand in found]) | _bones([hand.numbers for hand in found]),
+        merged_numbers(numbers) | _bones(numbers) | seen,
     )
 
 
@@ -319,20 +328,3 @@ def _bones(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     solved = [numbers for numbers in each if numbers["bones_solved"] == 1.0]
     bones = {name: np.mean([n[name] for n in solved or each], axis=0).tolist() for name in ("bones_m", "bones_sigma_m")}
     return {"bones_solved": float(bool(solved)), **bones}
-
-
-def _hand_judgement(pieces: Sequence[Piece], name: str) -> HandJudgement:
-    told = [(piece, piece.whole.hand_judgements[name]) for piece in pieces if name in piece.whole.hand_judgements]
-    verdict = told[0][1].verdict
-    if any(each.verdict != verdict for _, each in told):
-        verdict = "partial"
-
-    def causes(whole: Whole) -> Sequence[Cause]:
-        return whole.hand_judgements[name].causes if name in whole.hand_judgements else ()
-
-    return HandJudgement(
-        verdict,
-        tuple(merged_causes(pieces, causes)),
-        touching([span for piece, each in told for span in piece.shifted(each.spans_ok_s)]),
-        merged_numbers([each.numbers for _, each in told]),
-    )

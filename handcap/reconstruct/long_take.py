@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from handcap.reconstruct.apart import SolvedStretch
 from handcap.reconstruct.joining import joined
-from handcap.reconstruct.limits import VerdictParams
-from handcap.reconstruct.result import Progress
+from handcap.reconstruct.result import Progress, ReconstructParams
 from handcap.reconstruct.rig_take import Recording, Whole, body_of
 from handcap.reconstruct.stretches import Stretch, together
 
@@ -18,7 +17,7 @@ _QUIET = {"no_motion", "rotation_only", "no_initialisation", "accel_disagrees", 
 
 
 def reconstruct_long(
-    recording: Recording, where: Sequence[Stretch], solve: Solve, params: VerdictParams, on_progress: Progress
+    recording: Recording, where: Sequence[Stretch], solve: Solve, params: ReconstructParams, on_progress: Progress
 ) -> tuple[Whole, Mapping[str, Collection[int]]]:
     """The whole take, and the stamps of pictures that did not decode, by camera.
 
@@ -44,7 +43,13 @@ def reconstruct_long(
     undecodable = {
         camera: {t_ns for part in parts for t_ns in part.undecodable[camera]} for camera in recording.cameras.values()
     }
+    limits = params.verdict
     whole = joined(
-        recording, [part.result for part in parts], where, params.max_position_sigma_m, params.shortest_span_s
+        recording,
+        [part.result for part in parts],
+        where,
+        limits.max_position_sigma_m,
+        limits.shortest_span_s,
+        params.hands.limits,
     )
     return whole, undecodable

@@ -207,7 +207,7 @@ def _run_take(
             jobs = [Job(session.path, rig_path, take.id, each, params, recording.worn) for each in some]
             return solve_stretches(jobs, on_progress)
 
-        whole, bad = reconstruct_long(recording, where, solve, params.verdict, on_progress)
+        whole, bad = reconstruct_long(recording, where, solve, params, on_progress)
         undecodable.update({camera: len(stamps) for camera, stamps in bad.items()})
     else:
 

@@ -5,8 +5,18 @@ Another detector: implement `HandDetector` (detector.py) and pass it.
 
 from __future__ import annotations
 
-from handcap.reconstruct.hands.bare import HandParams, HandResult, find_hands, judged_hands
+from handcap.reconstruct.hands.bare import HandParams, HandResult, find_hands, judged_hand, judged_hands
 from handcap.reconstruct.hands.detector import HandDetector, Landmarks
-from handcap.reconstruct.hands.verdict import HandJudgement
+from handcap.reconstruct.hands.verdict import HandJudgement, HandLimits
 
-__all__ = ["HandDetector", "HandJudgement", "HandParams", "HandResult", "Landmarks", "find_hands", "judged_hands"]
+__all__ = [
+    "HandDetector",
+    "HandJudgement",
+    "HandLimits",
+    "HandParams",
+    "HandResult",
+    "Landmarks",
+    "find_hands",
+    "judged_hand",
+    "judged_hands",
+]

@@ -156,13 +156,26 @@ def judged_hands(
     found: Mapping[Side, HandResult], chain: Chain, sides: Sequence[Side], limits: HandLimits
 ) -> dict[Side, HandJudgement]:
     """A verdict on each of `sides`, found or not."""
-    out: dict[Side, HandJudgement] = {}
-    for side in sides:
-        hand = found.get(side)
-        rows = HandRows.unseen(len(chain.camera_t_ns)) if hand is None else hand.rows()
-        told = judge(f"{side}_hand", chain.camera_t_ns, rows, chain.tracked, limits)
-        out[side] = replace(told, numbers={"seen": 0.0, "two_views": 0.0} if hand is None else hand.numbers)
-    return out
+    return {
+        side: judged_hand(f"{side}_hand", found.get(side), chain.camera_t_ns, chain.tracked, limits) for side in sides
+    }
+
+
+def judged_hand(
+    body: str, hand: HandResult | None, camera_t_ns: Stamps, known: NDArray[np.bool_], limits: HandLimits
+) -> HandJudgement:
+    """A verdict on one hand, found or not.
+
+    Args:
+        camera_t_ns: (n,) pictures of the followed camera.
+        known: (n,) whether the head has a pose.
+    """
+    if hand is None:
+        return replace(
+            judge(body, camera_t_ns, HandRows.unseen(len(camera_t_ns)), known, limits),
+            numbers={"seen": 0.0, "two_views": 0.0},
+        )
+    return replace(judge(body, camera_t_ns, hand.rows(), known, limits), numbers=hand.numbers)
 
 
 def _moments(
