@@ -15,7 +15,8 @@ from handcap.types import ImuSamples, Stamps
 
 # Second derivatives (gyro rad/s³, accel m/s⁴) beyond any hand's: one shaken to 40 m/s² five times a second has 4e4.
 _MOST_BENT = np.array([8e4, 2e5])
-_USUAL = 6.0  # times the take's median; white noise stays below 4 in a take of a minute
+# Times the take's median: white noise stays below 4 in a take of a minute, EuRoC's rotors (V1_02) below 5.1.
+_USUAL = 6.0
 # A lone misread sample J adds J dt of speed that never was; it bends itself and both neighbours, √6 J together.
 _SHARE = 0.25
 
@@ -30,14 +31,14 @@ class Knocks:
     def __init__(self, imu: ImuSamples) -> None:
         self._t0_ns = int(imu.t_ns[0])
         self._t_s = seconds(imu.t_ns, self._t0_ns)
-        open_ = np.zeros((len(imu.t_ns), 2))
+        unseen = np.zeros((len(imu.t_ns), 2))
         if len(imu.t_ns) >= 3:
             dt_s = float(np.median(np.diff(self._t_s)))
             bent = np.stack([np.linalg.norm(np.diff(x, 2, axis=0), axis=1) for x in (imu.gyro_imu, imu.accel_imu)], 1)
             most = np.maximum(_MOST_BENT * dt_s**2, _USUAL * np.median(bent, axis=0))
-            open_[1:-1] = np.where(bent > most, _SHARE * dt_s * bent, 0.0)
-        self._some = bool(open_.any())
-        self._sum = np.concatenate([np.zeros((1, 2)), np.cumsum(open_**2, axis=0)])
+            unseen[1:-1] = np.where(bent > most, _SHARE * dt_s * bent, 0.0)
+        self._some = bool(unseen.any())
+        self._sum = np.concatenate([np.zeros((1, 2)), np.cumsum(unseen**2, axis=0)])
 
     def density(self, start_ns: Stamps, end_ns: Stamps) -> Array:
         """Noise densities that leave as much open over an interval as the knocks in it do.
