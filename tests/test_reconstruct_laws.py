@@ -185,7 +185,7 @@ def test_covariance_between_keyframes_is_sound_and_at_keyframes_their_own(seed):
     motion, t_ns = HeadMotion.drawn(seed), times(1.0, 0.2)
     states, joint = motion.states(t_ns), random_uncertainty(6, seed)
     at_ns = times(1.0, 0.01)
-    cov = bridge_covariance(states, joint, motion.poses(at_ns), at_ns, IDEAL, Knocks(motion.imu(1.0)))
+    cov = bridge_covariance(states, joint, motion.poses(at_ns), at_ns, IDEAL, motion.imu(1.0))
     np.testing.assert_array_equal(cov, np.swapaxes(cov, 1, 2))
     assert np.linalg.eigvalsh(cov).min() > 0
     own = np.array([joint.of_pose(i) for i in range(6)])
@@ -196,7 +196,7 @@ def test_poses_known_exactly_leave_only_the_imus_noise_between_them():
     motion, t_ns = HeadMotion.drawn(4), times(1.0, 0.2)
     joint = PoseUncertainty(np.zeros((6, 6, 6, 6)), 0.0, 1e-4)
     at_ns = t_ns[:-1] + 100_000_000
-    cov = bridge_covariance(motion.states(t_ns), joint, motion.poses(at_ns), at_ns, IDEAL, Knocks(motion.imu(1.0)))
+    cov = bridge_covariance(motion.states(t_ns), joint, motion.poses(at_ns), at_ns, IDEAL, motion.imu(1.0))
     sigma_rad = IDEAL.gyro_noise_density * np.sqrt(0.2) / 2  # Brownian bridge at its middle
     np.testing.assert_allclose(np.sqrt(cov[:, range(3), range(3)]), sigma_rad, rtol=1e-9)
     assert np.sqrt(cov[:, 5, 5]).max() < 1e-4

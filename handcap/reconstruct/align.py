@@ -104,6 +104,7 @@ def align(
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))), shape=(6 * m, 3 * n + 7)
     )
     b = np.stack([rhs_position, rhs_velocity], axis=1).ravel()
+    # An interval with a knock in it weighs as little as its speed is known.
     sure = np.repeat(1 / np.hypot(1.0, imu.speed_left_open(t_ns) / params.velocity_sigma), 6)
     A, b = sparse.diags(sure) @ A, sure * b
     prior = np.zeros(3 * n + 7)

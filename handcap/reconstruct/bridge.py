@@ -106,15 +106,13 @@ def _counted(count: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def bridge_covariance(
-    states: States, uncertainty: PoseUncertainty, T_world_imu: Array, at_ns: Stamps, model: ImuModel, knocks: Knocks
+    states: States, uncertainty: PoseUncertainty, T_world_imu: Array, at_ns: Stamps, model: ImuModel, imu: ImuSamples
 ) -> Array:
     """Covariance (m, 6, 6) of bridged poses: both ends' joint covariance carried over, plus the IMU's noise between.
 
     The end keyframes weigh in linearly with time. The noise of a bridge pinned at both ends of an interval h is
-    σ_g² h s(1-s) in rotation and σ_a² h³ (s(1-s))³ / 3 in position, s the share of the interval gone by.
-
-    Args:
-        knocks: in the samples that bridge.
+    σ_g² h s(1-s) in rotation and σ_a² h³ (s(1-s))³ / 3 in position, s the share of the interval gone by; knocks add
+    to σ_g and σ_a what they leave open.
     """
     i = np.clip(np.searchsorted(states.t_ns, at_ns, side="right") - 1, 0, len(states) - 2)
     h = (states.t_ns[i + 1] - states.t_ns[i]) / 1e9
@@ -127,7 +125,7 @@ def bridge_covariance(
     half = A @ ij @ np.swapaxes(C, 1, 2)
     cov = A @ ii @ np.swapaxes(A, 1, 2) + C @ jj @ np.swapaxes(C, 1, 2) + half + np.swapaxes(half, 1, 2)
     bow = s * (1 - s)
-    knocked = knocks.density(states.t_ns[:-1], states.t_ns[1:])[i]
+    knocked = Knocks(imu).density(states.t_ns[:-1], states.t_ns[1:])[i]
     rotation = (model.gyro_noise_density**2 + knocked[:, 0] ** 2) * h * bow
     position = (model.accel_noise_density**2 + knocked[:, 1] ** 2) * h**3 * bow**3 / 3
     cov[:, range(3), range(3)] += rotation[:, None]

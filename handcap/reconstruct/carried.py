@@ -31,7 +31,6 @@ from handcap.reconstruct.bundle import (
 from handcap.reconstruct.chain import Chain
 from handcap.reconstruct.corner_pose import corner_poses
 from handcap.reconstruct.inertial import Preintegrator, States
-from handcap.reconstruct.knocks import Knocks
 from handcap.reconstruct.sightings import Sightings
 from handcap.reconstruct.uncertainty import PoseUncertainty, linearised
 from handcap.reconstruct.verdict import imu_gaps
@@ -96,7 +95,7 @@ def carried(
     at_ns = np.clip(states.t_ns, head.states.t_ns[0], head.states.t_ns[-1])
     T_world_head = bridge_poses(head.states, head.imu, at_ns)
     A = adjoint(inverse(states.T_world_imu) @ T_world_head)
-    cov_head = bridge_covariance(head.states, head.joint, T_world_head, at_ns, head.model, Knocks(head.imu))
+    cov_head = bridge_covariance(head.states, head.joint, T_world_head, at_ns, head.model, head.imu)
     of_head = A @ cov_head @ np.swapaxes(A, 1, 2)
     cov = joint.cov.copy()
     for i in range(len(states)):

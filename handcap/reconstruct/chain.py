@@ -11,7 +11,6 @@ from handcap.clock import NS_PER_S, apart_ns, to_imu_clock
 from handcap.geometry import Array, adjoint, inverse
 from handcap.reconstruct.bridge import bridge_covariance, bridge_poses
 from handcap.reconstruct.inertial import States
-from handcap.reconstruct.knocks import Knocks
 from handcap.reconstruct.uncertainty import PoseUncertainty
 from handcap.types import ImuModel, ImuSamples, Stamps, Trajectory
 
@@ -78,9 +77,7 @@ class Chain:
         T = np.full((len(t_ns), 4, 4), np.nan)
         cov = np.full((len(t_ns), 6, 6), np.nan)
         T[tracked] = bridge_poses(self.states, self.imu, t_ns[tracked])
-        cov[tracked] = bridge_covariance(
-            self.states, self.joint, T[tracked], t_ns[tracked], self.model, Knocks(self.imu)
-        )
+        cov[tracked] = bridge_covariance(self.states, self.joint, T[tracked], t_ns[tracked], self.model, self.imu)
         if T_imu_body is not None:
             A = adjoint(inverse(T_imu_body))
             T, cov = T @ T_imu_body, A @ cov @ A.T

@@ -70,7 +70,7 @@ class Preintegrator:
 
     Each interval between samples is integrated with the mean of its ends; the edges are interpolated, so that keyframes
     need not fall on samples. An interval over a gap in the samples gets noise that makes it all but free, one with a
-    knock in it as much more as that leaves open.
+    knock in it at least as much as that leaves open.
     """
 
     def __init__(self, imu: ImuSamples, model: ImuModel, noise_scale: float = 1.0) -> None:

@@ -18,7 +18,7 @@ from handcap.causes import Cause, Verdict
 from handcap.clock import seconds
 from handcap.geometry import transform
 from handcap.reconstruct.find_room import NotFound, find
-from handcap.reconstruct.hands import HandLimits, HandResult, judged_hand
+from handcap.reconstruct.hands import HandJudgement, HandLimits, HandResult, judged_hand
 from handcap.reconstruct.jaw import JawWidth
 from handcap.reconstruct.joined_verdict import (
     added,
@@ -90,12 +90,6 @@ def joined(
         name: _hand(pieces, name, recording.stamps(recording.cameras["head"]))
         for name in dict.fromkeys(name for piece in kept for name in piece.whole.hands)
     }
-    head, hand_limits = bodies.get("head"), hand_limits or HandLimits()
-    hands_told = {
-        name: judged_hand(name, hands.get(name), head.poses.camera_t_ns, head.poses.tracked, hand_limits)
-        for name in dict.fromkeys(name for whole in parts for name in whole.hand_judgements)
-        if head is not None
-    }
     return Whole(
         verdict,
         tuple(causes),
@@ -108,7 +102,7 @@ def joined(
         {name: merged_numbers([piece.whole.numbers.get(name, {}) for piece in kept]) for name in names},
         added([whole.seconds for whole in parts]),
         hands,
-        hands_told,
+        _hands_told(parts, hands, bodies, hand_limits or HandLimits()),
     )
 
 
@@ -328,3 +322,15 @@ def _bones(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     solved = [numbers for numbers in each if numbers["bones_solved"] == 1.0]
     bones = {name: np.mean([n[name] for n in solved or each], axis=0).tolist() for name in ("bones_m", "bones_sigma_m")}
     return {"bones_solved": float(bool(solved)), **bones}
+
+
+def _hands_told(
+    parts: Sequence[Whole], hands: Mapping[str, HandResult], bodies: Mapping[str, BodyResult], limits: HandLimits
+) -> dict[str, HandJudgement]:
+    if "head" not in bodies:
+        return {}
+    head = bodies["head"].poses
+    return {
+        name: judged_hand(name, hands.get(name), head.camera_t_ns, head.tracked, limits)
+        for name in dict.fromkeys(name for part in parts for name in part.hand_judgements)
+    }

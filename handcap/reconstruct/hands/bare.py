@@ -170,12 +170,9 @@ def judged_hand(
         camera_t_ns: (n,) pictures of the followed camera.
         known: (n,) whether the head has a pose.
     """
-    if hand is None:
-        return replace(
-            judge(body, camera_t_ns, HandRows.unseen(len(camera_t_ns)), known, limits),
-            numbers={"seen": 0.0, "two_views": 0.0},
-        )
-    return replace(judge(body, camera_t_ns, hand.rows(), known, limits), numbers=hand.numbers)
+    rows = HandRows.unseen(len(camera_t_ns)) if hand is None else hand.rows()
+    told = judge(body, camera_t_ns, rows, known, limits)
+    return replace(told, numbers={"seen": 0.0, "two_views": 0.0} if hand is None else hand.numbers)
 
 
 def _moments(

@@ -105,7 +105,7 @@ class Follower:
     seen: list[Row] = field(init=False)  # by row of the take, what is known so far
     _support: list[dict[Side, float]] = field(init=False)  # by row, log odds with which each side was followed there
     _tracks: dict[Side, _Track] = field(default_factory=dict)
-    _before: dict[Side, _Track] = field(default_factory=dict)  # this moment
+    _before: dict[Side, _Track] = field(default_factory=dict)  # as they were before this moment
     _past: deque[Moment] = field(default_factory=deque)
     _looked_ns: int | None = None
     _looks: int = 0
@@ -304,7 +304,7 @@ class Follower:
         return out
 
     def _take_over(self, camera: str, side: Side, sighting: Sighting, moment: Moment) -> None:
-        """Takes a hand from the other side that took it for its own, less sure."""
+        """Takes a hand from the other side that took it for its own, less sure, and is again where it was before."""
         for of in self._claimed(camera, sighting, moment) - {side}:
             del self.seen[moment.row][camera, of]
             if any(other == of for _, other in self.seen[moment.row]):
@@ -312,7 +312,8 @@ class Follower:
             del self._support[moment.row][of]
             if of in self._tracks and self._tracks[of].t_ns == moment.t_ns:
                 del self._tracks[of]
-                self._tracks |= {each: track for each, track in self._before.items() if each == of}
+                if of in self._before:
+                    self._tracks[of] = self._before[of]
 
     def _rays(self, camera: str, joints: Array, moment: Moment) -> Array:
         p_cam = transform(inverse(moment.T_world_imu @ self.mounts[camera].T_imu_cam), joints)
