@@ -113,7 +113,7 @@ def test_a_stuck_player_keeps_nobody_waiting_and_ends_when_the_next_take_begins(
 def _lives(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before it was opened, or before it was read
         return False
 
 
