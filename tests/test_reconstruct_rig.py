@@ -121,6 +121,7 @@ def test_a_gripper_that_rests_is_placed_by_its_tags_alone(tmp_path: Path) -> Non
     assert found.tracked.mean() > 0.95 and np.median(off_m) <= 0.003
 
 
+@pytest.mark.slow
 def test_one_gripper_alone_has_a_world_of_its_own(tmp_path: Path) -> None:
     folder = tmp_path / "take"
     sim.simulate(folder, rig="gripper", seconds=5.0, seed=401, params=sim.SimulationParams(task="tidy"))

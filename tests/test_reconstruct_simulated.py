@@ -37,7 +37,7 @@ def reconstructed(folder: Path, seconds: float, seed: int, scene: str = "kitchen
     return dict(result.report), found
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)])
 def ten_seconds(request, tmp_path_factory) -> tuple[dict, Score]:
     return reconstructed(tmp_path_factory.mktemp("simulated") / "session", 10.0, request.param)
 
